@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build time only: writes the C source of ``kubesched.kernel._native`` from the marked region of ks.h.
+
+The region is the cffi declaration, read verbatim, so that no second copy of the contract exists; the C compiler
+checks it against the header. Usage: ``ffi_build.py HEADER OUTPUT``.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+
+def declaration(header: str) -> str:
+    """The text between ``ffi:begin`` and ``ffi:end``, without comments."""
+    start, end = "/* ffi:begin */", "/* ffi:end */"
+    if header.count(start) != 1 or header.count(end) != 1:
+        raise SystemExit(f"ffi_build: expected exactly one {start} and one {end}")
+    region = header[header.index(start) + len(start) : header.index(end)]
+    return re.sub(r"/\*.*?\*/", "", region, flags=re.DOTALL)
+
+
+def main() -> None:
+    header, output = map(Path, sys.argv[1:3])
+    ffi = FFI()
+    ffi.cdef(declaration(header.read_text(encoding="utf-8")))
+    ffi.set_source("kubesched.kernel._native", '#include "ks.h"')
+    ffi.emit_c_code(str(output))
+
+
+if __name__ == "__main__":
+    main()
