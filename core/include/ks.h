@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ks.h: the whole contract of the placement engine.
+ *
+ * The engine knows ids, int64 columns and bit masks; strings are interned by the caller.
+ * Axes in comments: N node rows, C classes, R resources, P pods, S score plugins, D devices of a node.
+ *
+ * Memory   An engine owns everything that was given to it (inputs are copied); outputs are written to
+ *          the caller's buffers. Views from ks_engine_columns are borrowed until the next call that
+ *          adds nodes or resources.
+ * Errors   Every function returns a ks_status. On an error the engine is unchanged, except for
+ *          batches, which say how many items were done before it.
+ * Threads  One engine, one thread at a time. Different engines are independent: there are no globals.
+ * Units    cpu in thousandths of a core, memory and storage in bytes, everything else in counts,
+ *          device shares in thousandths of a device.
+ */
+#ifndef KS_H
+#define KS_H
+
+#include <stddef.h> /* size_t */
+#include <stdint.h> /* fixed widths: the binding checks dtypes against them */
+
+/* ffi:begin */
+typedef int32_t ks_status;
+enum {
+    KS_OK = 0,
+    KS_ENOMEM = 1,       /* an allocation failed; nothing changed */
+    KS_EINVAL = 2,       /* NULL, negative or inconsistent argument */
+    KS_ERANGE = 3,       /* an id or row that does not exist */
+    KS_ESTATE = 4,       /* not in this state (e.g. releasing what is not there, rows changed inside a speculation) */
+    KS_EOVERFLOW = 5,    /* a sum would leave int64 or a quantity is above KS_MAX_QUANTITY */
+    KS_EUNSUPPORTED = 6  /* a plugin or combination that this engine does not implement */
+};
+
+enum {
+    KS_NONE = -1,         /* "no node", "no id" */
+    KS_MAX_RESOURCES = 4096,
+    KS_MAX_DEVICES = 64,  /* devices of one node: one bit each in a device mask */
+    KS_MAX_MODELS = 64,   /* device models: one bit each in a model mask */
+    KS_DEVICE_WHOLE = 1000
+};
+
+/* Resource slots that the default profile names; others follow in the caller's order. */
+enum { KS_CPU = 0, KS_MEMORY = 1, KS_EPHEMERAL_STORAGE = 2, KS_PODS = 3, KS_FIRST_EXTENDED = 4 };
+
+/* Filter plugins, in kube-scheduler's order: the first that fails is the one reported. */
+enum {
+    KS_FILTER_NODE_UNSCHEDULABLE = 0,
+    KS_FILTER_NODE_NAME = 1,
+    KS_FILTER_TAINT_TOLERATION = 2,
+    KS_FILTER_NODE_AFFINITY = 3,
+    KS_FILTER_NODE_PORTS = 4,
+    KS_FILTER_NODE_RESOURCES_FIT = 5,
+    KS_FILTER_GPU_SHARE = 6,
+    /* Pairwise plugins have their place here; ks_profile_add answers KS_EUNSUPPORTED for them. */
+    KS_FILTER_POD_TOPOLOGY_SPREAD = 7,
+    KS_FILTER_INTER_POD_AFFINITY = 8,
+    KS_N_FILTERS = 9
+};
+
+enum {
+    KS_SCORE_TAINT_TOLERATION = 0,
+    KS_SCORE_NODE_AFFINITY = 1,
+    KS_SCORE_NODE_RESOURCES_FIT = 2, /* strategy: KS_FIT_* */
+    KS_SCORE_POD_TOPOLOGY_SPREAD = 3, /* unsupported yet */
+    KS_SCORE_INTER_POD_AFFINITY = 4,  /* unsupported yet */
+    KS_SCORE_DYNAMIC_RESOURCES = 5,   /* 0 for every class without claims; classes cannot have claims yet */
+    KS_SCORE_BALANCED_ALLOCATION = 6,
+    KS_SCORE_IMAGE_LOCALITY = 7,
+    /* GPU-sharing policies (Weng et al., ATC 2023), raw scores 0..100 */
+    KS_SCORE_DOT_PRODUCT = 8,
+    KS_SCORE_GPU_CLUSTERING = 9,
+    KS_SCORE_GPU_PACKING = 10,
+    KS_SCORE_BEST_FIT = 11,
+    KS_SCORE_FGD = 12,
+    KS_SCORE_RANDOM = 13, /* 0 everywhere: combine with KS_TIE_UNIFORM */
+    KS_N_SCORES = 14
+};
+
+enum { KS_FIT_LEAST_ALLOCATED = 0, KS_FIT_MOST_ALLOCATED = 1, KS_FIT_REQUESTED_TO_CAPACITY_RATIO = 2 };
+enum { KS_BALANCED_V136 = 0, KS_BALANCED_V135 = 1 }; /* the formula changed after 1.35 */
+enum { KS_DEVICE_BEST_FIT = 0, KS_DEVICE_RANDOM = 1, KS_DEVICE_FGD = 2 };
+enum { KS_OP_IN = 0, KS_OP_NOT_IN = 1, KS_OP_EXISTS = 2, KS_OP_DOES_NOT_EXIST = 3, KS_OP_GT = 4, KS_OP_LT = 5 };
+enum { KS_EFFECT_ANY = 0, KS_EFFECT_NO_SCHEDULE = 1, KS_EFFECT_PREFER_NO_SCHEDULE = 2, KS_EFFECT_NO_EXECUTE = 3 };
+enum { KS_TOLERATE_EQUAL = 0, KS_TOLERATE_EXISTS = 1, KS_TOLERATE_NEVER = 2 };
+enum { KS_DRIVER_AUTO = 0, KS_DRIVER_DENSE = 1, KS_DRIVER_INDEXED = 2 };
+enum { KS_TIE_LOWEST = 0, KS_TIE_UNIFORM = 1 };
+
+/* Keys of requirements that are not labels of the interned set. */
+enum {
+    KS_KEY_NODE_NAME = -2, /* matchFields metadata.name: compared with the node's name_id */
+    KS_KEY_HOSTNAME = -3   /* the label kubernetes.io/hostname, kept out of label sets so that sets stay few */
+};
+
+typedef struct ks_engine ks_engine;
+
+/* Nodes to write; every array is [n] unless said otherwise. NULL is allowed where a default is given. */
+typedef struct ks_node_rows {
+    int32_t n;
+    const int64_t *allocatable;    /* [R][n], canonical units, each 0..KS_MAX_QUANTITY */
+    const int32_t *name_id;        /* id of the name; NULL: none */
+    const int32_t *hostname_value; /* value id of kubernetes.io/hostname, KS_NONE without; NULL: none */
+    const int32_t *label_set;      /* from ks_label_set_add; NULL: the empty set 0 */
+    const int32_t *taint_set;      /* from ks_taint_set_add; NULL: the empty set 0 */
+    const int32_t *image_set;      /* from ks_image_set_add; NULL: the empty set 0 */
+    const uint8_t *unschedulable;  /* 0 or 1; NULL: 0 */
+    const int32_t *device_count;   /* 0..KS_MAX_DEVICES; NULL: 0 */
+    const int32_t *device_model;   /* 0..KS_MAX_MODELS-1, KS_NONE unknown; NULL: KS_NONE */
+} ks_node_rows;
+
+/* Selector terms in one flat program: term t owns requirements term_start[t] .. term_start[t+1]-1,
+ * requirement q owns values value_start[q] .. value_start[q+1]-1. A term without requirements matches nothing. */
+typedef struct ks_selector {
+    int32_t n_terms;
+    const int32_t *term_start;  /* [n_terms + 1] */
+    const int32_t *weight;      /* [n_terms] for preferred terms, else NULL */
+    int32_t n_requirements;
+    const int32_t *key;         /* [n_requirements] label key id, or KS_KEY_* */
+    const int32_t *op;          /* [n_requirements] KS_OP_* */
+    const int64_t *number;      /* [n_requirements] operand of KS_OP_GT and KS_OP_LT */
+    const uint8_t *is_number;   /* [n_requirements] 0: the operand is not an integer, nothing matches */
+    const int32_t *value_start; /* [n_requirements + 1] */
+    const int32_t *value;       /* [value_start[n_requirements]] value ids; name ids for KS_KEY_NODE_NAME */
+} ks_selector;
+
+typedef struct ks_class_spec {
+    const int64_t *request;     /* [R] what is filtered by and accounted; request[KS_PODS] must be 1 */
+    const int64_t *fit_request; /* [R] what NodeResourcesFit scores with: non-zero defaults in, pod-level requests out */
+    int64_t nonzero_cpu;        /* added to the node's non-zero usage when placed */
+    int64_t nonzero_memory;
+    int32_t node_name;          /* spec.nodeName as name id, KS_NONE without */
+    int32_t tolerates_unschedulable; /* 0 or 1: tolerates node.kubernetes.io/unschedulable:NoSchedule */
+    int32_t n_tolerations;
+    const int32_t *toleration_key;    /* label key id, KS_NONE: every key */
+    const int32_t *toleration_op;     /* KS_TOLERATE_* */
+    const int32_t *toleration_value;  /* value id */
+    const int32_t *toleration_effect; /* KS_EFFECT_* */
+    int32_t has_required;       /* 1: `required` must match, even when it has no terms (then nothing does) */
+    ks_selector node_selector;  /* spec.nodeSelector as at most one term; no terms: passes */
+    ks_selector required;       /* terms or-ed */
+    ks_selector preferred;      /* weights of matching terms are added */
+    int32_t n_ports;
+    const int32_t *port;        /* from ks_port_add */
+    int32_t n_images;
+    const int32_t *image;       /* image id per container, init container and image volume that names a known one; repeats count */
+    int32_t n_image_containers; /* containers + init containers: scales the upper clamp */
+    int32_t device_count;       /* 0: needs no device */
+    int32_t device_milli;       /* per device, 1..1000; below 1000 only with device_count 1 */
+    uint64_t device_models;     /* allowed models, one bit each; 0: any */
+} ks_class_spec;
+
+typedef struct ks_score_spec {
+    int32_t plugin;            /* KS_SCORE_* */
+    int64_t weight;            /* 1..1000000 */
+    int32_t variant;           /* KS_FIT_* for NodeResourcesFit, KS_BALANCED_* for balanced allocation, else 0 */
+    int32_t n_resources;
+    const int32_t *resource;        /* [n_resources] */
+    const int64_t *resource_weight; /* [n_resources], NULL for balanced allocation */
+    int32_t n_points;
+    const int64_t *utilization; /* [n_points] RequestedToCapacityRatio shape, ascending 0..100 */
+    const int64_t *shape_score; /* [n_points] 0..100, already scaled by 10 from the 0..10 of the configuration */
+} ks_score_spec;
+
+/* The typical pods of a workload: what fragmentation is measured against. Frequencies add up to 1. */
+typedef struct ks_typical_pods {
+    int32_t n;
+    const int64_t *cpu;       /* [n] */
+    const int32_t *count;     /* [n] devices */
+    const int32_t *milli;     /* [n] per device */
+    const uint64_t *models;   /* [n] allowed models, 0 any */
+    const double *frequency;  /* [n] */
+} ks_typical_pods;
+
+typedef struct ks_profile_spec {
+    uint32_t filters;            /* bit f: filter KS_FILTER_f is on */
+    int32_t n_scores;
+    const ks_score_spec *scores; /* in profile order */
+    int32_t device_select;       /* KS_DEVICE_* */
+} ks_profile_spec;
+
+typedef struct ks_options {
+    int32_t profile;
+    int32_t driver; /* KS_DRIVER_*; AUTO: indexed where it can answer, dense elsewhere */
+    int32_t tie;    /* KS_TIE_* */
+    int32_t commit; /* 0: decide each pod on the same state, change nothing; 1: one after another */
+    uint64_t rng;   /* state of the seeded generator, read and written back */
+    int64_t n_dense;   /* out, added to: decisions taken by the dense driver */
+    int64_t n_indexed; /* out, added to: by the indexed driver */
+} ks_options;
+
+/* Columns of a batch of decisions, one entry a pod. Any may be NULL. */
+typedef struct ks_decisions {
+    int32_t *node;     /* chosen row, KS_NONE: nothing feasible */
+    int64_t *score;    /* best total, -1: nothing feasible */
+    int32_t *ties;     /* nodes with the best total, 0: nothing feasible */
+    int32_t *feasible; /* feasible nodes */
+    uint64_t *devices; /* chosen devices, one bit each */
+} ks_decisions;
+
+/* Columns of an event run, one entry an event, state after the event. Any may be NULL. */
+typedef struct ks_series {
+    int64_t *used_device_milli;  /* over all nodes */
+    double *fragmented_milli;    /* by the typical pods of ks_fragmentation_set, 0 without */
+} ks_series;
+
+/* Zero-copy views of the node columns; borrowed (see the top of the file). */
+typedef struct ks_columns {
+    int32_t n_rows;             /* N, removed rows included */
+    int32_t n_resources;        /* R */
+    int32_t device_stride;      /* entries a node in device_free */
+    const int64_t *const *allocatable; /* [R] -> [N] */
+    const int64_t *const *used;        /* [R] -> [N] */
+    const int64_t *nonzero_cpu_used;   /* [N] */
+    const int64_t *nonzero_memory_used;/* [N] */
+    const int32_t *name_id;     /* [N] */
+    const int32_t *label_set;   /* [N] */
+    const int32_t *taint_set;   /* [N] */
+    const int32_t *image_set;   /* [N] */
+    const uint8_t *unschedulable; /* [N] */
+    const uint8_t *live;        /* [N] 0: removed */
+    const int32_t *device_count;/* [N] */
+    const int32_t *device_model;/* [N] */
+    const int32_t *device_free; /* [N][device_stride] thousandths left, 0 beyond device_count */
+} ks_columns;
+
+/* One line, static text, never NULL. */
+const char *ks_status_text(ks_status status);
+
+/* n_resources >= KS_FIRST_EXTENDED. *out is NULL on an error. */
+ks_status ks_engine_new(int32_t n_resources, ks_engine **out);
+void ks_engine_free(ks_engine *engine); /* NULL is allowed */
+/* Appends resources: allocatable and used are 0 on every node, requests 0 in every class. Never shrinks. */
+ks_status ks_engine_grow_resources(ks_engine *engine, int32_t n_resources);
+ks_status ks_engine_columns(const ks_engine *engine, ks_columns *out);
+/* Bytes held by the engine, indexes included. */
+int64_t ks_engine_bytes(const ks_engine *engine);
+
+/* Interned sets. Set 0 of each kind exists and is empty. Ids count up from 1; equal sets may be added
+ * twice (the caller interns). keys/values: ids >= 0; keys of a label set ascending and distinct. */
+ks_status ks_label_set_add(ks_engine *engine, int32_t n, const int32_t *key, const int32_t *value,
+                           const int64_t *number, const uint8_t *is_number, int32_t *out_id);
+ks_status ks_taint_set_add(ks_engine *engine, int32_t n, const int32_t *key, const int32_t *value,
+                           const int32_t *effect, int32_t *out_id);
+/* size: bytes of each image as the node reports it; an image keeps the size of the first node that had it. */
+ks_status ks_image_set_add(ks_engine *engine, int32_t n, const int32_t *image, const int64_t *size, int32_t *out_id);
+/* ip 0 is the wildcard address; protocol and ip are the caller's ids; port 1..65535. */
+ks_status ks_port_add(ks_engine *engine, int32_t ip, int32_t protocol, int32_t port, int32_t *out_id);
+
+/* Appends n rows; *first_row is the row of the first. O(n R). */
+ks_status ks_nodes_add(ks_engine *engine, const ks_node_rows *rows, int32_t *first_row);
+/* Rewrites rows in place; usage stays. A removed row comes to life again, empty. device_count may only
+ * change on a node whose devices are all free. */
+ks_status ks_nodes_update(ks_engine *engine, const int32_t *row, const ks_node_rows *rows);
+/* Removes rows; what ran on them is forgotten. */
+ks_status ks_nodes_remove(ks_engine *engine, int32_t n, const int32_t *row);
+
+ks_status ks_class_add(ks_engine *engine, const ks_class_spec *spec, int32_t *out_id);
+ks_status ks_profile_add(ks_engine *engine, const ks_profile_spec *spec, int32_t *out_id);
+/* The typical pods for KS_SCORE_FGD, KS_DEVICE_FGD and the fragmentation series. */
+ks_status ks_fragmentation_set(ks_engine *engine, const ks_typical_pods *typical);
+/* Fragmented thousandths per node, 0 on removed rows. out [N]. Source: Weng et al., ATC 2023, section 3. */
+ks_status ks_fragmentation(const ks_engine *engine, double *out);
+
+/* Puts pods on nodes unconditionally (they run there already) or takes them off. devices: NULL, or the mask
+ * per pod; with NULL a class that needs devices gets the best-fitting ones. *n_done counts finished items. */
+ks_status ks_bind(ks_engine *engine, int32_t n, const int32_t *class_id, const int32_t *node,
+                  const uint64_t *devices, int32_t *n_done);
+ks_status ks_release(ks_engine *engine, int32_t n, const int32_t *class_id, const int32_t *node,
+                     const uint64_t *devices, int32_t *n_done);
+
+/* Decides n pods, one after another (see ks_options.commit). O(n log N) indexed, O(n N) dense. */
+ks_status ks_place(ks_engine *engine, ks_options *options, int32_t n, const int32_t *class_id,
+                   const ks_decisions *out, int32_t *n_done);
+/* Discrete-event run. event[i] = p + 1: pod p arrives, -(p + 1): pod p leaves (ignored if it was not placed).
+ * pod_class [n_pods]; `out` columns are [n_pods], in and out: node must be KS_NONE for pods not yet arrived. */
+ks_status ks_run(ks_engine *engine, ks_options *options, int32_t n_events, const int32_t *event,
+                 int32_t n_pods, const int32_t *pod_class, const ks_decisions *out,
+                 const ks_series *series, int32_t *n_done);
+
+/* Speculation: everything bound, released or placed after ks_speculate can be undone. Marks nest. */
+ks_status ks_speculate(ks_engine *engine, int64_t *out_mark);
+ks_status ks_rollback(ks_engine *engine, int64_t mark);
+ks_status ks_keep(ks_engine *engine, int64_t mark);
+
+/* Why: for one class and every row.
+ * filter        [N] KS_FILTER_* of the first failing filter, KS_NONE feasible, -2 removed row
+ * unresolvable  [N] 1: evicting pods cannot help
+ * insufficient  [N][W] bit r: resource r is short (NodeResourcesFit only); W = (R + 63) / 64
+ * raw, score    [S][N] before and after normalisation, 0 where infeasible
+ * skipped       [S] 1: the plugin skips this class
+ * total         [N] weighted sum, -1 where infeasible. Any output may be NULL. Always the dense driver. O(N (R + S)) */
+ks_status ks_explain(ks_engine *engine, int32_t profile, int32_t class_id, int32_t *filter, uint8_t *unresolvable,
+                     uint64_t *insufficient, int64_t *raw, int64_t *score, uint8_t *skipped, int64_t *total);
+/* ffi:end */
+
+/* Quantities are refused above this, so that a product with 100 stays inside int64; sums are checked. */
+#define KS_MAX_QUANTITY ((int64_t)1 << 56)
+
+/* C callers only: an engine over another allocator, so that a test can make any allocation fail. */
+typedef struct ks_allocator {
+    void *(*resize)(void *context, void *block, size_t old_size, size_t new_size); /* new_size 0 frees */
+    void *context;
+} ks_allocator;
+ks_status ks_engine_new_with(const ks_allocator *allocator, int32_t n_resources, ks_engine **out);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * dense.c: the driver that looks at every row. It defines the answer; the indexed driver must give the same.
+ *
+ * Two passes over the rows: filter and score the feasible ones, keeping the greatest raw values that normalisation
+ * needs; then normalise, weigh, and find the best total, how many reach it, and the first (or a uniform) one of them. */
+#include "internal.h"
+
+/* Greatest raw values over the feasible rows. */
+typedef struct maxima {
+    int64_t taint, affinity;
+    int32_t feasible;
+} maxima;
+
+static ks_status reserve_scratch(ks_engine *e) {
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.feasible, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.local, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.taint, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.affinity, e->n_rows));
+    return KS_VEC_RESERVE(&e->mem, &e->scratch.image, e->n_rows);
+}
+
+static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
+    maxima m = {0, 0, 0};
+    ks_scratch *s = &e->scratch;
+    for (int32_t row = 0; row < e->n_rows; row++) {
+        s->feasible.at[row] = e->live.at[row] && ks_filter(e, p, c, row) == KS_NONE;
+        if (!s->feasible.at[row])
+            continue;
+        s->local.at[row] = ks_score_local(e, p, c, row);
+        s->taint.at[row] = c->taint_pref[e->taint_set.at[row]];
+        s->affinity.at[row] = c->preferred.n_terms > 0 ? ks_affinity_weight(e, c, row) : 0;
+        s->image.at[row] = c->image_score[e->image_set.at[row]];
+        m.taint = s->taint.at[row] > m.taint ? s->taint.at[row] : m.taint;
+        m.affinity = s->affinity.at[row] > m.affinity ? s->affinity.at[row] : m.affinity;
+        m.feasible++;
+    }
+    return m;
+}
+
+static int64_t total_of(const ks_engine *e, const ks_profile *p, const maxima *m, int32_t row) {
+    const ks_scratch *s = &e->scratch;
+    int64_t total = s->local.at[row];
+    if (p->taint_weight > 0)
+        total += p->taint_weight * ks_normalize_taint(s->taint.at[row], m->taint);
+    if (p->affinity_weight > 0)
+        total += p->affinity_weight * ks_normalize_affinity(s->affinity.at[row], m->affinity);
+    return total + p->image_weight * s->image.at[row];
+}
+
+static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const maxima *m, int64_t total, uint32_t wanted) {
+    for (int32_t row = 0; row < e->n_rows; row++)
+        if (e->scratch.feasible.at[row] && total_of(e, p, m, row) == total && wanted-- == 0)
+            return row;
+    return KS_NONE;
+}
+
+ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
+    KS_TRY(reserve_scratch(e));
+    maxima m = score_rows(e, p, c);
+    *out = (ks_choice){-1, KS_NONE, 0, m.feasible};
+    for (int32_t row = 0; row < e->n_rows; row++) {
+        if (!e->scratch.feasible.at[row])
+            continue;
+        int64_t total = total_of(e, p, &m, row);
+        if (total > out->score)
+            *out = (ks_choice){total, row, 1, m.feasible};
+        else if (total == out->score)
+            out->ties++;
+    }
+    if (tie == KS_TIE_UNIFORM && out->ties > 1)
+        out->node = nth_with_total(e, p, &m, out->score, ks_random_below(rng, (uint32_t)out->ties));
+    return KS_OK;
+}

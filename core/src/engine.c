@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * engine.c: life of an engine, its resources, its change log.
+ *
+ * The log is how indexes learn what changed: each placement, release or node update appends its row, and an index
+ * that was last current at position p re-reads the rows from p on. Only the last entry of a row counts (last_log).
+ * When the log is longer than twice the rows it is dropped; indexes that had not read it rebuild themselves, which
+ * costs no more than reading it would have. */
+#include "internal.h"
+
+#include <string.h> /* memset */
+
+ks_status ks_engine_new_with(const ks_allocator *allocator, int32_t n_resources, ks_engine **out) {
+    if (out == NULL)
+        return KS_EINVAL;
+    *out = NULL;
+    if (n_resources < KS_FIRST_EXTENDED || n_resources > KS_MAX_RESOURCES || (allocator && !allocator->resize))
+        return KS_EINVAL;
+    ks_memory mem;
+    ks_memory_default(&mem);
+    if (allocator != NULL)
+        mem.allocator = *allocator;
+    ks_engine *e = mem.allocator.resize(mem.allocator.context, NULL, 0, sizeof *e);
+    if (e == NULL)
+        return KS_ENOMEM;
+    memset(e, 0, sizeof *e);
+    e->mem = mem;
+    e->mem.bytes = (int64_t)sizeof *e;
+    ks_status status = ks_sets_init(e);
+    if (status == KS_OK)
+        status = ks_engine_grow_resources(e, n_resources);
+    if (status != KS_OK) {
+        ks_engine_free(e);
+        return status;
+    }
+    *out = e;
+    return KS_OK;
+}
+
+ks_status ks_engine_new(int32_t n_resources, ks_engine **out) { return ks_engine_new_with(NULL, n_resources, out); }
+
+void ks_engine_free(ks_engine *e) {
+    if (e == NULL)
+        return;
+    ks_indexes_free(e);
+    ks_profiles_free(e);
+    ks_typical_free(e);
+    ks_classes_free(e);
+    ks_nodes_free(e);
+    ks_sets_free(e);
+    KS_VEC_DISCARD(&e->mem, &e->log);
+    KS_VEC_DISCARD(&e->mem, &e->last_log);
+    KS_VEC_DISCARD(&e->mem, &e->undo);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.feasible);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.local);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.taint);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.affinity);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.image);
+    ks_allocator allocator = e->mem.allocator;
+    allocator.resize(allocator.context, e, sizeof *e, 0);
+}
+
+ks_status ks_engine_grow_resources(ks_engine *e, int32_t n_resources) {
+    if (e == NULL || n_resources < e->n_resources || n_resources > KS_MAX_RESOURCES)
+        return KS_EINVAL;
+    KS_TRY(ks_reserve(&e->mem, (void **)&e->allocatable, &e->resource_cap_a, n_resources, sizeof(int64_t *)));
+    KS_TRY(ks_reserve(&e->mem, (void **)&e->used, &e->resource_cap_u, n_resources, sizeof(int64_t *)));
+    KS_TRY(ks_reserve(&e->mem, (void **)&e->column_cap, &e->column_cap_cap, 2 * (int64_t)n_resources, sizeof(int64_t)));
+    for (int32_t r = e->n_resources; r < n_resources; r++) {
+        KS_TRY(ks_reserve(&e->mem, (void **)&e->allocatable[r], &e->column_cap[2 * r], e->n_rows, sizeof(int64_t)));
+        KS_TRY(ks_reserve(&e->mem, (void **)&e->used[r], &e->column_cap[2 * r + 1], e->n_rows, sizeof(int64_t)));
+    }
+    e->n_resources = n_resources;
+    return KS_OK;
+}
+
+ks_status ks_engine_columns(const ks_engine *e, ks_columns *out) {
+    if (e == NULL || out == NULL)
+        return KS_EINVAL;
+    out->n_rows = e->n_rows;
+    out->n_resources = e->n_resources;
+    out->device_stride = e->device_stride;
+    out->allocatable = (const int64_t *const *)e->allocatable;
+    out->used = (const int64_t *const *)e->used;
+    out->nonzero_cpu_used = e->nonzero_cpu.at;
+    out->nonzero_memory_used = e->nonzero_memory.at;
+    out->name_id = e->name_id.at;
+    out->label_set = e->label_set.at;
+    out->taint_set = e->taint_set.at;
+    out->image_set = e->image_set.at;
+    out->unschedulable = e->unschedulable.at;
+    out->live = e->live.at;
+    out->device_count = e->device_count.at;
+    out->device_model = e->device_model.at;
+    out->device_free = e->device_free.at;
+    return KS_OK;
+}
+
+int64_t ks_engine_bytes(const ks_engine *e) { return e == NULL ? 0 : e->mem.bytes; }
+
+ks_status ks_log_reserve(ks_engine *e, int64_t extra) {
+    if (e->log.n + extra > 2 * (int64_t)e->n_rows + 4096) {
+        e->log_base += e->log.n;
+        e->log.n = 0;
+    }
+    return KS_VEC_RESERVE(&e->mem, &e->log, e->log.n + extra);
+}
+
+void ks_log_row(ks_engine *e, int32_t row, bool is_static) {
+    int64_t position = ks_log_end(e);
+    int64_t last = e->last_log.at[row];
+    /* A later dynamic change must not hide an unread static one. */
+    bool pending_static = last >= e->log_base && last < position && e->log.at[last - e->log_base] < 0;
+    e->last_log.at[row] = position;
+    e->log.at[e->log.n++] = is_static || pending_static ? ~row : row;
+    e->fragmented_valid.at[row] = 0;
+}
+
+void ks_log_all(ks_engine *e) {
+    e->log_base += e->log.n + 1;
+    e->log.n = 0;
+    if (e->n_rows > 0)
+        memset(e->fragmented_valid.at, 0, (size_t)e->n_rows);
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * internal.h: the data of an engine, shared by its sources.
+ *
+ *   ks_engine
+ *   ├── mem          allocator and byte count
+ *   ├── sets         interned label, taint and image sets, ports          sets.c
+ *   ├── nodes        columns [row], structure of arrays                   nodes.c
+ *   ├── classes      pod classes with verdicts cached per interned set    classes.c match.c
+ *   ├── profiles     which filters and scores, with arguments             profile.c
+ *   ├── log          rows that changed, read by every index               engine.c
+ *   ├── undo         what to take back when a speculation ends            undo.c
+ *   └── indexes      one per profile                                      index.c
+ *
+ * A decision reads nodes × one class through fit.c, score.c and gpu.c; dense.c and index.c are the two drivers.
+ */
+#ifndef KS_INTERNAL_H
+#define KS_INTERNAL_H
+
+#include "ks.h"
+
+#include <stdbool.h>
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+/* One wheel for every x86-64: the hot loops are compiled three times and the processor picks. */
+#define KS_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define KS_WIDE
+#endif
+
+#define KS_TRY(call)                         \
+    do {                                     \
+        ks_status try_status_ = (call);      \
+        if (try_status_ != KS_OK)            \
+            return try_status_;              \
+    } while (0)
+
+/* ---- memory ---- */
+
+typedef struct ks_memory {
+    ks_allocator allocator;
+    int64_t bytes;
+} ks_memory;
+
+/* Growable array: `at` holds n used of cap allocated elements. */
+#define KS_VEC(type)   \
+    struct {           \
+        type *at;      \
+        int64_t n;     \
+        int64_t cap;   \
+    }
+
+void ks_memory_default(ks_memory *mem);
+/* Grows *block to hold `need` elements (never shrinks); new elements are zero. */
+ks_status ks_reserve(ks_memory *mem, void **block, int64_t *cap, int64_t need, size_t element);
+void ks_discard(ks_memory *mem, void **block, int64_t *cap, size_t element);
+
+#define KS_VEC_RESERVE(mem, vec, need) ks_reserve((mem), (void **)&(vec)->at, &(vec)->cap, (need), sizeof *(vec)->at)
+#define KS_VEC_DISCARD(mem, vec) ks_discard((mem), (void **)&(vec)->at, &(vec)->cap, sizeof *(vec)->at)
+
+/* ---- interned sets ---- */
+
+typedef struct ks_label {
+    int64_t number;
+    int32_t key;
+    int32_t value;
+    bool is_number;
+} ks_label;
+
+typedef struct ks_taint {
+    int32_t key, value, effect;
+} ks_taint;
+
+typedef struct ks_image_size {
+    int64_t size;
+    int32_t image;
+} ks_image_size;
+
+typedef struct ks_port {
+    int32_t ip, protocol, port;
+} ks_port;
+
+/* What the cluster knows of an image: the size its first node reported, and on how many nodes it is. */
+typedef struct ks_image {
+    int64_t size;
+    int32_t n_nodes;
+} ks_image;
+
+/* start[id] .. start[id + 1] of a pool belong to set id; start has n_sets + 1 entries. */
+typedef KS_VEC(int32_t) ks_starts;
+
+typedef struct ks_sets {
+    KS_VEC(ks_label) label;
+    ks_starts label_start;
+    KS_VEC(ks_taint) taint;
+    ks_starts taint_start;
+    KS_VEC(ks_image_size) image;
+    ks_starts image_start;
+    KS_VEC(ks_port) port;
+    KS_VEC(ks_image) images; /* by image id */
+    int64_t version;         /* changes with every new set and with image_version */
+    int64_t image_version;   /* changes when any image score may have changed */
+    int32_t n_images_present;
+} ks_sets;
+
+#define KS_N_LABEL_SETS(e) ((int32_t)((e)->sets.label_start.n - 1))
+#define KS_N_TAINT_SETS(e) ((int32_t)((e)->sets.taint_start.n - 1))
+#define KS_N_IMAGE_SETS(e) ((int32_t)((e)->sets.image_start.n - 1))
+
+/* ---- nodes ---- */
+
+/* Ports in use on a node, once for each pod that uses it. */
+typedef struct ks_port_list {
+    int32_t *at;
+    int64_t n, cap;
+} ks_port_list;
+
+/* Kinds of device pods on a node: 0 shares a device, k holds k whole ones (GpuClustering tells them apart). */
+#define KS_KINDS(e) ((e)->device_stride + 1)
+
+typedef struct ks_amount {
+    int32_t resource;
+    int64_t amount;
+} ks_amount;
+
+/* ---- classes ---- */
+
+typedef struct ks_terms {
+    int32_t n_terms;
+    int32_t *term_start;
+    int32_t *weight;
+    int32_t *key;
+    int32_t *op;
+    int64_t *number;
+    uint8_t *is_number;
+    int32_t *value_start;
+    int32_t *value;
+} ks_terms;
+
+typedef struct ks_class {
+    int32_t n_request, n_fit_request;
+    ks_amount *request;     /* > 0 only, without pods */
+    ks_amount *fit_request; /* > 0 only */
+    int64_t nonzero_cpu, nonzero_memory;
+    int32_t node_name;
+    bool tolerates_unschedulable;
+    int32_t n_tolerations;
+    int32_t *toleration; /* [n][4]: key, op, value, effect */
+    bool has_required;
+    bool by_node; /* a selector looks at the node's name or hostname: verdicts cannot be cached per label set */
+    ks_terms selector, required, preferred;
+    int32_t n_ports, n_images, n_image_containers;
+    int32_t *port, *image;
+    int32_t device_count, device_milli;
+    uint64_t device_models;
+    /* caches, filled by ks_class_prepare */
+    int64_t n_label, label_cap, label_pref_cap;
+    uint8_t *label_pass;
+    int32_t *label_pref;
+    int64_t n_taint, taint_cap, taint_pref_cap;
+    uint8_t *taint_pass;
+    int32_t *taint_pref;
+    int64_t n_image_score, image_cap;
+    int64_t image_version;
+    int32_t *image_score;
+    void *block; /* one allocation for all arrays of the specification */
+    int64_t block_bytes;
+} ks_class;
+
+/* ---- profiles ---- */
+
+typedef struct ks_score {
+    int32_t plugin, variant;
+    int64_t weight;
+    int32_t n_resources, n_points;
+    int32_t *resource;
+    int64_t *resource_weight;
+    int64_t *utilization;
+    int64_t *shape_score;
+} ks_score;
+
+typedef struct ks_profile {
+    uint32_t filters;
+    int32_t n_scores;
+    int32_t device_select;
+    ks_score *scores;
+    int64_t taint_weight, affinity_weight, image_weight; /* of the plugins that see nodes in groups; 0: absent */
+    int64_t local_bound;                                 /* greatest weighted sum of the other plugins */
+    void *block;
+    int64_t block_bytes;
+} ks_profile;
+
+typedef struct ks_typical {
+    int32_t n, n_millis;
+    int64_t *cpu;
+    int32_t *count;
+    int32_t *milli;
+    int32_t *milli_slot; /* index into millis */
+    int32_t *millis;     /* distinct values */
+    uint64_t *models;
+    double *frequency;
+    void *block;
+    int64_t block_bytes;
+} ks_typical;
+
+/* ---- speculation ---- */
+
+typedef struct ks_undo_entry {
+    uint64_t devices;
+    int32_t class_id, node;
+    bool was_bind;
+} ks_undo_entry;
+
+typedef struct ks_index ks_index;
+
+/* Columns of the dense driver, one entry a row. */
+typedef struct ks_scratch {
+    KS_VEC(uint8_t) feasible;
+    KS_VEC(int64_t) local;
+    KS_VEC(int32_t) taint;
+    KS_VEC(int32_t) affinity;
+    KS_VEC(int32_t) image;
+} ks_scratch;
+
+struct ks_engine {
+    ks_memory mem;
+    ks_sets sets;
+
+    int32_t n_resources;
+    int32_t n_rows, n_live;
+    int64_t **allocatable, **used;
+    int64_t resource_cap_a, resource_cap_u; /* of the pointer arrays */
+    int64_t *column_cap;                    /* [2 R] capacity of each resource column */
+    int64_t column_cap_cap;
+    KS_VEC(int64_t) nonzero_cpu;
+    KS_VEC(int64_t) nonzero_memory;
+    KS_VEC(int32_t) name_id;
+    KS_VEC(int32_t) hostname_value;
+    KS_VEC(int32_t) label_set;
+    KS_VEC(int32_t) taint_set;
+    KS_VEC(int32_t) image_set;
+    KS_VEC(uint8_t) unschedulable;
+    KS_VEC(uint8_t) live;
+    KS_VEC(int32_t) device_count;
+    KS_VEC(int32_t) device_model;
+    int32_t device_stride;
+    KS_VEC(int32_t) device_free;  /* [row][device_stride] */
+    KS_VEC(int32_t) device_kinds; /* [row][device_stride + 1] pods per kind */
+    KS_VEC(ks_port_list) ports;
+    KS_VEC(double) fragmented;         /* valid where fragmented_valid */
+    KS_VEC(uint8_t) fragmented_valid;
+
+    KS_VEC(ks_class) classes;
+    KS_VEC(ks_profile) profiles;
+    ks_typical typical;
+
+    KS_VEC(int32_t) log;      /* row, or ~row when its static side changed */
+    KS_VEC(int64_t) last_log; /* [row] absolute position of its last entry */
+    int64_t log_base;         /* absolute position of log.at[0] */
+
+    KS_VEC(ks_undo_entry) undo;
+    int32_t n_marks;
+
+    KS_VEC(ks_index *) indexes; /* by profile, NULL until used */
+    ks_scratch scratch;
+};
+
+/* A decision for one pod. */
+typedef struct ks_choice {
+    int64_t score;
+    int32_t node, ties, feasible;
+} ks_choice;
+
+/* ---- engine.c ---- */
+ks_status ks_log_reserve(ks_engine *e, int64_t extra);
+void ks_log_row(ks_engine *e, int32_t row, bool is_static); /* after ks_log_reserve */
+void ks_log_all(ks_engine *e); /* every index rebuilds itself at its next use */
+static inline int64_t ks_log_end(const ks_engine *e) { return e->log_base + e->log.n; }
+
+/* ---- sets.c ---- */
+ks_status ks_sets_init(ks_engine *e);
+void ks_sets_free(ks_engine *e);
+bool ks_ports_conflict(const ks_engine *e, int32_t a, int32_t b);
+void ks_images_count(ks_engine *e, int32_t image_set, int32_t sign);
+
+/* ---- match.c ---- */
+bool ks_terms_match_any(const ks_engine *e, const ks_terms *terms, int32_t label_set, int32_t hostname, int32_t name);
+int32_t ks_terms_weight(const ks_engine *e, const ks_terms *terms, int32_t label_set, int32_t hostname, int32_t name);
+bool ks_affinity_passes(const ks_engine *e, const ks_class *c, int32_t label_set, int32_t hostname, int32_t name);
+void ks_taints_judge(const ks_engine *e, const ks_class *c, int32_t taint_set, bool *passes, int32_t *preferred);
+int32_t ks_image_priority(const ks_engine *e, const ks_class *c, int32_t image_set);
+
+/* ---- nodes.c ---- */
+void ks_nodes_free(ks_engine *e);
+bool ks_ports_in_use(const ks_engine *e, const ks_class *c, int32_t row);
+
+/* ---- classes.c ---- */
+void ks_classes_free(ks_engine *e);
+/* Brings the class's caches up to date with the interned sets. O(new sets). */
+ks_status ks_class_prepare(ks_engine *e, ks_class *c);
+static inline int64_t ks_amount_of(const ks_amount *list, int32_t n, int32_t resource) {
+    for (int32_t i = 0; i < n; i++)
+        if (list[i].resource == resource)
+            return list[i].amount;
+    return 0;
+}
+
+/* ---- profile.c ---- */
+void ks_profiles_free(ks_engine *e);
+static inline bool ks_is_grouped(int32_t plugin) {
+    return plugin == KS_SCORE_TAINT_TOLERATION || plugin == KS_SCORE_NODE_AFFINITY || plugin == KS_SCORE_IMAGE_LOCALITY;
+}
+/* True if the plugin leaves this class out of scoring (upstream's PreScore Skip). */
+bool ks_score_skips(const ks_score *s, const ks_class *c);
+
+/* ---- fit.c: filters; the class must be prepared ---- */
+/* First failing filter that cannot change by placing pods, or KS_NONE. */
+int32_t ks_filter_static(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
+bool ks_fit_passes(const ks_engine *e, const ks_class *c, int32_t row);
+/* First failing filter, or KS_NONE. */
+int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
+/* Which resources are short; true if evicting pods cannot help. bits [W] is written. */
+bool ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t *bits);
+static inline int32_t ks_affinity_weight(const ks_engine *e, const ks_class *c, int32_t row) {
+    return c->by_node ? ks_terms_weight(e, &c->preferred, e->label_set.at[row], e->hostname_value.at[row],
+                                        e->name_id.at[row])
+                      : c->label_pref[e->label_set.at[row]];
+}
+
+/* ---- score.c ---- */
+/* Raw score of one node-local plugin. */
+int64_t ks_score_one(ks_engine *e, const ks_score *s, const ks_class *c, int32_t row);
+/* Weighted sum of the node-local plugins (all but the grouped ones). */
+int64_t ks_score_local(ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
+int64_t ks_normalize_taint(int64_t raw, int64_t max);
+int64_t ks_normalize_affinity(int64_t raw, int64_t max);
+
+/* ---- gpu.c ---- */
+bool ks_devices_fit(const ks_engine *e, const ks_class *c, int32_t row);
+int64_t ks_policy_score(ks_engine *e, int32_t plugin, const ks_class *c, int32_t row);
+/* Devices for a pod of class c on row, or 0 if none fit. Draws from *rng only for KS_DEVICE_RANDOM. */
+uint64_t ks_devices_choose(ks_engine *e, int32_t select, const ks_class *c, int32_t row, uint64_t *rng);
+double ks_fragmented_of(ks_engine *e, int32_t row);
+void ks_typical_free(ks_engine *e);
+static inline int32_t ks_device_kind(const ks_class *c) { return c->device_milli < KS_DEVICE_WHOLE ? 0 : c->device_count; }
+
+/* ---- undo.c, place.c ---- */
+ks_status ks_undo_push(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool was_bind);
+/* Adds or takes off one pod; checks before it changes anything. */
+ks_status ks_account(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool bind);
+
+/* ---- dense.c ---- */
+ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out);
+
+/* ---- index.c ---- */
+/* KS_EUNSUPPORTED: this class or profile cannot be indexed; the dense driver must answer. */
+ks_status ks_index_decide(ks_engine *e, int32_t profile, int32_t class_id, int32_t tie, uint64_t *rng, ks_choice *out);
+/* Tells the index which classes a batch is about to ask for, so that it builds them together. */
+ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t n, const int32_t *class_id);
+void ks_indexes_free(ks_engine *e);
+
+/* ---- seeded generator: SplitMix64, and an unbiased draw below n ---- */
+static inline uint64_t ks_random(uint64_t *state) {
+    uint64_t z = (*state += 0x9E3779B97F4A7C15u);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+static inline uint32_t ks_random_below(uint64_t *state, uint32_t n) {
+    uint32_t reject = (uint32_t)(-n) % n;
+    for (;;) {
+        uint64_t product = (ks_random(state) >> 32) * (uint64_t)n;
+        if ((uint32_t)product >= reject)
+            return (uint32_t)(product >> 32);
+    }
+}
+
+#endif

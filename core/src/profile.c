@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * profile.c: which filters and score plugins decide, with which arguments. */
+#include "internal.h"
+
+#include <string.h> /* memcpy */
+
+static const int64_t MAX_WEIGHT = 1000000; /* arbitrary; keeps every weighted sum far inside int64 */
+
+static bool is_pairwise(int32_t plugin) {
+    return plugin == KS_SCORE_POD_TOPOLOGY_SPREAD || plugin == KS_SCORE_INTER_POD_AFFINITY;
+}
+
+static bool takes_resources(int32_t plugin) {
+    return plugin == KS_SCORE_NODE_RESOURCES_FIT || plugin == KS_SCORE_BALANCED_ALLOCATION;
+}
+
+static ks_status check_resources(const ks_engine *e, const ks_score_spec *s) {
+    bool is_fit = s->plugin == KS_SCORE_NODE_RESOURCES_FIT;
+    if (!takes_resources(s->plugin))
+        return s->n_resources == 0 ? KS_OK : KS_EINVAL;
+    if (s->n_resources < 1 || s->resource == NULL || (is_fit && s->resource_weight == NULL))
+        return KS_EINVAL;
+    for (int32_t i = 0; i < s->n_resources; i++) {
+        if (s->resource[i] < 0 || s->resource[i] >= e->n_resources || s->resource[i] == KS_PODS)
+            return KS_ERANGE;
+        if (is_fit && (s->resource_weight[i] < 1 || s->resource_weight[i] > 100))
+            return KS_EINVAL;
+    }
+    return KS_OK;
+}
+
+static ks_status check_shape(const ks_score_spec *s) {
+    bool shaped = s->plugin == KS_SCORE_NODE_RESOURCES_FIT && s->variant == KS_FIT_REQUESTED_TO_CAPACITY_RATIO;
+    if (!shaped)
+        return s->n_points == 0 ? KS_OK : KS_EINVAL;
+    if (s->n_points < 1 || s->utilization == NULL || s->shape_score == NULL)
+        return KS_EINVAL;
+    for (int32_t i = 0; i < s->n_points; i++) {
+        if (s->utilization[i] < 0 || s->utilization[i] > 100 || s->shape_score[i] < 0 || s->shape_score[i] > 100)
+            return KS_EINVAL;
+        if (i > 0 && s->utilization[i] <= s->utilization[i - 1])
+            return KS_EINVAL;
+    }
+    return KS_OK;
+}
+
+static ks_status check_score(const ks_engine *e, const ks_score_spec *s) {
+    if (s->plugin < 0 || s->plugin >= KS_N_SCORES || s->weight < 1 || s->weight > MAX_WEIGHT)
+        return KS_EINVAL;
+    if (is_pairwise(s->plugin))
+        return KS_EUNSUPPORTED;
+    int32_t last_variant = s->plugin == KS_SCORE_NODE_RESOURCES_FIT    ? KS_FIT_REQUESTED_TO_CAPACITY_RATIO
+                           : s->plugin == KS_SCORE_BALANCED_ALLOCATION ? KS_BALANCED_V135
+                                                                       : 0;
+    if (s->variant < 0 || s->variant > last_variant)
+        return KS_EINVAL;
+    KS_TRY(check_resources(e, s));
+    return check_shape(s);
+}
+
+static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
+    const uint32_t pairwise = 1u << KS_FILTER_POD_TOPOLOGY_SPREAD | 1u << KS_FILTER_INTER_POD_AFFINITY;
+    if (s->n_scores < 0 || (s->n_scores > 0 && s->scores == NULL) || s->filters >> KS_N_FILTERS != 0)
+        return KS_EINVAL;
+    if (s->device_select < KS_DEVICE_BEST_FIT || s->device_select > KS_DEVICE_FGD)
+        return KS_EINVAL;
+    if ((s->filters & pairwise) != 0)
+        return KS_EUNSUPPORTED;
+    uint32_t seen = 0;
+    for (int32_t i = 0; i < s->n_scores; i++) {
+        KS_TRY(check_score(e, &s->scores[i]));
+        if ((seen >> s->scores[i].plugin & 1u) != 0)
+            return KS_EINVAL;
+        seen |= 1u << s->scores[i].plugin;
+    }
+    return KS_OK;
+}
+
+static size_t score_bytes(const ks_score_spec *s) {
+    return (size_t)s->n_resources * 2 * sizeof(int64_t) + (size_t)s->n_points * 2 * sizeof(int64_t);
+}
+
+static void *take(char **at, const void *from, size_t bytes) {
+    void *to = *at;
+    if (bytes > 0)
+        memcpy(to, from, bytes);
+    *at += (bytes + 7) & ~(size_t)7;
+    return to;
+}
+
+static void copy_score(ks_score *to, const ks_score_spec *s, char **at) {
+    size_t n = (size_t)s->n_resources, points = (size_t)s->n_points;
+    *to = (ks_score){.plugin = s->plugin, .variant = s->variant, .weight = s->weight};
+    to->n_resources = s->n_resources;
+    to->n_points = s->n_points;
+    to->resource = take(at, s->resource, n * sizeof(int32_t));
+    if (s->resource_weight != NULL)
+        to->resource_weight = take(at, s->resource_weight, n * sizeof(int64_t));
+    to->utilization = take(at, s->utilization, points * sizeof(int64_t));
+    to->shape_score = take(at, s->shape_score, points * sizeof(int64_t));
+}
+
+/* Weights of the grouped plugins by name; the rest adds up to the bound of the node-local part. */
+static void sum_weights(ks_profile *p) {
+    for (int32_t i = 0; i < p->n_scores; i++) {
+        const ks_score *s = &p->scores[i];
+        if (s->plugin == KS_SCORE_TAINT_TOLERATION)
+            p->taint_weight = s->weight;
+        else if (s->plugin == KS_SCORE_NODE_AFFINITY)
+            p->affinity_weight = s->weight;
+        else if (s->plugin == KS_SCORE_IMAGE_LOCALITY)
+            p->image_weight = s->weight;
+        else if (s->plugin != KS_SCORE_DYNAMIC_RESOURCES && s->plugin != KS_SCORE_RANDOM)
+            p->local_bound += 100 * s->weight;
+    }
+}
+
+ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out_id) {
+    if (e == NULL || spec == NULL || out_id == NULL)
+        return KS_EINVAL;
+    KS_TRY(check_profile(e, spec));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->profiles, e->profiles.n + 1));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->indexes, e->profiles.n + 1));
+    size_t bytes = (size_t)spec->n_scores * sizeof(ks_score);
+    for (int32_t i = 0; i < spec->n_scores; i++)
+        bytes += score_bytes(&spec->scores[i]);
+    ks_profile made = {.filters = spec->filters, .n_scores = spec->n_scores, .device_select = spec->device_select};
+    KS_TRY(ks_reserve(&e->mem, &made.block, &made.block_bytes, (int64_t)bytes, 1));
+    char *at = (char *)made.block + (size_t)spec->n_scores * sizeof(ks_score);
+    made.scores = made.block;
+    for (int32_t i = 0; i < spec->n_scores; i++)
+        copy_score(&made.scores[i], &spec->scores[i], &at);
+    sum_weights(&made);
+    *out_id = (int32_t)e->profiles.n;
+    e->indexes.at[e->profiles.n] = NULL;
+    e->profiles.at[e->profiles.n++] = made;
+    e->indexes.n = e->profiles.n;
+    return KS_OK;
+}
+
+/* Sources, v1.36: nodeaffinity PreScore (no preferred terms), noderesources/balanced_allocation.go PreScore
+ * (best-effort pods). */
+bool ks_score_skips(const ks_score *s, const ks_class *c) {
+    if (s->plugin == KS_SCORE_NODE_AFFINITY)
+        return c->preferred.n_terms == 0;
+    if (s->plugin != KS_SCORE_BALANCED_ALLOCATION)
+        return false;
+    for (int32_t i = 0; i < s->n_resources; i++)
+        if (ks_amount_of(c->request, c->n_request, s->resource[i]) > 0)
+            return false;
+    return true;
+}
+
+void ks_profiles_free(ks_engine *e) {
+    for (int64_t i = 0; i < e->profiles.n; i++)
+        ks_discard(&e->mem, &e->profiles.at[i].block, &e->profiles.at[i].block_bytes, 1);
+    KS_VEC_DISCARD(&e->mem, &e->profiles);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * undo.c: speculation. Binds and releases after a mark are remembered and taken back in reverse order.
+ *
+ * A mark is the length of the undo log when it was made. While any mark is open, rows cannot be added, rewritten or
+ * removed: what-if questions are about pods. */
+#include "internal.h"
+
+ks_status ks_undo_push(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool was_bind) {
+    if (e->n_marks == 0)
+        return KS_OK;
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->undo, e->undo.n + 1));
+    e->undo.at[e->undo.n++] = (ks_undo_entry){devices, class_id, node, was_bind};
+    return KS_OK;
+}
+
+ks_status ks_speculate(ks_engine *e, int64_t *out_mark) {
+    if (e == NULL || out_mark == NULL)
+        return KS_EINVAL;
+    *out_mark = e->undo.n;
+    e->n_marks++;
+    return KS_OK;
+}
+
+static ks_status check_mark(const ks_engine *e, int64_t mark) {
+    if (e == NULL || mark < 0)
+        return KS_EINVAL;
+    return e->n_marks == 0 || mark > e->undo.n ? KS_ESTATE : KS_OK;
+}
+
+/* Entries are popped one by one as they are undone, so that a failed allocation leaves a state from which the
+ * rollback can be called again. */
+ks_status ks_rollback(ks_engine *e, int64_t mark) {
+    KS_TRY(check_mark(e, mark));
+    while (e->undo.n > mark) {
+        ks_undo_entry last = e->undo.at[e->undo.n - 1];
+        int64_t before = e->undo.n;
+        KS_TRY(ks_account(e, last.class_id, last.node, last.devices, !last.was_bind));
+        e->undo.n = before - 1; /* the inverse was logged too: drop both */
+    }
+    e->n_marks--;
+    return KS_OK;
+}
+
+ks_status ks_keep(ks_engine *e, int64_t mark) {
+    KS_TRY(check_mark(e, mark));
+    e->n_marks--;
+    if (e->n_marks == 0)
+        e->undo.n = 0;
+    return KS_OK;
+}
