@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What placement sees of nodes and pods, as plain immutable rows with strings.
+
+This is the seam between the towers. ``scheduler/encode.py`` makes these rows from Kubernetes objects and
+``replay/trace.py`` makes them from traces; ``state/live.py`` interns their strings and hands ids to the C engine.
+Nothing here knows an API object: a row holds exactly what a filter or a score plugin can tell apart.
+
+Units are canonical: cpu in thousandths of a core, memory and storage in bytes, everything else in counts,
+device shares in thousandths of a device. Resource names are Kubernetes' (``cpu``, ``memory``,
+``ephemeral-storage``, ``pods``, ``example.com/gpu`` ...).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CPU = "cpu"
+MEMORY = "memory"
+EPHEMERAL_STORAGE = "ephemeral-storage"
+PODS = "pods"
+CORE_RESOURCES = (CPU, MEMORY, EPHEMERAL_STORAGE, PODS)
+"""The first resource slots of every engine, in this order (ks.h KS_CPU ...)."""
+
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+MAX_QUANTITY = 1 << 56
+"""Largest quantity in canonical units that a row may hold (ks.h KS_MAX_QUANTITY)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    key: str
+    value: str
+    effect: str
+    """NoSchedule, PreferNoSchedule or NoExecute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    key: str
+    """Empty with operator Exists: every key."""
+    operator: str
+    """Equal or Exists; others (Gt, Lt) match nothing, as with their feature gate off."""
+    value: str
+    effect: str
+    """Empty: every effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    key: str
+    operator: str
+    """In, NotIn, Exists, DoesNotExist, Gt or Lt."""
+    values: tuple[str, ...] = ()
+    is_field: bool = False
+    """True for matchFields; the only field is metadata.name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Requirements and-ed; without any it matches nothing."""
+
+    requirements: tuple[Requirement, ...]
+    weight: int = 0
+    """Of a preferred term."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    ip: str
+    """0.0.0.0 is the wildcard; an empty hostIP is encoded as that."""
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    name: str
+    """Normalised: with a tag or a digest."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    name: str
+    allocatable: tuple[tuple[str, int], ...]
+    """(resource, amount), sorted by resource; resources that are absent count as 0."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Sorted by key."""
+    taints: tuple[Taint, ...] = ()
+    images: tuple[Image, ...] = ()
+    unschedulable: bool = False
+    device_count: int = 0
+    device_model: str | None = None
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodShape:
+    """Everything of a pod that placement can see; equal shapes are one pod class."""
+
+    requests: tuple[tuple[str, int], ...]
+    """(resource, amount), sorted, zero amounts left out, without ``pods``: filtered by and accounted."""
+    fit_requests: tuple[tuple[str, int], ...]
+    """What NodeResourcesFit scores with: non-zero defaults in, pod-level requests out."""
+    nonzero_cpu_milli: int
+    """Added to a node's non-zero usage; 100 per container without a cpu request."""
+    nonzero_memory_bytes: int
+    node_name: str | None = None
+    node_selector: tuple[tuple[str, str], ...] = ()
+    required_terms: tuple[Term, ...] | None = None
+    """None: no required node affinity. Empty: matches nothing."""
+    preferred_terms: tuple[Term, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    host_ports: tuple[HostPort, ...] = ()
+    images: tuple[str, ...] = ()
+    """Normalised name per container, init container and image volume, repeats kept, in order."""
+    n_image_containers: int = 0
+    """Containers + init containers."""
+    device_count: int = 0
+    device_milli: int = 0
+    device_models: tuple[str, ...] = ()
+    """Allowed models, sorted; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodRow:
+    namespace: str
+    name: str
+    shape: PodShape
+    node_name: str | None = None
+    """Where it runs already; None: to be placed."""
+    priority: int = 0
+    scheduling_gates: tuple[str, ...] = ()
+    device_ids: tuple[int, ...] = ()
+    """Devices that a running pod holds."""
+    cluster: str = ""
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``, the name under which users know a pod."""
+        return f"{self.namespace}/{self.name}"
