@@ -1,0 +1,649 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One method for each function of ks.h: check, point, call, raise.
+
+The contract, with shapes, units and costs, is core/include/ks.h; the names are the same. Arrays are borrowed for the
+call and copied by C. Methods that take columns run no Python per node or pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kubesched.base import errors
+from kubesched.kernel import _native, arrays
+from kubesched.kernel.arrays import F64, I32, I64, NO_NODE, U8, U64
+
+_ffi = _native.ffi
+_lib = _native.lib
+
+DRIVER_AUTO: int = _lib.KS_DRIVER_AUTO
+DRIVER_DENSE: int = _lib.KS_DRIVER_DENSE
+DRIVER_INDEXED: int = _lib.KS_DRIVER_INDEXED
+DRIVERS = {"auto": DRIVER_AUTO, "dense": DRIVER_DENSE, "indexed": DRIVER_INDEXED}
+TIE_LOWEST: int = _lib.KS_TIE_LOWEST
+TIE_UNIFORM: int = _lib.KS_TIE_UNIFORM
+KEY_NODE_NAME: int = _lib.KS_KEY_NODE_NAME
+KEY_HOSTNAME: int = _lib.KS_KEY_HOSTNAME
+FIRST_EXTENDED: int = _lib.KS_FIRST_EXTENDED
+PODS: int = _lib.KS_PODS
+MAX_DEVICES: int = _lib.KS_MAX_DEVICES
+MAX_MODELS: int = _lib.KS_MAX_MODELS
+REMOVED_ROW = -2
+"""Verdicts.filter of a row that was removed."""
+
+OPERATORS: dict[str, int] = {
+    "In": _lib.KS_OP_IN,
+    "NotIn": _lib.KS_OP_NOT_IN,
+    "Exists": _lib.KS_OP_EXISTS,
+    "DoesNotExist": _lib.KS_OP_DOES_NOT_EXIST,
+    "Gt": _lib.KS_OP_GT,
+    "Lt": _lib.KS_OP_LT,
+}
+EFFECTS: dict[str, int] = {
+    "": _lib.KS_EFFECT_ANY,
+    "NoSchedule": _lib.KS_EFFECT_NO_SCHEDULE,
+    "PreferNoSchedule": _lib.KS_EFFECT_PREFER_NO_SCHEDULE,
+    "NoExecute": _lib.KS_EFFECT_NO_EXECUTE,
+}
+TOLERATION_OPERATORS: dict[str, int] = {
+    "Equal": _lib.KS_TOLERATE_EQUAL,
+    "Exists": _lib.KS_TOLERATE_EXISTS,
+}
+TOLERATE_NEVER: int = _lib.KS_TOLERATE_NEVER
+FILTERS: dict[str, int] = {
+    "NodeUnschedulable": _lib.KS_FILTER_NODE_UNSCHEDULABLE,
+    "NodeName": _lib.KS_FILTER_NODE_NAME,
+    "TaintToleration": _lib.KS_FILTER_TAINT_TOLERATION,
+    "NodeAffinity": _lib.KS_FILTER_NODE_AFFINITY,
+    "NodePorts": _lib.KS_FILTER_NODE_PORTS,
+    "NodeResourcesFit": _lib.KS_FILTER_NODE_RESOURCES_FIT,
+    "GpuShare": _lib.KS_FILTER_GPU_SHARE,
+    "PodTopologySpread": _lib.KS_FILTER_POD_TOPOLOGY_SPREAD,
+    "InterPodAffinity": _lib.KS_FILTER_INTER_POD_AFFINITY,
+}
+FILTER_NAMES = {number: name for name, number in FILTERS.items()}
+SCORES: dict[str, int] = {
+    "TaintToleration": _lib.KS_SCORE_TAINT_TOLERATION,
+    "NodeAffinity": _lib.KS_SCORE_NODE_AFFINITY,
+    "NodeResourcesFit": _lib.KS_SCORE_NODE_RESOURCES_FIT,
+    "PodTopologySpread": _lib.KS_SCORE_POD_TOPOLOGY_SPREAD,
+    "InterPodAffinity": _lib.KS_SCORE_INTER_POD_AFFINITY,
+    "DynamicResources": _lib.KS_SCORE_DYNAMIC_RESOURCES,
+    "NodeResourcesBalancedAllocation": _lib.KS_SCORE_BALANCED_ALLOCATION,
+    "ImageLocality": _lib.KS_SCORE_IMAGE_LOCALITY,
+    "DotProduct": _lib.KS_SCORE_DOT_PRODUCT,
+    "GpuClustering": _lib.KS_SCORE_GPU_CLUSTERING,
+    "GpuPacking": _lib.KS_SCORE_GPU_PACKING,
+    "BestFit": _lib.KS_SCORE_BEST_FIT,
+    "FGD": _lib.KS_SCORE_FGD,
+    "Random": _lib.KS_SCORE_RANDOM,
+}
+FIT_STRATEGIES: dict[str, int] = {
+    "LeastAllocated": _lib.KS_FIT_LEAST_ALLOCATED,
+    "MostAllocated": _lib.KS_FIT_MOST_ALLOCATED,
+    "RequestedToCapacityRatio": _lib.KS_FIT_REQUESTED_TO_CAPACITY_RATIO,
+}
+BALANCED_FORMULAS: dict[str, int] = {
+    "v1.36": _lib.KS_BALANCED_V136,
+    "v1.35": _lib.KS_BALANCED_V135,
+}
+DEVICE_SELECTS: dict[str, int] = {
+    "best-fit": _lib.KS_DEVICE_BEST_FIT,
+    "random": _lib.KS_DEVICE_RANDOM,
+    "fgd": _lib.KS_DEVICE_FGD,
+}
+
+
+def _raise(where: str, status: int, got: object = None) -> None:
+    """Turn a status code into the exception that a caller can act on; OK passes."""
+    if status == _lib.KS_OK:
+        return
+    text = _ffi.string(_lib.ks_status_text(status)).decode()
+    if status == _lib.KS_ENOMEM:
+        raise MemoryError(f"{where}: {text}")
+    if status == _lib.KS_EUNSUPPORTED:
+        raise errors.UnsupportedError(where, text, got)
+    raise errors.KernelError(where, text, int(status), got)
+
+
+def _empty_i32() -> I32:
+    return np.zeros(0, dtype=np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """ks_selector: terms as runs of requirements, requirements as runs of values."""
+
+    term_start: I32 = field(default_factory=lambda: np.zeros(1, dtype=np.int32))
+    weight: I32 | None = None
+    key: I32 = field(default_factory=_empty_i32)
+    op: I32 = field(default_factory=_empty_i32)
+    number: I64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    is_number: U8 = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
+    value_start: I32 = field(default_factory=lambda: np.zeros(1, dtype=np.int32))
+    value: I32 = field(default_factory=_empty_i32)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSpec:
+    """ks_class_spec; requests are ``[R]`` in canonical units."""
+
+    request: I64
+    fit_request: I64
+    nonzero_cpu: int
+    nonzero_memory: int
+    node_name: int = NO_NODE
+    tolerates_unschedulable: bool = False
+    toleration_key: I32 = field(default_factory=_empty_i32)
+    toleration_op: I32 = field(default_factory=_empty_i32)
+    toleration_value: I32 = field(default_factory=_empty_i32)
+    toleration_effect: I32 = field(default_factory=_empty_i32)
+    has_required: bool = False
+    node_selector: Selector = field(default_factory=Selector)
+    required: Selector = field(default_factory=Selector)
+    preferred: Selector = field(default_factory=Selector)
+    port: I32 = field(default_factory=_empty_i32)
+    image: I32 = field(default_factory=_empty_i32)
+    n_image_containers: int = 0
+    device_count: int = 0
+    device_milli: int = 0
+    device_models: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSpec:
+    """ks_score_spec; ``plugin`` and ``variant`` are the numbers of SCORES, FIT_STRATEGIES, BALANCED_FORMULAS."""
+
+    plugin: int
+    weight: int
+    variant: int = 0
+    resource: I32 = field(default_factory=_empty_i32)
+    resource_weight: I64 | None = None
+    utilization: I64 | None = None
+    shape_score: I64 | None = None
+
+
+@dataclass(slots=True)
+class Options:
+    """ks_options; ``rng``, ``n_dense`` and ``n_indexed`` are written back by each call."""
+
+    profile: int
+    driver: int = DRIVER_AUTO
+    tie: int = TIE_LOWEST
+    commit: bool = True
+    rng: int = 0
+    n_dense: int = 0
+    n_indexed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """ks_decisions: one entry a pod."""
+
+    node: I32
+    score: I64
+    ties: I32
+    feasible: I32
+    devices: U64
+
+    @classmethod
+    def empty(cls, n: int) -> Decisions:
+        """Columns of ``n`` pods that have not been decided."""
+        return cls(
+            node=np.full(n, NO_NODE, dtype=np.int32),
+            score=np.full(n, -1, dtype=np.int64),
+            ties=np.zeros(n, dtype=np.int32),
+            feasible=np.zeros(n, dtype=np.int32),
+            devices=np.zeros(n, dtype=np.uint64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """ks_series: one entry an event."""
+
+    used_device_milli: I64
+    fragmented_milli: F64
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Outputs of ks_explain: N rows, S score plugins, W words of resource bits."""
+
+    filter: I32
+    unresolvable: U8
+    insufficient: U64
+    raw: I64
+    score: I64
+    skipped: U8
+    total: I64
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Read-only views of the engine's node columns.
+
+    Borrowed: valid until a call adds nodes or resources, and they show every change of the engine.
+    """
+
+    n_rows: int
+    allocatable: list[I64]
+    used: list[I64]
+    nonzero_cpu_used: I64
+    nonzero_memory_used: I64
+    name_id: I32
+    label_set: I32
+    taint_set: I32
+    image_set: I32
+    unschedulable: U8
+    live: U8
+    device_count: I32
+    device_model: I32
+    device_free: I32
+
+
+class _Pointers:
+    """Points C at arrays and keeps them alive for one call."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._alive: list[Any] = []
+
+    def of(self, array: Any, dtype: type[np.generic], shape: tuple[int | None, ...], name: str) -> Any:
+        if array is None:
+            return _ffi.NULL
+        checked = arrays.check(array, dtype, shape, self._where, name)
+        if checked.size == 0:
+            return _ffi.NULL
+        pointer = _ffi.from_buffer(_C_TYPES[np.dtype(dtype)], checked)
+        self._alive.append(pointer)
+        return pointer
+
+    def out(self, array: npt.NDArray[Any], dtype: type[np.generic], shape: tuple[int | None, ...], name: str) -> Any:
+        checked = arrays.check(array, dtype, shape, self._where, name)
+        if not checked.flags.writeable:
+            raise errors.InputError(f"{self._where}: {name}", "is read-only", None, "a writable array")
+        pointer = _ffi.from_buffer(_C_TYPES[np.dtype(dtype)], checked, require_writable=True)
+        self._alive.append(pointer)
+        return pointer
+
+
+_C_TYPES = {
+    np.dtype(np.int64): "int64_t[]",
+    np.dtype(np.int32): "int32_t[]",
+    np.dtype(np.uint8): "uint8_t[]",
+    np.dtype(np.uint64): "uint64_t[]",
+    np.dtype(np.float64): "double[]",
+}
+
+
+class Engine:
+    """A placement engine; see ks.h. Not safe for use from two threads at once.
+
+    Raises
+    ------
+    InputError
+        An array has the wrong dtype, order or shape.
+    KernelError
+        C refused an argument; ``status`` is the code.
+    UnsupportedError
+        A plugin or selector that the engine does not implement.
+    MemoryError
+        An allocation failed; nothing changed.
+    """
+
+    def __init__(self, n_resources: int = FIRST_EXTENDED) -> None:
+        out = _ffi.new("ks_engine **")
+        _raise("Engine", _lib.ks_engine_new(n_resources, out), n_resources)
+        self._engine: Any = _ffi.gc(out[0], _lib.ks_engine_free)
+        self._n_resources = n_resources
+
+    def close(self) -> None:
+        """Free the engine now; views from `columns` must not be used afterwards."""
+        _ffi.release(self._engine)
+        self._engine = _ffi.NULL
+
+    @property
+    def n_resources(self) -> int:
+        return self._n_resources
+
+    @property
+    def n_rows(self) -> int:
+        return int(self._columns().n_rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by C, indexes included."""
+        return int(_lib.ks_engine_bytes(self._engine))
+
+    def grow_resources(self, n_resources: int) -> None:
+        _raise("grow_resources", _lib.ks_engine_grow_resources(self._engine, n_resources), n_resources)
+        self._n_resources = n_resources
+
+    def _columns(self) -> Any:
+        out = _ffi.new("ks_columns *")
+        _raise("columns", _lib.ks_engine_columns(self._engine, out))
+        return out
+
+    def columns(self) -> Columns:
+        """Views of all node columns; no copy, O(R)."""
+        c = self._columns()
+        n, stride = int(c.n_rows), int(c.device_stride)
+
+        def view(pointer: Any, dtype: type[np.generic], count: int) -> Any:
+            if count == 0:
+                return np.zeros(0, dtype=dtype)
+            size = count * np.dtype(dtype).itemsize
+            array = np.frombuffer(_ffi.buffer(pointer, size), dtype=dtype)
+            array.flags.writeable = False
+            return array
+
+        return Columns(
+            n_rows=n,
+            allocatable=[view(c.allocatable[r], np.int64, n) for r in range(self._n_resources)],
+            used=[view(c.used[r], np.int64, n) for r in range(self._n_resources)],
+            nonzero_cpu_used=view(c.nonzero_cpu_used, np.int64, n),
+            nonzero_memory_used=view(c.nonzero_memory_used, np.int64, n),
+            name_id=view(c.name_id, np.int32, n),
+            label_set=view(c.label_set, np.int32, n),
+            taint_set=view(c.taint_set, np.int32, n),
+            image_set=view(c.image_set, np.int32, n),
+            unschedulable=view(c.unschedulable, np.uint8, n),
+            live=view(c.live, np.uint8, n),
+            device_count=view(c.device_count, np.int32, n),
+            device_model=view(c.device_model, np.int32, n),
+            device_free=view(c.device_free, np.int32, n * stride).reshape(n, stride),
+        )
+
+    # ---- interned sets ----
+
+    def add_label_set(self, key: I32, value: I32, number: I64, is_number: U8) -> int:
+        p, n = _Pointers("add_label_set"), len(key)
+        out = _ffi.new("int32_t *")
+        status = _lib.ks_label_set_add(
+            self._engine,
+            n,
+            p.of(key, np.int32, (n,), "key"),
+            p.of(value, np.int32, (n,), "value"),
+            p.of(number, np.int64, (n,), "number"),
+            p.of(is_number, np.uint8, (n,), "is_number"),
+            out,
+        )
+        _raise("add_label_set", status)
+        return int(out[0])
+
+    def add_taint_set(self, key: I32, value: I32, effect: I32) -> int:
+        p, n = _Pointers("add_taint_set"), len(key)
+        out = _ffi.new("int32_t *")
+        status = _lib.ks_taint_set_add(
+            self._engine,
+            n,
+            p.of(key, np.int32, (n,), "key"),
+            p.of(value, np.int32, (n,), "value"),
+            p.of(effect, np.int32, (n,), "effect"),
+            out,
+        )
+        _raise("add_taint_set", status)
+        return int(out[0])
+
+    def add_image_set(self, image: I32, size: I64) -> int:
+        p, n = _Pointers("add_image_set"), len(image)
+        out = _ffi.new("int32_t *")
+        images = p.of(image, np.int32, (n,), "image")
+        _raise(
+            "add_image_set",
+            _lib.ks_image_set_add(self._engine, n, images, p.of(size, np.int64, (n,), "size"), out),
+        )
+        return int(out[0])
+
+    def add_port(self, ip: int, protocol: int, port: int) -> int:
+        out = _ffi.new("int32_t *")
+        _raise("add_port", _lib.ks_port_add(self._engine, ip, protocol, port, out), port)
+        return int(out[0])
+
+    # ---- nodes ----
+
+    def _node_rows(self, p: _Pointers, allocatable: I64, columns: dict[str, Any]) -> Any:
+        arrays.check(allocatable, np.int64, (self._n_resources, None), p._where, "allocatable")
+        n = allocatable.shape[1]
+        rows = _ffi.new("ks_node_rows *")
+        rows.n = n
+        rows.allocatable = p.of(allocatable, np.int64, (self._n_resources, n), "allocatable")
+        for name in ("name_id", "hostname_value", "label_set", "taint_set", "image_set", "device_count", "device_model"):
+            setattr(rows, name, p.of(columns.pop(name, None), np.int32, (n,), name))
+        rows.unschedulable = p.of(columns.pop("unschedulable", None), np.uint8, (n,), "unschedulable")
+        if columns:
+            raise errors.InputError(p._where, "unknown column", next(iter(columns)), "a column of ks_node_rows")
+        return rows
+
+    def add_nodes(self, allocatable: I64, **columns: Any) -> int:
+        """Append rows; ``allocatable`` is ``[R, n]``, every other column ``[n]``. Returns the first row. O(n R)."""
+        p = _Pointers("add_nodes")
+        rows = self._node_rows(p, allocatable, columns)
+        out = _ffi.new("int32_t *")
+        _raise("add_nodes", _lib.ks_nodes_add(self._engine, rows, out))
+        return int(out[0])
+
+    def update_nodes(self, row: I32, allocatable: I64, **columns: Any) -> None:
+        """Rewrite rows in place; usage stays."""
+        p = _Pointers("update_nodes")
+        rows = self._node_rows(p, allocatable, columns)
+        pointer = p.of(row, np.int32, (rows.n,), "row")
+        _raise("update_nodes", _lib.ks_nodes_update(self._engine, pointer, rows))
+
+    def remove_nodes(self, row: I32) -> None:
+        p = _Pointers("remove_nodes")
+        pointer = p.of(row, np.int32, (None,), "row")
+        _raise("remove_nodes", _lib.ks_nodes_remove(self._engine, len(row), pointer))
+
+    # ---- classes and profiles ----
+
+    def add_class(self, spec: ClassSpec) -> int:
+        p = _Pointers("add_class")
+        c = _ffi.new("ks_class_spec *")
+        c.request = p.of(spec.request, np.int64, (self._n_resources,), "request")
+        c.fit_request = p.of(spec.fit_request, np.int64, (self._n_resources,), "fit_request")
+        c.nonzero_cpu, c.nonzero_memory = spec.nonzero_cpu, spec.nonzero_memory
+        c.node_name = spec.node_name
+        c.tolerates_unschedulable = int(spec.tolerates_unschedulable)
+        c.n_tolerations = n = len(spec.toleration_key)
+        for name in ("toleration_key", "toleration_op", "toleration_value", "toleration_effect"):
+            setattr(c, name, p.of(getattr(spec, name), np.int32, (n,), name))
+        c.has_required = int(spec.has_required)
+        for name in ("node_selector", "required", "preferred"):
+            _fill_selector(p, getattr(c, name), getattr(spec, name), name)
+        c.n_ports, c.port = len(spec.port), p.of(spec.port, np.int32, (None,), "port")
+        c.n_images, c.image = len(spec.image), p.of(spec.image, np.int32, (None,), "image")
+        c.n_image_containers = spec.n_image_containers
+        c.device_count, c.device_milli = spec.device_count, spec.device_milli
+        c.device_models = spec.device_models
+        out = _ffi.new("int32_t *")
+        _raise("add_class", _lib.ks_class_add(self._engine, c, out))
+        return int(out[0])
+
+    def add_profile(self, filters: int, scores: Sequence[ScoreSpec], device_select: int) -> int:
+        """Add a profile; ``filters`` has bit f set for filter number f."""
+        p = _Pointers("add_profile")
+        specs = _ffi.new("ks_score_spec[]", max(len(scores), 1))
+        for out_spec, spec in zip(specs, scores, strict=False):
+            _fill_score(p, out_spec, spec)
+        profile = _ffi.new("ks_profile_spec *")
+        profile.filters = filters
+        profile.n_scores, profile.scores = len(scores), specs
+        profile.device_select = device_select
+        out = _ffi.new("int32_t *")
+        _raise("add_profile", _lib.ks_profile_add(self._engine, profile, out))
+        return int(out[0])
+
+    def set_fragmentation(self, cpu: I64, count: I32, milli: I32, models: U64, frequency: F64) -> None:
+        """Set the typical pods that fragmentation is measured against; every column is ``[T]``."""
+        p, n = _Pointers("set_fragmentation"), len(cpu)
+        t = _ffi.new("ks_typical_pods *")
+        t.n = n
+        t.cpu = p.of(cpu, np.int64, (n,), "cpu")
+        t.count = p.of(count, np.int32, (n,), "count")
+        t.milli = p.of(milli, np.int32, (n,), "milli")
+        t.models = p.of(models, np.uint64, (n,), "models")
+        t.frequency = p.of(frequency, np.float64, (n,), "frequency")
+        _raise("set_fragmentation", _lib.ks_fragmentation_set(self._engine, t))
+
+    def fragmentation(self) -> F64:
+        """Fragmented thousandths of devices, ``[N]``. O(N T)."""
+        out = np.zeros(self.n_rows, dtype=np.float64)
+        p = _Pointers("fragmentation")
+        _raise("fragmentation", _lib.ks_fragmentation(self._engine, p.of(out, np.float64, (None,), "out")))
+        return out
+
+    # ---- pods ----
+
+    def _account(self, where: str, call: Any, class_id: I32, node: I32, devices: U64 | None) -> None:
+        p, n = _Pointers(where), len(class_id)
+        done = _ffi.new("int32_t *")
+        classes = p.of(class_id, np.int32, (n,), "class_id")
+        nodes = p.of(node, np.int32, (n,), "node")
+        masks = p.of(devices, np.uint64, (n,), "devices")
+        status = call(self._engine, n, classes, nodes, masks, done)
+        _raise(where, status, f"item {int(done[0])} of {n}")
+
+    def bind(self, class_id: I32, node: I32, devices: U64 | None = None) -> None:
+        """Put pods on nodes unconditionally; without ``devices`` C takes the best-fitting ones."""
+        self._account("bind", _lib.ks_bind, class_id, node, devices)
+
+    def release(self, class_id: I32, node: I32, devices: U64 | None = None) -> None:
+        """Take pods off their nodes."""
+        self._account("release", _lib.ks_release, class_id, node, devices)
+
+    def place(self, options: Options, class_id: I32) -> Decisions:
+        """Decide pods one after another, in one call."""
+        p, n = _Pointers("place"), len(class_id)
+        classes = p.of(class_id, np.int32, (n,), "class_id")
+        out = Decisions.empty(n)
+        done = _ffi.new("int32_t *")
+        c_options = _fill_options(options)
+        columns = _decision_columns(p, out, n)
+        status = _lib.ks_place(self._engine, c_options, n, classes, columns, done)
+        _read_options(c_options, options)
+        _raise("place", status, f"pod {int(done[0])} of {n}" if n else None)
+        return out
+
+    def run(
+        self,
+        options: Options,
+        event: I32,
+        pod_class: I32,
+        decisions: Decisions | None = None,
+        series: bool = False,
+    ) -> tuple[Decisions, Series | None]:
+        """Run arrivals (``p + 1``) and departures (``-(p + 1)``) in one call; ``decisions`` is updated in place."""
+        p, n, n_pods = _Pointers("run"), len(event), len(pod_class)
+        events = p.of(event, np.int32, (n,), "event")
+        classes = p.of(pod_class, np.int32, (n_pods,), "pod_class")
+        out = Decisions.empty(n_pods) if decisions is None else decisions
+        c_series, record = _ffi.NULL, None
+        if series:
+            record = Series(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.float64))
+            c_series = _ffi.new("ks_series *")
+            c_series.used_device_milli = p.of(record.used_device_milli, np.int64, (n,), "used_device_milli")
+            c_series.fragmented_milli = p.of(record.fragmented_milli, np.float64, (n,), "fragmented_milli")
+        done = _ffi.new("int32_t *")
+        c_options = _fill_options(options)
+        columns = _decision_columns(p, out, n_pods)
+        status = _lib.ks_run(self._engine, c_options, n, events, n_pods, classes, columns, c_series, done)
+        _read_options(c_options, options)
+        _raise("run", status, f"event {int(done[0])} of {n}" if n else None)
+        return out, record
+
+    def speculate(self) -> int:
+        """Open a speculation; what is placed, bound or released from now on can be undone."""
+        out = _ffi.new("int64_t *")
+        _raise("speculate", _lib.ks_speculate(self._engine, out))
+        return int(out[0])
+
+    def rollback(self, mark: int) -> None:
+        _raise("rollback", _lib.ks_rollback(self._engine, mark), mark)
+
+    def keep(self, mark: int) -> None:
+        _raise("keep", _lib.ks_keep(self._engine, mark), mark)
+
+    def explain(self, profile: int, class_id: int, n_scores: int) -> Verdicts:
+        """Why, for every row; ``n_scores`` is the profile's number of score plugins. O(N (R + S))."""
+        n, words = self.n_rows, (self._n_resources + 63) // 64
+        out = Verdicts(
+            filter=np.zeros(n, dtype=np.int32),
+            unresolvable=np.zeros(n, dtype=np.uint8),
+            insufficient=np.zeros((n, words), dtype=np.uint64),
+            raw=np.zeros((n_scores, n), dtype=np.int64),
+            score=np.zeros((n_scores, n), dtype=np.int64),
+            skipped=np.zeros(n_scores, dtype=np.uint8),
+            total=np.zeros(n, dtype=np.int64),
+        )
+        p = _Pointers("explain")
+        status = _lib.ks_explain(
+            self._engine,
+            profile,
+            class_id,
+            p.of(out.filter, np.int32, (n,), "filter"),
+            p.of(out.unresolvable, np.uint8, (n,), "unresolvable"),
+            p.of(out.insufficient, np.uint64, (n, words), "insufficient"),
+            p.of(out.raw, np.int64, (n_scores, n), "raw"),
+            p.of(out.score, np.int64, (n_scores, n), "score"),
+            p.of(out.skipped, np.uint8, (n_scores,), "skipped"),
+            p.of(out.total, np.int64, (n,), "total"),
+        )
+        _raise("explain", status, class_id)
+        return out
+
+
+def _fill_selector(p: _Pointers, out: Any, s: Selector, name: str) -> None:
+    n_terms, n = len(s.term_start) - 1, len(s.key)
+    out.n_terms, out.n_requirements = n_terms, n
+    out.term_start = p.of(s.term_start, np.int32, (n_terms + 1,), f"{name}.term_start")
+    out.weight = p.of(s.weight, np.int32, (n_terms,), f"{name}.weight")
+    out.key = p.of(s.key, np.int32, (n,), f"{name}.key")
+    out.op = p.of(s.op, np.int32, (n,), f"{name}.op")
+    out.number = p.of(s.number, np.int64, (n,), f"{name}.number")
+    out.is_number = p.of(s.is_number, np.uint8, (n,), f"{name}.is_number")
+    out.value_start = p.of(s.value_start, np.int32, (n + 1,), f"{name}.value_start")
+    if n > 0 and (s.value_start[0] != 0 or s.value_start[-1] != len(s.value)):
+        raise errors.InputError(f"{p._where}: {name}.value_start", "does not cover the values", s.value_start.tolist())
+    out.value = p.of(s.value, np.int32, (None,), f"{name}.value")
+
+
+def _fill_score(p: _Pointers, out: Any, s: ScoreSpec) -> None:
+    n = len(s.resource)
+    out.plugin, out.weight, out.variant = s.plugin, s.weight, s.variant
+    out.n_resources = n
+    out.resource = p.of(s.resource, np.int32, (n,), "resource")
+    out.resource_weight = p.of(s.resource_weight, np.int64, (n,), "resource_weight")
+    out.n_points = 0 if s.utilization is None else len(s.utilization)
+    out.utilization = p.of(s.utilization, np.int64, (out.n_points,), "utilization")
+    out.shape_score = p.of(s.shape_score, np.int64, (out.n_points,), "shape_score")
+
+
+def _fill_options(options: Options) -> Any:
+    o = _ffi.new("ks_options *")
+    o.profile, o.driver, o.tie = options.profile, options.driver, options.tie
+    o.commit = int(options.commit)
+    o.rng = options.rng & (2**64 - 1)
+    o.n_dense, o.n_indexed = options.n_dense, options.n_indexed
+    return o
+
+
+def _read_options(o: Any, options: Options) -> None:
+    options.rng = int(o.rng)
+    options.n_dense, options.n_indexed = int(o.n_dense), int(o.n_indexed)
+
+
+def _decision_columns(p: _Pointers, out: Decisions, n: int) -> Any:
+    d = _ffi.new("ks_decisions *")
+    d.node = p.out(out.node, np.int32, (n,), "node")
+    d.score = p.out(out.score, np.int64, (n,), "score")
+    d.ties = p.out(out.ties, np.int32, (n,), "ties")
+    d.feasible = p.out(out.feasible, np.int32, (n,), "feasible")
+    d.devices = p.out(out.devices, np.uint64, (n,), "devices")
+    return d
