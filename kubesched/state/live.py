@@ -1,0 +1,499 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ClusterState: names on this side, ids and columns on the other.
+
+It interns every string that placement can tell apart, owns the engine with the node columns, and keeps the pods
+table. Rows go in one by one (``add_nodes``) or as whole columns (``add_node_columns``); decisions are made by the
+engine on class ids. Removed rows are used again, lowest first, so that a long life does not grow the columns.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kubesched.base import errors
+from kubesched.kernel import arrays, native
+from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
+from kubesched.state import rows as row_types
+from kubesched.state.intern import Interner, parse_int64
+
+UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
+_WILDCARD_IP = "0.0.0.0"  # noqa: S104 - the wildcard of hostIP, not an address to bind
+
+
+@dataclass(slots=True)
+class BoundPod:
+    """A pod that runs on a node."""
+
+    class_id: int
+    row: int
+    devices: int = 0
+    priority: int = 0
+    cluster: str = ""
+
+
+@dataclass(slots=True)
+class NodeColumns:
+    """Interned columns of some rows, ready for the engine; every array is ``[n]``."""
+
+    allocatable: I64
+    name_id: I32
+    hostname_value: I32
+    label_set: I32
+    taint_set: I32
+    image_set: I32
+    unschedulable: U8
+    device_count: I32
+    device_model: I32
+
+    def keywords(self) -> dict[str, Any]:
+        names = ("name_id", "hostname_value", "label_set", "taint_set", "image_set")
+        rest = ("unschedulable", "device_count", "device_model")
+        return {name: getattr(self, name) for name in names + rest}
+
+
+@dataclass(slots=True)
+class _NodeNames:
+    """Row of each node name, and name of each row; None where a row was removed."""
+
+    by_row: list[str | None] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    free: list[int] = field(default_factory=list)
+
+
+class ClusterState:
+    """Nodes, classes and running pods of a cluster or a fleet.
+
+    Node names are unique. In a fleet, a node is known as ``cluster/name``.
+    Not safe for use from two threads at once.
+    """
+
+    def __init__(self) -> None:
+        self.engine = native.Engine(native.FIRST_EXTENDED)
+        self.resources: Interner[str] = Interner(row_types.CORE_RESOURCES)
+        self.models: Interner[str] = Interner()
+        self.shapes: Interner[row_types.PodShape] = Interner()
+        self.clusters: list[str] = []
+        self.pods: dict[str, BoundPod] = {}
+        self._keys: Interner[str] = Interner()
+        self._values: Interner[str] = Interner()
+        self._node_names: Interner[str] = Interner()
+        self._ips: Interner[str] = Interner([_WILDCARD_IP])
+        self._protocols: Interner[str] = Interner()
+        self._ports: Interner[row_types.HostPort] = Interner()
+        self._images: Interner[str] = Interner()
+        self._label_sets: Interner[tuple[tuple[str, str], ...]] = Interner([()])
+        self._taint_sets: Interner[tuple[row_types.Taint, ...]] = Interner([()])
+        self._image_sets: Interner[tuple[row_types.Image, ...]] = Interner([()])
+        self._nodes = _NodeNames()
+        self._class_ids: dict[row_types.PodShape, int] = {}
+
+    # ---- names ----
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes that are there; removed rows do not count."""
+        return len(self._nodes.rows)
+
+    def node_names(self) -> list[str | None]:
+        """Name of each row, None where a row was removed; a copy."""
+        return list(self._nodes.by_row)
+
+    def node_name(self, row: int) -> str | None:
+        return self._nodes.by_row[row]
+
+    def row_of(self, name: str) -> int | None:
+        return self._nodes.rows.get(name)
+
+    def resource_id(self, name: str) -> int:
+        """Slot of a resource; the engine grows when it is new."""
+        found = self.resources.find(name)
+        if found is None:
+            self.engine.grow_resources(len(self.resources) + 1)
+            found = self.resources.id(name)
+        return found
+
+    def model_mask(self, models: Sequence[str]) -> int:
+        """Bit mask of device models; 0 means any."""
+        mask = 0
+        for model in models:
+            mask |= 1 << self._model_id(model)
+        return mask
+
+    def _model_id(self, model: str) -> int:
+        number = self.models.id(model)
+        if number >= native.MAX_MODELS:
+            raise errors.UnsupportedError("device model", "too many distinct models", model, f"{native.MAX_MODELS}")
+        return number
+
+    # ---- interned sets ----
+
+    def _label_set(self, labels: tuple[tuple[str, str], ...]) -> tuple[int, int]:
+        """Id of the label set without the hostname, and the value id of the hostname."""
+        hostname = NO_NODE
+        rest = []
+        for key, value in labels:
+            if key == row_types.HOSTNAME_LABEL:
+                hostname = self._values.id(value)
+            else:
+                rest.append((key, value))
+        wanted = tuple(rest)
+        found = self._label_sets.find(wanted)
+        if found is None:
+            pairs = sorted((self._keys.id(k), v) for k, v in wanted)
+            numbers = [parse_int64(v) for _, v in pairs]
+            found = self.engine.add_label_set(
+                arrays.int32([k for k, _ in pairs]),
+                arrays.int32([self._values.id(v) for _, v in pairs]),
+                arrays.int64([n or 0 for n in numbers]),
+                np.array([n is not None for n in numbers], dtype=np.uint8),
+            )
+            self._label_sets.id(wanted)
+        return found, hostname
+
+    def _taint_set(self, taints: tuple[row_types.Taint, ...]) -> int:
+        found = self._taint_sets.find(taints)
+        if found is None:
+            found = self.engine.add_taint_set(
+                arrays.int32([self._keys.id(t.key) for t in taints]),
+                arrays.int32([self._values.id(t.value) for t in taints]),
+                arrays.int32([native.EFFECTS[t.effect] for t in taints]),
+            )
+            self._taint_sets.id(taints)
+        return found
+
+    def _image_set(self, images: tuple[row_types.Image, ...]) -> int:
+        found = self._image_sets.find(images)
+        if found is None:
+            ids = arrays.int32([self._images.id(i.name) for i in images])
+            found = self.engine.add_image_set(ids, arrays.int64([i.size_bytes for i in images]))
+            self._image_sets.id(images)
+        return found
+
+    def _image_ids(self, names: tuple[str, ...]) -> I32:
+        """Ids of a class's images; the engine learns of new ones through an image set that no node has."""
+        unknown = [name for name in dict.fromkeys(names) if self._images.find(name) is None]
+        if unknown:
+            self._image_set(tuple(row_types.Image(name, 0) for name in unknown))
+        return arrays.int32([self._images.id(name) for name in names])
+
+    def _port_id(self, port: row_types.HostPort) -> int:
+        found = self._ports.find(port)
+        if found is None:
+            ip, protocol = self._ips.id(port.ip), self._protocols.id(port.protocol)
+            found = self.engine.add_port(ip, protocol, port.port)
+            self._ports.id(port)
+        return found
+
+    # ---- nodes ----
+
+    def _full_name(self, name: str, cluster: str) -> str:
+        return f"{cluster}/{name}" if cluster else name
+
+    def _encode(self, nodes: Sequence[row_types.NodeRow]) -> NodeColumns:
+        for node in nodes:
+            for resource, _ in node.allocatable:
+                self.resource_id(resource)
+        n = len(nodes)
+        allocatable = np.zeros((self.engine.n_resources, n), dtype=np.int64)
+        labels = [self._label_set(node.labels) for node in nodes]
+        models = [NO_NODE if node.device_model is None else self._model_id(node.device_model) for node in nodes]
+        for i, node in enumerate(nodes):
+            for resource, amount in node.allocatable:
+                _check_quantity(f"Node {node.name}: allocatable.{resource}", amount)
+                allocatable[self.resources.id(resource), i] = amount
+        return NodeColumns(
+            allocatable=allocatable,
+            name_id=arrays.int32([self._node_names.id(node.name) for node in nodes]),
+            hostname_value=arrays.int32([hostname for _, hostname in labels]),
+            label_set=arrays.int32([number for number, _ in labels]),
+            taint_set=arrays.int32([self._taint_set(node.taints) for node in nodes]),
+            image_set=arrays.int32([self._image_set(node.images) for node in nodes]),
+            unschedulable=np.array([node.unschedulable for node in nodes], dtype=np.uint8),
+            device_count=arrays.int32([node.device_count for node in nodes]),
+            device_model=arrays.int32(models),
+        )
+
+    def add_nodes(self, nodes: Sequence[row_types.NodeRow]) -> None:
+        """Add nodes; either all of them or, on an error, none. O(n)."""
+        names = [self._full_name(node.name, node.cluster) for node in nodes]
+        self._check_new(names)
+        columns = self._encode(nodes)
+        reused = [heapq.heappop(self._nodes.free) for _ in range(min(len(nodes), len(self._nodes.free)))]
+        split = len(reused)
+        if reused:
+            head = _slice(columns, slice(0, split))
+            self.engine.update_nodes(arrays.int32(reused), head.allocatable, **head.keywords())
+        if split < len(nodes):
+            tail = _slice(columns, slice(split, None))
+            first = self.engine.add_nodes(tail.allocatable, **tail.keywords())
+            reused.extend(range(first, first + len(nodes) - split))
+        self._remember(names, reused, [node.cluster for node in nodes])
+
+    def add_node_columns(
+        self,
+        names: Sequence[str],
+        allocatable: Mapping[str, I64],
+        *,
+        device_count: I32 | None = None,
+        device_model: Sequence[str | None] | None = None,
+        cluster: str = "",
+    ) -> None:
+        """Add many nodes as columns, ``[n]`` each in canonical units; no Python per node beyond the name table.
+
+        Raises
+        ------
+        InputError
+            Duplicate names, a column of another length or dtype, a negative or absurd quantity.
+        """
+        n = len(names)
+        full = [self._full_name(name, cluster) for name in names] if cluster else list(names)
+        self._check_new(full)
+        slots = [self.resource_id(resource) for resource in allocatable]
+        columns = np.zeros((self.engine.n_resources, n), dtype=np.int64)
+        for slot, (resource, column) in zip(slots, allocatable.items(), strict=True):
+            columns[slot] = arrays.check(np.ascontiguousarray(column), np.int64, (n,), "add_node_columns", resource)
+            _check_column(f"nodes: {resource}", columns[slot])
+        models = None
+        if device_model is not None:
+            ids = {model: NO_NODE if model is None else self._model_id(model) for model in set(device_model)}
+            models = arrays.int32([ids[model] for model in device_model])
+        known = len(self._node_names)
+        by_column = [self._node_names.id(name) for name in names]
+        name_id = np.arange(known, known + n, dtype=np.int32)
+        if len(self._node_names) != known + n:  # some names were interned before
+            name_id = arrays.int32(by_column)
+        first = self.engine.add_nodes(columns, name_id=name_id, device_count=device_count, device_model=models)
+        self._remember(full, range(first, first + n), [cluster] * n)
+
+    def _check_new(self, names: Sequence[str]) -> None:
+        if len(set(names)) == len(names) and self._nodes.rows.keys().isdisjoint(names):
+            return
+        seen = set(self._nodes.rows)
+        for name in names:
+            if name in seen:
+                raise errors.InputError(f"Node {name}", "exists twice", name, "one node of a name")
+            seen.add(name)
+
+    def _remember(self, names: Sequence[str], rows: Sequence[int], clusters: Sequence[str]) -> None:
+        missing = self.engine.n_rows - len(self._nodes.by_row)
+        self._nodes.by_row.extend([None] * missing)
+        self.clusters.extend([""] * missing)
+        for name, row, cluster in zip(names, rows, clusters, strict=True):
+            self._nodes.by_row[row] = name
+            self._nodes.rows[name] = row
+            self.clusters[row] = cluster
+
+    def update_node(self, node: row_types.NodeRow) -> None:
+        """Rewrite a node's capacity, labels, taints and images; what runs there stays."""
+        row = self._require(self._full_name(node.name, node.cluster))
+        columns = self._encode([node])
+        self.engine.update_nodes(arrays.int32([row]), columns.allocatable, **columns.keywords())
+
+    def remove_node(self, name: str) -> None:
+        """Remove a node; its pods stay in the pods table, on no row (-1), and count no more. O(pods)."""
+        row = self._require(name)
+        self.engine.remove_nodes(arrays.int32([row]))
+        del self._nodes.rows[name]
+        self._nodes.by_row[row] = None
+        heapq.heappush(self._nodes.free, row)
+        for pod in self.pods.values():
+            if pod.row == row:
+                pod.row = NO_NODE
+
+    def _require(self, name: str) -> int:
+        row = self._nodes.rows.get(name)
+        if row is None:
+            raise errors.StateError(f"Node {name}", "does not exist", name, "a node of the cluster")
+        return row
+
+    # ---- classes ----
+
+    def class_id(self, shape: row_types.PodShape) -> int:
+        """Engine class of a shape; equal shapes share one."""
+        found = self._class_ids.get(shape)
+        if found is None:
+            found = self.engine.add_class(self._class_spec(shape))
+            self._class_ids[shape] = found
+            self.shapes.id(shape)
+        return found
+
+    def shape_of(self, class_id: int) -> row_types.PodShape:
+        return self.shapes.value(class_id)
+
+    def _class_spec(self, shape: row_types.PodShape) -> native.ClassSpec:
+        for resource, amount in shape.requests + shape.fit_requests:
+            _check_quantity(f"pod request {resource}", amount)
+            self.resource_id(resource)
+        tolerations = shape.tolerations
+        return native.ClassSpec(
+            request=self._amounts(shape.requests),
+            fit_request=self._amounts(shape.fit_requests),
+            nonzero_cpu=shape.nonzero_cpu_milli,
+            nonzero_memory=shape.nonzero_memory_bytes,
+            node_name=NO_NODE if shape.node_name is None else self._node_names.id(shape.node_name),
+            tolerates_unschedulable=any(_tolerates_unschedulable(t) for t in tolerations),
+            toleration_key=arrays.int32([self._keys.id(t.key) if t.key else NO_NODE for t in tolerations]),
+            toleration_op=arrays.int32([_toleration_op(t) for t in tolerations]),
+            toleration_value=arrays.int32([self._values.id(t.value) for t in tolerations]),
+            toleration_effect=arrays.int32([native.EFFECTS[t.effect] for t in tolerations]),
+            has_required=shape.required_terms is not None,
+            node_selector=self._selector(_selector_term(shape.node_selector)),
+            required=self._selector(shape.required_terms or ()),
+            preferred=self._selector(shape.preferred_terms, weighted=True),
+            port=arrays.int32([self._port_id(p) for p in shape.host_ports]),
+            image=self._image_ids(shape.images),
+            n_image_containers=shape.n_image_containers,
+            device_count=shape.device_count,
+            device_milli=shape.device_milli,
+            device_models=self.model_mask(shape.device_models),
+        )
+
+    def _amounts(self, amounts: tuple[tuple[str, int], ...]) -> I64:
+        out = np.zeros(self.engine.n_resources, dtype=np.int64)
+        for resource, amount in amounts:
+            out[self.resources.id(resource)] = amount
+        out[native.PODS] = 1
+        return out
+
+    def _selector(self, terms: tuple[row_types.Term, ...], weighted: bool = False) -> native.Selector:
+        requirements = [q for term in terms for q in term.requirements]
+        numbers = [_operand(q) for q in requirements]
+        values = [self._requirement_values(q) for q in requirements]
+        return native.Selector(
+            term_start=_starts([len(term.requirements) for term in terms]),
+            weight=arrays.int32([term.weight for term in terms]) if weighted else None,
+            key=arrays.int32([self._requirement_key(q) for q in requirements]),
+            op=arrays.int32([native.OPERATORS[q.operator] for q in requirements]),
+            number=arrays.int64([n or 0 for n in numbers]),
+            is_number=np.array([n is not None for n in numbers], dtype=np.uint8),
+            value_start=_starts([len(v) for v in values]),
+            value=arrays.int32([v for of in values for v in of]),
+        )
+
+    def _requirement_key(self, q: row_types.Requirement) -> int:
+        if q.is_field:
+            return native.KEY_NODE_NAME
+        return native.KEY_HOSTNAME if q.key == row_types.HOSTNAME_LABEL else self._keys.id(q.key)
+
+    def _requirement_values(self, q: row_types.Requirement) -> list[int]:
+        table = self._node_names if q.is_field else self._values
+        return [table.id(value) for value in q.values]
+
+    # ---- running pods ----
+
+    def bind(self, pods: Sequence[row_types.PodRow]) -> None:
+        """Put running pods on their nodes, unconditionally; either all of them or, on an error, none.
+
+        Raises
+        ------
+        InputError
+            A pod runs on a node that is not there, or a key exists twice.
+        """
+        placed: list[BoundPod] = []
+        keys: set[str] = set()
+        for pod in pods:
+            if pod.key in self.pods or pod.key in keys:
+                raise errors.InputError(f"Pod {pod.key}", "exists twice", pod.key, "one pod of a name")
+            keys.add(pod.key)
+            row = self.row_of(self._full_name(pod.node_name or "", pod.cluster))
+            if row is None:
+                raise errors.InputError(
+                    f"Pod {pod.key}: spec.nodeName", "is not a node of the cluster", pod.node_name, "a known node"
+                )
+            devices = sum(1 << d for d in pod.device_ids)
+            placed.append(BoundPod(self.class_id(pod.shape), row, devices, pod.priority, pod.cluster))
+        mark = self.engine.speculate()
+        try:
+            for named in (True, False):  # pods whose devices are known go first
+                self._bind_some([p for p in placed if (p.devices != 0) == named])
+        except errors.KubeschedError:
+            self.engine.rollback(mark)
+            raise
+        self.engine.keep(mark)
+        self.pods.update(zip((pod.key for pod in pods), placed, strict=True))
+
+    def _bind_some(self, pods: Sequence[BoundPod]) -> None:
+        before = {p.row: self.engine.columns().device_free[p.row].copy() for p in pods if self._needs_devices(p)}
+        for pod in pods if before else ():  # devices that C chooses are read back one by one
+            devices = np.array([pod.devices], dtype=np.uint64) if pod.devices else None
+            self.engine.bind(arrays.int32([pod.class_id]), arrays.int32([pod.row]), devices)
+            if self._needs_devices(pod):
+                now = self.engine.columns().device_free[pod.row].copy()
+                pod.devices = sum(1 << int(d) for d in np.flatnonzero(now != before[pod.row]))
+                before[pod.row] = now
+        if not before:
+            devices = np.array([p.devices for p in pods], dtype=np.uint64)
+            rows = arrays.int32([p.row for p in pods])
+            self.engine.bind(arrays.int32([p.class_id for p in pods]), rows, devices)
+
+    def _needs_devices(self, pod: BoundPod) -> bool:
+        return self.shape_of(pod.class_id).device_count > 0
+
+    def remember(self, keys: Sequence[str], pods: Sequence[BoundPod]) -> None:
+        """Enter pods that the engine has just placed into the pods table."""
+        self.pods.update(zip(keys, pods, strict=True))
+
+    def release(self, keys: Sequence[str]) -> None:
+        """Take running pods off their nodes; either all of them or, on an error, none."""
+        for key in keys:
+            if key not in self.pods:
+                raise errors.StateError(f"Pod {key}", "does not run in the cluster", key, "a running pod")
+        there = [p for p in (self.pods[key] for key in dict.fromkeys(keys)) if p.row != NO_NODE]
+        self.engine.release(
+            arrays.int32([p.class_id for p in there]),
+            arrays.int32([p.row for p in there]),
+            np.array([p.devices for p in there], dtype=np.uint64),
+        )
+        for key in dict.fromkeys(keys):
+            del self.pods[key]
+
+
+def _check_quantity(where: str, amount: int) -> None:
+    if not 0 <= amount <= row_types.MAX_QUANTITY:
+        raise errors.InputError(where, "is out of range", amount, f"0 to {row_types.MAX_QUANTITY}")
+
+
+def _check_column(where: str, column: I64) -> None:
+    bad = np.flatnonzero((column < 0) | (column > row_types.MAX_QUANTITY))
+    if bad.size:
+        _check_quantity(f"{where}, row {int(bad[0])}", int(column[bad[0]]))
+
+
+def _slice(columns: NodeColumns, part: slice) -> NodeColumns:
+    rest = {name: np.ascontiguousarray(column[part]) for name, column in columns.keywords().items()}
+    return NodeColumns(allocatable=np.ascontiguousarray(columns.allocatable[:, part]), **rest)
+
+
+def _starts(lengths: Sequence[int]) -> I32:
+    out = np.zeros(len(lengths) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=out[1:])
+    return out
+
+
+def _operand(q: row_types.Requirement) -> int | None:
+    if q.operator in ("Gt", "Lt") and len(q.values) == 1:
+        return parse_int64(q.values[0])
+    return None
+
+
+def _selector_term(selector: tuple[tuple[str, str], ...]) -> tuple[row_types.Term, ...]:
+    """``spec.nodeSelector`` as one term: every pair must match."""
+    if not selector:
+        return ()
+    return (row_types.Term(tuple(row_types.Requirement(k, "In", (v,)) for k, v in selector)),)
+
+
+def _toleration_op(t: row_types.Toleration) -> int:
+    return native.TOLERATION_OPERATORS.get(t.operator, native.TOLERATE_NEVER)
+
+
+def _tolerates_unschedulable(t: row_types.Toleration) -> bool:
+    """As if the node had the taint node.kubernetes.io/unschedulable:NoSchedule, with an empty value."""
+    if t.effect not in ("", "NoSchedule") or t.key not in ("", UNSCHEDULABLE_TAINT):
+        return False
+    return t.operator == "Exists" or (t.operator == "Equal" and t.value == "")
