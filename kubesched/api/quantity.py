@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kubernetes quantities ("500m", "2Gi", "1e3") to exact integers.
+
+Everything is read into billionths (nano), the finest a quantity can be, so that sums are exact; rounding up to
+thousandths or wholes happens once, at the end, as upstream's MilliValue() and Value() do.
+Source: apimachinery pkg/api/resource, v1.36.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from kubesched.base import errors
+
+NANO = 10**9
+_MAX_LENGTH = 64  # arbitrary: the longest sensible quantity has about 30 characters
+_MAX_EXPONENT = 36  # arbitrary: far above any resource, and small enough to stay cheap
+_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]{1,9}|[numkMGTPE]|[KMGTPE]i)?\Z")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+EXPECTED = "a quantity such as 500m, 2, 1.5Gi or 1e3"
+
+
+@lru_cache(maxsize=65536)
+def parse_nano(text: str) -> int:
+    """Read a quantity in billionths, rounded away from zero beyond them.
+
+    Raises
+    ------
+    ValueError
+        Not a quantity, or longer or larger than any resource can be.
+    """
+    if len(text) > _MAX_LENGTH:
+        raise ValueError("too long for a quantity")
+    match = _NUMBER.match(text)
+    if match is None or not (match[2] or match[3]):
+        raise ValueError("not a quantity")
+    sign, whole, fraction, suffix = match[1], match[2], match[3] or "", match[4] or ""
+    digits = int((whole + fraction) or "0")
+    numerator, denominator = digits * NANO, 10 ** len(fraction)
+    if suffix in _BINARY:
+        numerator <<= _BINARY[suffix]
+    else:
+        exponent = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
+        if abs(exponent) > _MAX_EXPONENT:
+            raise ValueError("exponent out of range")
+        numerator, denominator = (
+            (numerator * 10**exponent, denominator)
+            if exponent >= 0
+            else (numerator, denominator * 10**-exponent)
+        )
+    nano = -(-numerator // denominator)
+    return -nano if sign == "-" else nano
+
+
+def read_nano(value: object, where: str) -> int:
+    """Read a quantity as objects hold it: text, or a number from YAML.
+
+    Raises
+    ------
+    InputError
+        Names ``where``, the value and what was expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise errors.InputError(where, "is not a quantity", value, EXPECTED)
+    try:
+        return parse_nano(value if isinstance(value, str) else _number_text(value))
+    except ValueError as error:
+        raise errors.InputError(where, f"is {error}", value, EXPECTED) from None
+
+
+def _number_text(value: float) -> str:
+    return str(value) if isinstance(value, int) else repr(value)
+
+
+def milli(nano: int) -> int:
+    """Thousandths, rounded up."""
+    return -(-nano // 10**6)
+
+
+def whole(nano: int) -> int:
+    """Wholes, rounded up."""
+    return -(-nano // NANO)

@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kubernetes objects to rows: the only place where units and shapes of the API are translated.
+
+Objects are taken as the API server would return them: defaulted. Manifests from files go through
+``defaults.apply`` first. A pod that uses something placement does not implement is refused by name
+(``UnsupportedError``), unless the caller accepts to decide without that feature (``ignore``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubesched.api import quantity
+from kubesched.api.fields import View
+from kubesched.base import errors
+from kubesched.scheduler import requests
+from kubesched.state import rows
+
+FEATURES: dict[str, str] = {
+    "spread": "topology spread constraints",
+    "default-spread": "default topology spreading of a Service's or controller's pods",
+    "pod-affinity": "inter-pod affinity and anti-affinity",
+    "volumes": "volumes that bind a pod to nodes",
+    "claims": "resource claims",
+    "nominated": "nominated nodes",
+    "declared-features": "declared features of nodes",
+}
+"""Features of objects that no plugin here looks at yet: id and what it is."""
+
+GPU_COUNT = "alibabacloud.com/gpu-count"
+GPU_MILLI = "alibabacloud.com/gpu-milli"
+GPU_MODEL = "alibabacloud.com/gpu-card-model"
+GPU_INDEX = "alibabacloud.com/gpu-index"
+
+_WILDCARD_IP = "0.0.0.0"  # noqa: S104 - the wildcard of hostIP, not an address to bind
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+_FREE_VOLUMES = frozenset(
+    "configMap downwardAPI emptyDir flexVolume gitRepo hostPath image name nfs projected secret".split()
+)
+"""Volume sources that do not tie a pod to nodes."""
+_TERMINAL = ("Succeeded", "Failed")
+
+
+class FeatureError(errors.UnsupportedError):
+    """A pod uses a feature that placement does not implement.
+
+    Parameters
+    ----------
+    where
+        The field.
+    feature
+        Its id in FEATURES.
+    """
+
+    def __init__(self, where: str, feature: str) -> None:
+        super().__init__(where, f"uses {FEATURES[feature]}, which is not implemented (feature {feature!r})")
+        self.feature = feature
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Rows of a list of objects."""
+
+    nodes: list[rows.NodeRow] = field(default_factory=list)
+    running: list[rows.PodRow] = field(default_factory=list)
+    pending: list[rows.PodRow] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Objects that placement does not look at, by kind."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Features that were left out because the caller asked for it."""
+
+
+def _owner(obj: dict[str, Any], kind: str) -> View:
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        raise errors.InputError(f"{kind}: metadata.name", "is missing", metadata, "a name")
+    namespace = metadata.get("namespace")
+    name = f"{namespace or 'default'}/{metadata['name']}" if kind == "Pod" else metadata["name"]
+    return View(obj, f"{kind} {name}")
+
+
+# ---- nodes ----
+
+
+def node_row(obj: dict[str, Any], cluster: str = "") -> rows.NodeRow:
+    """Encode a v1 Node; only ``status.allocatable`` counts, as in kube-scheduler."""
+    node = _owner(obj, "Node")
+    metadata, spec, status = node.view("metadata"), node.view("spec"), node.view("status")
+    amounts = requests.read_amounts(status, "allocatable")
+    pods = amounts.pop(rows.PODS, 0)
+    allocatable = dict(requests.canonical(amounts))
+    if pods:
+        allocatable[rows.PODS] = quantity.whole(pods)
+    labels = metadata.pairs("labels")
+    if status.has("declaredFeatures"):
+        raise FeatureError(status.where("declaredFeatures"), "declared-features")
+    return rows.NodeRow(
+        name=metadata.text("name"),
+        allocatable=tuple(sorted(allocatable.items())),
+        labels=labels,
+        taints=tuple(_taint(view) for view in spec.views("taints")),
+        images=_images(status),
+        unschedulable=spec.flag("unschedulable"),
+        device_count=allocatable.get(GPU_COUNT, 0),
+        device_model=dict(labels).get(GPU_MODEL),
+        cluster=cluster,
+    )
+
+
+def _taint(view: View) -> rows.Taint:
+    effect = view.text("effect")
+    if effect not in _EFFECTS:
+        raise errors.InputError(view.where("effect"), "is not a taint effect", effect, ", ".join(_EFFECTS))
+    if not view.text("key"):
+        raise view.missing("key", "a taint key")
+    return rows.Taint(view.text("key"), view.text("value"), effect)
+
+
+def _images(status: View) -> tuple[rows.Image, ...]:
+    found: dict[str, int] = {}
+    for view in status.views("images"):
+        size = view.integer("sizeBytes")
+        if not 0 <= size <= rows.MAX_QUANTITY:
+            raise errors.InputError(view.where("sizeBytes"), "is out of range", size, "bytes, 0 or more")
+        found.update(dict.fromkeys(view.texts("names"), size))
+    return tuple(rows.Image(name, size) for name, size in found.items())
+
+
+# ---- pods ----
+
+
+def pod_row(obj: dict[str, Any], ignore: Collection[str] = (), cluster: str = "") -> rows.PodRow:
+    """Encode a v1 Pod.
+
+    Parameters
+    ----------
+    obj
+        The object, defaulted.
+    ignore
+        Ids of FEATURES to leave out of the decision.
+    cluster
+        The pod's cluster in a fleet.
+
+    Raises
+    ------
+    FeatureError
+        The pod uses a feature that is not implemented and not ignored.
+    InputError
+        A field is wrong.
+    """
+    pod = _owner(obj, "Pod")
+    metadata, spec = pod.view("metadata"), pod.view("spec")
+    for feature, where in _features(pod):
+        if feature not in ignore:
+            raise FeatureError(where, feature)
+    node_name = spec.text("nodeName") or None
+    indexes = metadata.view("annotations").text(GPU_INDEX) if node_name else ""
+    return rows.PodRow(
+        namespace=metadata.text("namespace") or "default",
+        name=metadata.text("name"),
+        shape=_shape(pod),
+        node_name=node_name,
+        priority=spec.integer("priority"),
+        scheduling_gates=tuple(view.text("name") for view in spec.views("schedulingGates")),
+        device_ids=_device_ids(pod, indexes),
+        cluster=cluster,
+    )
+
+
+def _features(pod: View) -> Iterable[tuple[str, str]]:
+    """Features of a pod that no plugin looks at, with the field that asks for them."""
+    spec = pod.view("spec")
+    if any(spec.views("topologySpreadConstraints")):
+        yield "spread", spec.where("topologySpreadConstraints")
+    affinity = spec.view("affinity")
+    for name in ("podAffinity", "podAntiAffinity"):
+        if affinity.view(name).data:
+            yield "pod-affinity", affinity.where(name)
+    for volume in spec.views("volumes"):
+        tied = volume.data.keys() - _FREE_VOLUMES
+        if tied:
+            yield "volumes", volume.where(min(tied))
+    if any(spec.views("resourceClaims")):
+        yield "claims", spec.where("resourceClaims")
+    if not spec.text("nodeName") and pod.view("status").text("nominatedNodeName"):
+        yield "nominated", pod.view("status").where("nominatedNodeName")
+
+
+def _shape(pod: View) -> rows.PodShape:
+    spec = pod.view("spec")
+    total = requests.PodRequests(pod)
+    nonzero_cpu, nonzero_memory = total.nonzero()
+    node_affinity = spec.view("affinity").view("nodeAffinity")
+    required = node_affinity.view("requiredDuringSchedulingIgnoredDuringExecution")
+    containers, init = list(spec.views("containers")), list(spec.views("initContainers"))
+    count, milli, models = _devices(pod)
+    return rows.PodShape(
+        requests=requests.canonical(total.total()),
+        fit_requests=requests.canonical(total.total(pod_level=False, defaults=(rows.CPU, rows.MEMORY))),
+        nonzero_cpu_milli=nonzero_cpu,
+        nonzero_memory_bytes=nonzero_memory,
+        node_name=spec.text("nodeName") or None,
+        node_selector=spec.pairs("nodeSelector"),
+        required_terms=_terms(required.views("nodeSelectorTerms")) if required.data else None,
+        preferred_terms=_preferred(node_affinity),
+        tolerations=tuple(_toleration(view) for view in spec.views("tolerations")),
+        host_ports=_host_ports(containers, init),
+        images=_image_names(spec, containers, init),
+        n_image_containers=len(containers) + len(init),
+        device_count=count,
+        device_milli=milli,
+        device_models=models,
+    )
+
+
+def _terms(views: Iterable[View]) -> tuple[rows.Term, ...]:
+    return tuple(rows.Term(_requirements(view)) for view in views)
+
+
+def _preferred(affinity: View) -> tuple[rows.Term, ...]:
+    out = []
+    for view in affinity.views("preferredDuringSchedulingIgnoredDuringExecution"):
+        weight = view.integer("weight")
+        if not 0 <= weight <= 100:
+            raise errors.InputError(view.where("weight"), "is out of range", weight, "1 to 100")
+        if weight:  # upstream leaves out terms of weight 0
+            out.append(rows.Term(_requirements(view.view("preference")), weight))
+    return tuple(out)
+
+
+def _requirements(term: View) -> tuple[rows.Requirement, ...]:
+    out = [_requirement(view, False) for view in term.views("matchExpressions")]
+    return tuple(out + [_requirement(view, True) for view in term.views("matchFields")])
+
+
+def _requirement(view: View, is_field: bool) -> rows.Requirement:
+    key, operator = view.text("key"), view.text("operator")
+    if operator not in _OPERATORS:
+        raise errors.InputError(view.where("operator"), "is not an operator", operator, ", ".join(_OPERATORS))
+    if is_field and (key != "metadata.name" or operator not in ("In", "NotIn")):
+        raise errors.InputError(view.where("key"), "is not a field selector", f"{key} {operator}", "metadata.name In or NotIn")
+    return rows.Requirement(key, operator, view.texts("values"), is_field)
+
+
+def _toleration(view: View) -> rows.Toleration:
+    effect = view.text("effect")
+    if effect and effect not in _EFFECTS:
+        raise errors.InputError(view.where("effect"), "is not a taint effect", effect, ", ".join(_EFFECTS))
+    return rows.Toleration(view.text("key"), view.text("operator") or "Equal", view.text("value"), effect)
+
+
+def _host_ports(containers: list[View], init: list[View]) -> tuple[rows.HostPort, ...]:
+    """Host ports of containers and sidecars. Source: schedutil.GetHostPorts, v1.36."""
+    sidecars = [view for view in init if view.text("restartPolicy") == "Always"]
+    found: dict[rows.HostPort, None] = {}
+    for container in containers + sidecars:
+        for view in container.views("ports"):
+            port = view.integer("hostPort")
+            if port == 0:
+                continue
+            if not 1 <= port <= 65535:
+                raise errors.InputError(view.where("hostPort"), "is not a port", port, "1 to 65535")
+            found[rows.HostPort(view.text("hostIP") or _WILDCARD_IP, view.text("protocol") or "TCP", port)] = None
+    return tuple(found)
+
+
+def _image_names(spec: View, containers: list[View], init: list[View]) -> tuple[str, ...]:
+    names = [view.text("image") for view in init + containers]
+    names += [view.view("image").text("reference") for view in spec.views("volumes") if view.has("image")]
+    return tuple(normalized_image(name) for name in names if name)
+
+
+def normalized_image(name: str) -> str:
+    """Append ``:latest`` to a name without tag or digest. Source: imagelocality, v1.36."""
+    return name if name.rfind(":") > name.rfind("/") else f"{name}:latest"
+
+
+# ---- shares of devices: the annotations of the open GPU-share plugin ----
+
+
+def _devices(pod: View) -> tuple[int, int, tuple[str, ...]]:
+    annotations = pod.view("metadata").view("annotations")
+    count = _annotation(annotations, GPU_COUNT, 64)
+    milli = _annotation(annotations, GPU_MILLI, 1000)
+    if count == 0 or milli == 0:
+        return 0, 0, ()
+    if count > 1 and milli < 1000:
+        raise errors.InputError(annotations.where(GPU_MILLI), "shares several devices", milli, "1000 with more than one")
+    models = tuple(sorted(m for m in annotations.text(GPU_MODEL).split("|") if m))
+    return count, milli, models
+
+
+def _annotation(annotations: View, name: str, limit: int) -> int:
+    text = annotations.text(name) or "0"
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) > limit:
+        raise errors.InputError(annotations.where(name), "is not a number", text, f"0 to {limit}")
+    return int(text)
+
+
+def _device_ids(pod: View, text: str) -> tuple[int, ...]:
+    if not text:
+        return ()
+    parts = text.split("-")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 2 and int(part) < 64 for part in parts):
+        where = pod.view("metadata").view("annotations").where(GPU_INDEX)
+        raise errors.InputError(where, "is not a list of devices", text, "numbers below 64, joined by -")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+# ---- lists of objects ----
+
+
+def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), cluster: str = "") -> Encoded:
+    """Encode Nodes and Pods; other kinds are counted and left alone.
+
+    Parameters
+    ----------
+    objects
+        Kubernetes objects, defaulted, workloads already expanded to pods.
+    ignore
+        Ids of FEATURES to leave out of the decision; they are counted in ``left_out``.
+    cluster
+        The cluster of all of them in a fleet.
+
+    Raises
+    ------
+    FeatureError
+        An object uses a feature that is not implemented and not ignored.
+    InputError
+        A field is wrong, or a name exists twice.
+    """
+    unknown = set(ignore) - FEATURES.keys()
+    if unknown:
+        raise errors.InputError("ignore", "is not a feature", min(unknown), ", ".join(FEATURES))
+    out = Encoded()
+    seen: set[tuple[str, str]] = set()
+    spread = _SpreadSelectors(objects)
+    for obj in objects:
+        kind = obj.get("kind")
+        if kind == "Node":
+            row = node_row(obj, cluster)
+            _once(seen, "Node", row.name)
+            out.nodes.append(row)
+        elif kind == "Pod":
+            _add_pod(out, obj, ignore, cluster, spread, seen)
+        else:
+            out.ignored[str(kind)] += 1
+    return out
+
+
+def _once(seen: set[tuple[str, str]], kind: str, name: str) -> None:
+    if (kind, name) in seen:
+        raise errors.InputError(f"{kind} {name}", "exists twice", name, f"one {kind} of a name")
+    seen.add((kind, name))
+
+
+def _add_pod(
+    out: Encoded,
+    obj: dict[str, Any],
+    ignore: Collection[str],
+    cluster: str,
+    spread: _SpreadSelectors,
+    seen: set[tuple[str, str]],
+) -> None:
+    pod = _owner(obj, "Pod")
+    if pod.view("status").text("phase") in _TERMINAL:
+        out.ignored["Pod (finished)"] += 1
+        return
+    row = pod_row(obj, ignore, cluster)
+    _once(seen, "Pod", row.key)
+    for feature, _ in _features(pod):
+        out.left_out[feature] += 1
+    if row.node_name is not None:
+        out.running.append(row)
+        return
+    if spread.applies(pod):
+        if "default-spread" not in ignore:
+            raise FeatureError(pod.owner, "default-spread")
+        out.left_out["default-spread"] += 1
+    out.pending.append(row)
+
+
+class _SpreadSelectors:
+    """Which pending pods kube-scheduler would spread by default: those of a Service or of a controller."""
+
+    _CONTROLLERS = ("ReplicaSet", "StatefulSet", "ReplicationController")
+
+    def __init__(self, objects: Sequence[dict[str, Any]]) -> None:
+        self._services: dict[str, list[dict[str, str]]] = {}
+        self._owners: set[tuple[str, str, str]] = set()
+        for obj in objects:
+            kind = obj.get("kind")
+            if kind != "Service" and kind not in self._CONTROLLERS:
+                continue
+            view = _owner(obj, str(kind))
+            namespace = view.view("metadata").text("namespace") or "default"
+            selector = dict(view.view("spec").pairs("selector")) if kind == "Service" else {}
+            if selector:
+                self._services.setdefault(namespace, []).append(selector)
+            if kind in self._CONTROLLERS:
+                self._owners.add((str(kind), namespace, view.view("metadata").text("name")))
+
+    def applies(self, pod: View) -> bool:
+        metadata = pod.view("metadata")
+        namespace = metadata.text("namespace") or "default"
+        labels = dict(metadata.pairs("labels"))
+        if any(pod.view("spec").views("topologySpreadConstraints")):
+            return False
+        for owner in metadata.views("ownerReferences"):
+            if (owner.text("kind"), namespace, owner.text("name")) in self._owners:
+                return True
+        services = self._services.get(namespace, ())
+        return any(selector.items() <= labels.items() for selector in services)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a pod asks for, by kube-scheduler's rules.
+
+Containers add up; init containers run one after another, each beside the sidecars (restartable init containers)
+started before it; the pod needs the larger of the two. Pod-level requests replace the sum per resource, overhead
+comes on top. A running pod in the middle of a resize counts the largest of what was asked, granted and applied.
+Source: component-helpers/resource/helpers.go, pkg/scheduler/framework/types.go, v1.36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kubesched.api import quantity
+from kubesched.api.fields import View
+from kubesched.base import errors
+from kubesched.state import rows
+
+Amounts = dict[str, int]
+"""Resource to billionths."""
+
+DEFAULT_CPU = 100 * 10**6  # 100m, upstream's DefaultMilliCPURequest
+DEFAULT_MEMORY = 200 * 1024 * 1024 * quantity.NANO  # 200 MiB, upstream's DefaultMemoryRequest
+_NONZERO = {rows.CPU: DEFAULT_CPU, rows.MEMORY: DEFAULT_MEMORY}
+
+
+def read_amounts(view: View, name: str) -> Amounts:
+    """Read a resource list; negative amounts are refused."""
+    amounts: Amounts = {}
+    source = view.view(name).data
+    for resource, value in source.items():
+        where = f"{view.where(name)}.{resource}"
+        if not isinstance(resource, str) or not resource:
+            raise errors.InputError(where, "is not a resource name", resource, "a non-empty string")
+        amount = quantity.read_nano(value, where)
+        if amount < 0:
+            raise errors.InputError(where, "is negative", value, "0 or more")
+        if amount > rows.MAX_QUANTITY * quantity.NANO:
+            raise errors.InputError(where, "is absurdly large", value, f"at most {rows.MAX_QUANTITY}")
+        amounts[resource] = amount
+    return amounts
+
+
+def _add(total: Amounts, more: Amounts) -> None:
+    for resource, amount in more.items():
+        total[resource] = total.get(resource, 0) + amount
+
+
+def _raise_to(total: Amounts, other: Amounts) -> None:
+    for resource, amount in other.items():
+        total[resource] = max(total.get(resource, 0), amount)
+
+
+def _resize_is_infeasible(pod: View) -> bool:
+    for condition in pod.view("status").views("conditions"):
+        if condition.text("type") == "PodResizePending":
+            return condition.text("reason") == "Infeasible"
+    return False
+
+
+def _statuses(pod: View) -> dict[str, View]:
+    status = pod.view("status")
+    found = list(status.views("containerStatuses")) + list(status.views("initContainerStatuses"))
+    return {view.text("name"): view for view in found}
+
+
+class PodRequests:
+    """Reads a pod once and adds it up in the variants that plugins need.
+
+    Parameters
+    ----------
+    pod
+        The object.
+    """
+
+    def __init__(self, pod: View) -> None:
+        spec = pod.view("spec")
+        statuses = _statuses(pod) if pod.has("status") else {}
+        infeasible = bool(statuses) and _resize_is_infeasible(pod)
+        self._containers = [
+            _effective(view, statuses.get(view.text("name")), infeasible) for view in spec.views("containers")
+        ]
+        self._init: list[tuple[Amounts, bool]] = []
+        for view in spec.views("initContainers"):
+            sidecar = view.text("restartPolicy") == "Always"
+            status = statuses.get(view.text("name")) if sidecar else None
+            self._init.append((_effective(view, status, infeasible), sidecar))
+        self._overhead = read_amounts(spec, "overhead")
+        level = spec.view("resources")
+        self._level = {r: a for r, a in read_amounts(level, "requests").items() if _is_pod_level(r)}
+
+    def total(self, *, pod_level: bool = True, defaults: Iterable[str] = ()) -> Amounts:
+        """Sum of the pod.
+
+        Parameters
+        ----------
+        pod_level
+            Whether pod-level requests replace the containers' sum.
+        defaults
+            Resources for which a container without a request counts upstream's non-zero default.
+        """
+        fill = {name: _NONZERO[name] for name in defaults}
+        total: Amounts = {}
+        for container in self._containers:
+            _add(total, fill | container)
+        sidecars: Amounts = {}
+        peak: Amounts = {}
+        for container, is_sidecar in self._init:
+            now = dict(fill | container)
+            if is_sidecar:
+                _add(total, now)
+                _add(sidecars, now)
+                now = dict(sidecars)
+            else:
+                _add(now, sidecars)
+            _raise_to(peak, now)
+        _raise_to(total, peak)
+        if pod_level:
+            total.update(self._level)
+        _add(total, self._overhead)
+        return total
+
+    def nonzero(self) -> tuple[int, int]:
+        """What a node's non-zero usage grows by: thousandths of a core, bytes.
+
+        With pod-level requests the default only fills a resource that the whole pod leaves out.
+        """
+        real = self.total()
+        missing = [r for r in _NONZERO if r not in real] if self._level else list(_NONZERO)
+        total = self.total(defaults=missing)
+        return quantity.milli(total.get(rows.CPU, 0)), quantity.whole(total.get(rows.MEMORY, 0))
+
+
+def _effective(container: View, status: View | None, infeasible: bool) -> Amounts:
+    """Requests of a container, or what its status says during a resize."""
+    asked = read_amounts(container.view("resources"), "requests")
+    if status is None or not status.has("resources"):
+        return asked
+    result: Amounts = {} if infeasible else dict(asked)
+    _raise_to(result, read_amounts(status.view("resources"), "requests"))
+    _raise_to(result, read_amounts(status, "allocatedResources"))
+    return result
+
+
+def _is_pod_level(resource: str) -> bool:
+    return resource in (rows.CPU, rows.MEMORY) or resource.startswith("hugepages-")
+
+
+def is_counted(resource: str) -> bool:
+    """Whether placement counts a resource: the core ones, and scalar resources.
+
+    Source: schedutil.IsScalarResourceName, v1.36: extended (with a slash), huge pages, attachable volumes.
+    """
+    return (
+        resource in (rows.CPU, rows.MEMORY, rows.EPHEMERAL_STORAGE)
+        or "/" in resource
+        or resource.startswith(("hugepages-", "attachable-volumes-"))
+    )
+
+
+def canonical(amounts: Amounts) -> tuple[tuple[str, int], ...]:
+    """Amounts in canonical units, sorted, zeros and uncounted resources left out."""
+    out = []
+    for resource, nano in sorted(amounts.items()):
+        amount = quantity.milli(nano) if resource == rows.CPU else quantity.whole(nano)
+        if amount > 0 and is_counted(resource):
+            out.append((resource, amount))
+    return tuple(out)
