@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the engine's verdicts to kube-scheduler's words: plugin, code and reasons per node, and the event's text.
+
+Texts are upstream's to the letter, each built in one place. The engine reports the first failing filter; the one
+thing it does not know is PreFilter's restriction: when every required term names nodes (metadata.name In), the other
+nodes never reach the filters.
+Sources: pkg/scheduler/framework/types.go (FitError), plugins/*/ (reasons), framework/preemption, v1.36.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kubesched.base import errors
+from kubesched.kernel import native
+from kubesched.kernel.arrays import I32, NO_NODE
+from kubesched.kernel.native import Verdicts
+from kubesched.state import live, rows
+
+UNSCHEDULABLE = "Unschedulable"
+UNRESOLVABLE = "UnschedulableAndUnresolvable"
+PREFILTER_RESULT = "PreFilterResult"
+"""Plugin name under which nodes are listed that a PreFilter restriction cut off."""
+
+REASONS: dict[str, str] = {
+    "NodeUnschedulable": "node(s) were unschedulable",
+    "NodeName": "node(s) didn't match the requested node name",
+    "TaintToleration": "node(s) had untolerated taint(s)",
+    "NodeAffinity": "node(s) didn't match Pod's node affinity/selector",
+    "NodePorts": "node(s) didn't have free ports for the requested pod ports",
+    "GpuShare": "node(s) didn't have the requested device share",
+}
+_CONFLICT = "pod affinity terms conflict"
+_NO_CLAIMS = "no new claims to deallocate"
+_NOT_HELPFUL = "Preemption is not helpful for scheduling"
+_NO_VICTIMS = "No preemption victims found for incoming pod"
+NO_NODES = "no nodes available to schedule pods"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Why a node (or the pod itself) was turned down."""
+
+    plugin: str
+    code: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PreFilter:
+    """What PreFilter said: a rejection, or the rows that are left."""
+
+    status: Status | None = None
+    rows: I32 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One pod, all nodes.
+
+    Parameters
+    ----------
+    statuses
+        Distinct statuses.
+    status_of
+        Shape ``(N,)``: index into ``statuses``, -1 feasible, -2 no node in this row (or PreFilter said no).
+    pre_filter
+        PreFilter's part.
+    n_nodes
+        Nodes of the cluster, removed rows left out.
+    """
+
+    statuses: tuple[Status, ...]
+    status_of: I32
+    n_nodes: int
+    pre_filter: PreFilter = field(default_factory=PreFilter)
+
+    @property
+    def feasible(self) -> I32:
+        """Rows that every filter passes, ascending."""
+        return np.flatnonzero(self.status_of == NO_NODE).astype(np.int32)
+
+    def histogram(self) -> dict[str, int]:
+        """Nodes by reason; a node with several reasons counts for each."""
+        counts: dict[str, int] = {}
+        for number, status in enumerate(self.statuses):
+            nodes = int(np.count_nonzero(self.status_of == number))
+            for reason in status.reasons or (_restricted_reason(),):
+                counts[reason] = counts.get(reason, 0) + nodes
+        return counts
+
+    def message(self) -> str:
+        """Text of the FailedScheduling event before preemption's part; empty if a node is feasible."""
+        if self.n_nodes == 0:
+            return NO_NODES
+        rejected = self.pre_filter.status
+        if rejected is not None:
+            return f"0/{self.n_nodes} nodes are available: {', '.join(rejected.reasons)}."
+        if np.any(self.status_of == NO_NODE):
+            return ""
+        return fit_error(self.n_nodes, self.histogram())
+
+
+def fit_error(n_nodes: int, histogram: dict[str, int]) -> str:
+    """``0/N nodes are available: ...``; the parts are sorted as text, count first, as upstream does."""
+    parts = sorted(f"{count} {reason}" for reason, count in histogram.items() if count)
+    return f"0/{n_nodes} nodes are available: {', '.join(parts)}." if parts else f"0/{n_nodes} nodes are available:"
+
+
+def _restricted_reason() -> str:
+    return "node(s) didn't satisfy plugin(s) [NodeAffinity]"
+
+
+# ---- PreFilter ----
+
+
+def named_nodes(shape: rows.PodShape) -> set[str] | None:
+    """Names that the required terms restrict the pod to, or None if some term leaves all nodes open."""
+    if not shape.required_terms:
+        return None
+    names: set[str] = set()
+    for term in shape.required_terms:
+        lists = [set(q.values) for q in term.requirements if q.is_field and q.operator == "In"]
+        if not lists:
+            return None
+        names |= set.intersection(*lists)
+    return names
+
+
+def _pre_filter(state: live.ClusterState, shape: rows.PodShape) -> PreFilter:
+    names = named_nodes(shape)
+    if names is None:
+        return PreFilter()
+    if not names:
+        return PreFilter(Status("NodeAffinity", UNRESOLVABLE, (_CONFLICT,)))
+    found = sorted(row for row in (state.row_of(name) for name in names) if row is not None)
+    return PreFilter(rows=np.array(found, dtype=np.int32))
+
+
+# ---- Filter ----
+
+
+def diagnose(state: live.ClusterState, shape: rows.PodShape, verdicts: Verdicts) -> Diagnosis:
+    """Name what the engine found. O(N), no Python per node."""
+    n = len(verdicts.filter)
+    status_of = np.full(n, -2, dtype=np.int32)
+    pre_filter = _pre_filter(state, shape)
+    if pre_filter.status is not None:
+        return Diagnosis((), status_of, state.n_nodes, pre_filter)
+    open_rows = verdicts.filter != native.REMOVED_ROW
+    statuses: list[Status] = []
+    if pre_filter.rows is not None:
+        outside = open_rows.copy()
+        outside[pre_filter.rows] = False
+        if outside.any():
+            status_of[outside] = len(statuses)
+            statuses.append(Status(PREFILTER_RESULT, UNRESOLVABLE))
+        open_rows &= ~outside
+    status_of[open_rows & (verdicts.filter == NO_NODE)] = NO_NODE
+    for number, name in native.FILTER_NAMES.items():
+        failing = np.flatnonzero(open_rows & (verdicts.filter == number))
+        if failing.size and name == "NodeResourcesFit":
+            _add_fit(state, verdicts, failing, statuses, status_of)
+        elif failing.size:
+            code = UNRESOLVABLE if verdicts.unresolvable[failing[0]] else UNSCHEDULABLE
+            status_of[failing] = len(statuses)
+            statuses.append(Status(name, code, (REASONS[name],)))
+    return Diagnosis(tuple(statuses), status_of, state.n_nodes, pre_filter)
+
+
+def _add_fit(
+    state: live.ClusterState,
+    verdicts: Verdicts,
+    failing: np.ndarray[tuple[int], np.dtype[np.intp]],
+    statuses: list[Status],
+    status_of: I32,
+) -> None:
+    """One status for each distinct set of short resources and code."""
+    keys = np.column_stack([verdicts.insufficient[failing], verdicts.unresolvable[failing].astype(np.uint64)])
+    distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
+    status_of[failing] = inverse.reshape(-1).astype(np.int32) + len(statuses)
+    for key in distinct:
+        bits = [64 * word + bit for word, mask in enumerate(key[:-1]) for bit in _bits(int(mask))]
+        reasons = sorted(_short(state.resources.value(bit)) for bit in bits)
+        statuses.append(Status("NodeResourcesFit", UNRESOLVABLE if key[-1] else UNSCHEDULABLE, tuple(reasons)))
+
+
+def _bits(mask: int) -> list[int]:
+    return [bit for bit in range(64) if mask >> bit & 1]
+
+
+def _short(resource: str) -> str:
+    return "Too many pods" if resource == rows.PODS else f"Insufficient {resource}"
+
+
+# ---- gates and PostFilter ----
+
+
+def gate_status(gates: tuple[str, ...]) -> Status:
+    """Why a gated pod does not enter the queue."""
+    return Status("SchedulingGates", UNRESOLVABLE, (f"waiting for scheduling gates: [{' '.join(gates)}]",))
+
+
+def post_filter(diagnosis: Diagnosis, has_lower_priority: bool) -> tuple[str, str]:
+    """Code and message of PostFilter for a pod that fits nowhere and whom nobody could make room.
+
+    Raises
+    ------
+    UnsupportedError
+        Pods of lower priority run: whom to evict is not decided here yet.
+    """
+    if diagnosis.pre_filter.status is not None:
+        # PreFilter stopped before DynamicResources kept its state, and its PostFilter does not find it.
+        return "Error", "not found"
+    if has_lower_priority:
+        raise errors.UnsupportedError("preemption", "of pods with lower priority is not implemented")
+    curable = [i for i, status in enumerate(diagnosis.statuses) if status.code == UNSCHEDULABLE]
+    tried = int(np.isin(diagnosis.status_of, curable).sum())
+    text = fit_error(diagnosis.n_nodes, {_NO_VICTIMS: tried, _NOT_HELPFUL: diagnosis.n_nodes - tried})
+    return UNSCHEDULABLE, f"{_NO_CLAIMS}, preemption: {text}"

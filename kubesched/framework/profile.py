@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Profiles: which filters and score plugins decide, with weights and arguments.
+
+``default-v1.36`` is kube-scheduler's default profile of that release as far as it is node-local; profiles are
+versioned because formulas change between releases. The research policies are the ones that Weng et al. (ATC 2023)
+compare; they differ in one score plugin and in which device of a node a share takes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kubesched.base import errors
+from kubesched.kernel import arrays, native
+from kubesched.state import live, rows
+
+DEFAULT = "default-v1.36"
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePlugin:
+    """A score plugin of a profile.
+
+    Parameters
+    ----------
+    name
+        Upstream's plugin name, or a policy's.
+    weight
+        Factor of the normalised score.
+    variant
+        Scoring strategy of NodeResourcesFit, or formula of NodeResourcesBalancedAllocation.
+    resources
+        (resource, weight) that the plugin scores.
+    shape
+        (utilization, score) points of RequestedToCapacityRatio; utilization 0..100, score 0..10.
+    """
+
+    name: str
+    weight: int = 1
+    variant: str = ""
+    resources: tuple[tuple[str, int], ...] = ()
+    shape: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything that decides, by name."""
+
+    name: str
+    filters: tuple[str, ...]
+    scores: tuple[ScorePlugin, ...]
+    device_select: str = "best-fit"
+    tie: str = "lowest"
+    """``lowest`` index, or ``uniform``: drawn from the seeded generator even when the caller gives no seed."""
+    summary: str = field(default="", compare=False)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        return tuple(plugin.name for plugin in self.scores)
+
+
+_CPU_AND_MEMORY = ((rows.CPU, 1), (rows.MEMORY, 1))
+_DEFAULT_FILTERS = (
+    "NodeUnschedulable",
+    "NodeName",
+    "TaintToleration",
+    "NodeAffinity",
+    "NodePorts",
+    "NodeResourcesFit",
+)
+
+
+def _default(release: str) -> tuple[ScorePlugin, ...]:
+    """Score plugins in profile order. Source: apis/config/v1/default_plugins.go."""
+    return (
+        ScorePlugin("TaintToleration", 3),
+        ScorePlugin("NodeAffinity", 2),
+        ScorePlugin("NodeResourcesFit", 1, "LeastAllocated", _CPU_AND_MEMORY),
+        ScorePlugin("DynamicResources", 2),
+        ScorePlugin("NodeResourcesBalancedAllocation", 1, release, _CPU_AND_MEMORY),
+        ScorePlugin("ImageLocality", 1),
+    )
+
+
+def _policy(name: str, plugin: str, summary: str, device_select: str = "best-fit", tie: str = "lowest") -> Profile:
+    filters = (*_DEFAULT_FILTERS, "GpuShare")
+    return Profile(name, filters, (ScorePlugin(plugin),), device_select, tie, summary)
+
+
+_ALL = (
+    Profile(DEFAULT, _DEFAULT_FILTERS, _default("v1.36"), summary="kube-scheduler 1.36, default plugins"),
+    Profile(
+        "default-v1.35",
+        _DEFAULT_FILTERS,
+        _default("v1.35"),
+        summary="the same with the balanced-allocation formula up to 1.35",
+    ),
+    Profile(
+        "node-local",
+        ("NodeResourcesFit",),
+        (
+            ScorePlugin("NodeResourcesFit", 1, "LeastAllocated", _CPU_AND_MEMORY),
+            ScorePlugin("NodeResourcesBalancedAllocation", 1, "v1.36", _CPU_AND_MEMORY),
+        ),
+        summary="resources only: LeastAllocated and balanced allocation",
+    ),
+    _policy("random", "Random", "any feasible node, any fitting device", "random", "uniform"),
+    _policy("dotprod", "DotProduct", "least aligned with what is free (after Tetris)"),
+    _policy("clustering", "GpuClustering", "pods of one kind together (after Gandiva)"),
+    _policy("packing", "GpuPacking", "shared devices first, then used nodes (after AntMan)"),
+    _policy("bestfit", "BestFit", "least left over"),
+    _policy("fgd", "FGD", "least growth of fragmentation", "fgd"),
+)
+
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in _ALL}
+POLICIES = ("random", "dotprod", "clustering", "packing", "bestfit", "fgd")
+"""The research policies, in the order of the published tables."""
+
+
+def find(name: str) -> Profile:
+    """Look a profile up by name.
+
+    Raises
+    ------
+    InputError
+        Unknown; names the nearest known one.
+    """
+    profile = PROFILES.get(name)
+    if profile is None:
+        near = difflib.get_close_matches(name, PROFILES, 1, 0.0)
+        known = ", ".join(PROFILES)
+        raise errors.InputError("profile", f"is unknown (did you mean {near[0]!r}?)", name, f"one of {known}")
+    return profile
+
+
+def register(state: live.ClusterState, profile: Profile) -> int:
+    """Add a profile to the state's engine and return its engine id."""
+    filters = 0
+    for name in profile.filters:
+        filters |= 1 << native.FILTERS[name]
+    scores = [_score_spec(state, plugin) for plugin in profile.scores]
+    return state.engine.add_profile(filters, scores, native.DEVICE_SELECTS[profile.device_select])
+
+
+def _score_spec(state: live.ClusterState, plugin: ScorePlugin) -> native.ScoreSpec:
+    variants = native.FIT_STRATEGIES | native.BALANCED_FORMULAS
+    weighted = plugin.name == "NodeResourcesFit"
+    points = plugin.shape
+    return native.ScoreSpec(
+        plugin=native.SCORES[plugin.name],
+        weight=plugin.weight,
+        variant=variants[plugin.variant] if plugin.variant else 0,
+        resource=arrays.int32([state.resource_id(name) for name, _ in plugin.resources]),
+        resource_weight=arrays.int64([weight for _, weight in plugin.resources]) if weighted else None,
+        utilization=arrays.int64([u for u, _ in points]) if points else None,
+        # The configuration scores 0..10; the plugin works in 0..100.
+        shape_score=np.array([10 * s for _, s in points], dtype=np.int64) if points else None,
+    )
