@@ -46,11 +46,9 @@ def parse_nano(text: str) -> int:
         if abs(exponent) > _MAX_EXPONENT:
             raise ValueError("exponent out of range")
         numerator, denominator = (
-            (numerator * 10**exponent, denominator)
-            if exponent >= 0
-            else (numerator, denominator * 10**-exponent)
+            (numerator * 10**exponent, denominator) if exponent >= 0 else (numerator, denominator * 10**-exponent)
         )
-    nano = -(-numerator // denominator)
+    nano: int = -(-numerator // denominator)
     return -nano if sign == "-" else nano
 
 

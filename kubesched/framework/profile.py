@@ -91,7 +91,12 @@ def _policy(name: str, plugin: str, summary: str, device_select: str = "best-fit
 
 
 _ALL = (
-    Profile(DEFAULT, _DEFAULT_FILTERS, _default("v1.36"), summary="kube-scheduler 1.36, default plugins"),
+    Profile(
+        DEFAULT,
+        _DEFAULT_FILTERS,
+        _default("v1.36"),
+        summary="kube-scheduler 1.36, default plugins",
+    ),
     Profile(
         "default-v1.35",
         _DEFAULT_FILTERS,

@@ -251,23 +251,29 @@ class _Pointers:
     """Points C at arrays and keeps them alive for one call."""
 
     def __init__(self, where: str) -> None:
-        self._where = where
+        self.where = where
         self._alive: list[Any] = []
 
     def of(self, array: Any, dtype: type[np.generic], shape: tuple[int | None, ...], name: str) -> Any:
         if array is None:
             return _ffi.NULL
-        checked = arrays.check(array, dtype, shape, self._where, name)
+        checked = arrays.check(array, dtype, shape, self.where, name)
         if checked.size == 0:
             return _ffi.NULL
         pointer = _ffi.from_buffer(_C_TYPES[np.dtype(dtype)], checked)
         self._alive.append(pointer)
         return pointer
 
-    def out(self, array: npt.NDArray[Any], dtype: type[np.generic], shape: tuple[int | None, ...], name: str) -> Any:
-        checked = arrays.check(array, dtype, shape, self._where, name)
+    def out(
+        self,
+        array: npt.NDArray[Any],
+        dtype: type[np.generic],
+        shape: tuple[int | None, ...],
+        name: str,
+    ) -> Any:
+        checked = arrays.check(array, dtype, shape, self.where, name)
         if not checked.flags.writeable:
-            raise errors.InputError(f"{self._where}: {name}", "is read-only", None, "a writable array")
+            raise errors.InputError(f"{self.where}: {name}", "is read-only", None, "a writable array")
         pointer = _ffi.from_buffer(_C_TYPES[np.dtype(dtype)], checked, require_writable=True)
         self._alive.append(pointer)
         return pointer
@@ -409,16 +415,24 @@ class Engine:
     # ---- nodes ----
 
     def _node_rows(self, p: _Pointers, allocatable: I64, columns: dict[str, Any]) -> Any:
-        arrays.check(allocatable, np.int64, (self._n_resources, None), p._where, "allocatable")
+        arrays.check(allocatable, np.int64, (self._n_resources, None), p.where, "allocatable")
         n = allocatable.shape[1]
         rows = _ffi.new("ks_node_rows *")
         rows.n = n
         rows.allocatable = p.of(allocatable, np.int64, (self._n_resources, n), "allocatable")
-        for name in ("name_id", "hostname_value", "label_set", "taint_set", "image_set", "device_count", "device_model"):
+        for name in (
+            "name_id",
+            "hostname_value",
+            "label_set",
+            "taint_set",
+            "image_set",
+            "device_count",
+            "device_model",
+        ):
             setattr(rows, name, p.of(columns.pop(name, None), np.int32, (n,), name))
         rows.unschedulable = p.of(columns.pop("unschedulable", None), np.uint8, (n,), "unschedulable")
         if columns:
-            raise errors.InputError(p._where, "unknown column", next(iter(columns)), "a column of ks_node_rows")
+            raise errors.InputError(p.where, "unknown column", next(iter(columns)), "a column of ks_node_rows")
         return rows
 
     def add_nodes(self, allocatable: I64, **columns: Any) -> int:
@@ -496,7 +510,10 @@ class Engine:
         """Fragmented thousandths of devices, ``[N]``. O(N T)."""
         out = np.zeros(self.n_rows, dtype=np.float64)
         p = _Pointers("fragmentation")
-        _raise("fragmentation", _lib.ks_fragmentation(self._engine, p.of(out, np.float64, (None,), "out")))
+        _raise(
+            "fragmentation",
+            _lib.ks_fragmentation(self._engine, p.of(out, np.float64, (None,), "out")),
+        )
         return out
 
     # ---- pods ----
@@ -610,7 +627,7 @@ def _fill_selector(p: _Pointers, out: Any, s: Selector, name: str) -> None:
     out.is_number = p.of(s.is_number, np.uint8, (n,), f"{name}.is_number")
     out.value_start = p.of(s.value_start, np.int32, (n + 1,), f"{name}.value_start")
     if n > 0 and (s.value_start[0] != 0 or s.value_start[-1] != len(s.value)):
-        raise errors.InputError(f"{p._where}: {name}.value_start", "does not cover the values", s.value_start.tolist())
+        raise errors.InputError(f"{p.where}: {name}.value_start", "does not cover the values", s.value_start.tolist())
     out.value = p.of(s.value, np.int32, (None,), f"{name}.value")
 
 

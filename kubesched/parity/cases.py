@@ -55,7 +55,9 @@ def read(path: Path) -> Iterator[Case]:
                 number += 1
                 yield _parse(path, number, line)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise errors.InputError(f"{path}, line {number + 1}", f"is damaged ({error})", None, "whole gzip data") from None
+        raise errors.InputError(
+            f"{path}, line {number + 1}", f"is damaged ({error})", None, "whole gzip data"
+        ) from None
     except OSError as error:
         raise errors.InputError(str(path), f"cannot be read ({error.strerror or error})") from None
 

@@ -90,8 +90,8 @@ def _single(case: Case) -> list[Difference]:
     state, (pod,), encoded = _load(case, [case["pod"]])
     if pod.scheduling_gates:
         status = diagnoses.gate_status(pod.scheduling_gates)
-        got = {"plugin": status.plugin, "code": status.code, "reasons": list(status.reasons)}
-        return _compare({"gated": expect.get("gated")}, {"gated": got})
+        gated = {"plugin": status.plugin, "code": status.code, "reasons": list(status.reasons)}
+        return _compare({"gated": expect.get("gated")}, {"gated": gated})
     profile = profiles.find(case["profile"])
     engine_profile, class_id = profiles.register(state, profile), state.class_id(pod.shape)
     verdicts = state.engine.explain(engine_profile, class_id, len(profile.scores))
@@ -118,17 +118,22 @@ def _recorded(profile: profiles.Profile, verdicts: native.Verdicts, why: diagnos
         got["statuses"] = _statuses(why)
     pre = why.pre_filter
     if pre.status is not None:
-        got["preFilter"] = {"plugin": pre.status.plugin, "code": pre.status.code, "reasons": list(pre.status.reasons)}
+        got["preFilter"] = {
+            "plugin": pre.status.plugin,
+            "code": pre.status.code,
+            "reasons": list(pre.status.reasons),
+        }
     elif pre.rows is not None:
-        got["preFilter"] = {"plugin": "NodeAffinity", "code": "Success"}
+        found: dict[str, Any] = {"plugin": "NodeAffinity", "code": "Success"}
         if pre.rows.size:
-            got["preFilter"]["nodes"] = pre.rows.tolist()
+            found["nodes"] = pre.rows.tolist()
+        got["preFilter"] = found
     if feasible.size:
         scored = [i for i in range(len(profile.scores)) if not verdicts.skipped[i]]
         total = verdicts.total[feasible]
         got["scorePlugins"] = [profile.scores[i].name for i in scored]
         got["weights"] = [profile.scores[i].weight for i in scored]
-        got["scores"] = verdicts.score[np.ix_(scored, feasible)].T.tolist()
+        got["scores"] = verdicts.score[np.ix_(np.array(scored, dtype=np.int64), feasible)].T.tolist()
         got["total"] = total.tolist()
         got["best"] = feasible[total == total.max()].tolist()
     return got
@@ -168,7 +173,7 @@ def _compare_nodes(expect: dict[str, Any], why: diagnoses.Diagnosis) -> list[Dif
         wanted = None if number < 0 else statuses[number]
         mine = int(why.status_of[row])
         status = None if mine < 0 else why.statuses[mine]
-        have = None
+        have: dict[str, Any] | None = None
         if status is not None:
             have = {"plugin": status.plugin, "code": status.code}
             if status.reasons:

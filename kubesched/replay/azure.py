@@ -16,12 +16,19 @@ import numpy as np
 
 from kubesched.base import errors
 from kubesched.kernel.arrays import I64
-from kubesched.replay import table as tables
 from kubesched.replay import workload
-from kubesched.state import rows
+from kubesched.state import checked, files, rows
 
 GIB = 1 << 30
-_COLUMNS = ("split", "arrival_s", "vcpu", "memory_gb", "duration_censored", "duration_bin_lo_s", "duration_bin_hi_s")
+_COLUMNS = (
+    "split",
+    "arrival_s",
+    "vcpu",
+    "memory_gb",
+    "duration_censored",
+    "duration_bin_lo_s",
+    "duration_bin_hi_s",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +64,14 @@ def read(path: Path, options: AzureOptions) -> tuple[workload.NodeTable, workloa
     """
     if options.duration not in ("lo", "mid", "hi"):
         raise errors.InputError("duration", "is unknown", options.duration, "lo, mid or hi")
-    source = tables.read_file(path, _COLUMNS)
+    source = files.read_file(path, _COLUMNS)
     source = _choose(source, options.splits, path)
     vcpu = _numbers(source, "vcpu", path) * 1000
     memory = np.rint(_numbers(source, "memory_gb", path) * GIB).astype(np.int64)
     arrival = _numbers(source, "arrival_s", path).astype(np.int64)
-    tables.check_range(path, "vcpu", vcpu, 1, rows.MAX_QUANTITY)
-    tables.check_range(path, "memory_gb", memory, 1, rows.MAX_QUANTITY)
-    tables.check_range(path, "arrival_s", arrival, 0, 10**10)
+    checked.check_range(path, "vcpu", vcpu, 1, rows.MAX_QUANTITY)
+    checked.check_range(path, "memory_gb", memory, 1, rows.MAX_QUANTITY)
+    checked.check_range(path, "arrival_s", arrival, 0, 10**10)
     departure = _departures(source, arrival, options.duration)
     zeros = np.zeros(len(arrival), dtype=np.int64)
     shapes, shape = workload.make_shapes(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kubesched.replay import report
+from kubesched.state import files
 
 # One color a policy, the same in every picture (Okabe-Ito: told apart with any color vision).
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
@@ -26,7 +27,7 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    with report.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
     return path
 
@@ -53,10 +54,26 @@ def draw_curves(found: report.Report, curve: str, label: str, path: Path) -> Pat
         axes.plot(x, mean, color=color, linewidth=1.8, label=policy)
         axes.fill_between(x, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.15, linewidth=0)
         if policy in known and curve == "alloc_pct":
-            axes.plot([100, 130], [known[policy].alloc_at_100, known[policy].alloc_at_130], "o", color=color, ms=4.5,
-                      markerfacecolor="white", clip_on=False, zorder=5)
+            axes.plot(
+                [100, 130],
+                [known[policy].alloc_at_100, known[policy].alloc_at_130],
+                "o",
+                color=color,
+                ms=4.5,
+                markerfacecolor="white",
+                clip_on=False,
+                zorder=5,
+            )
         elif policy in known:
-            axes.plot([100], [known[policy].frag_at_100], "o", color=color, ms=4.5, markerfacecolor="white", zorder=5)
+            axes.plot(
+                [100],
+                [known[policy].frag_at_100],
+                "o",
+                color=color,
+                ms=4.5,
+                markerfacecolor="white",
+                zorder=5,
+            )
         if curve == "alloc_pct" and not np.isnan(mean[75:]).all():
             low = min(low, float(np.nanmin(mean[75:])))
     _frame(found, axes, curve, low, bool(known))
@@ -67,7 +84,11 @@ def draw_curves(found: report.Report, curve: str, label: str, path: Path) -> Pat
 def _frame(found: report.Report, axes: Any, curve: str, low: float, with_published: bool) -> None:
     n_seeds = len({r.seed for r in found.results})
     note = "  ·  ○ published means" if with_published else ""
-    axes.set_title(f"{found.trace}, {found.variant}  ·  {n_seeds} seed(s), band: range{note}", fontsize=10, loc="left")
+    axes.set_title(
+        f"{found.trace}, {found.variant}  ·  {n_seeds} seed(s), band: range{note}",
+        fontsize=10,
+        loc="left",
+    )
     axes.set_xlabel("Arrived demand (% of all devices)")
     if curve == "alloc_pct" and found.mode == "inflate":
         axes.set_xlim(70, 130)
@@ -77,7 +98,12 @@ def _frame(found: report.Report, axes: Any, curve: str, low: float, with_publish
         axes.set_ylim(bottom=0)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower right" if curve == "alloc_pct" else "upper right", ncols=2)
+    axes.legend(
+        frameon=False,
+        fontsize=9,
+        loc="lower right" if curve == "alloc_pct" else "upper right",
+        ncols=2,
+    )
 
 
 def draw_heat(found: report.Report, path: Path) -> Path:
@@ -97,13 +123,24 @@ def draw_heat(found: report.Report, path: Path) -> Path:
 
     cmap = ListedColormap(colormaps["viridis"](np.linspace(0.08, 1, 256)))
     cmap.set_bad("#eeeeee")
-    image = axes.imshow(used.T, aspect="auto", cmap=cmap, vmin=0, vmax=1000, interpolation="nearest", origin="lower")
+    image = axes.imshow(
+        used.T,
+        aspect="auto",
+        cmap=cmap,
+        vmin=0,
+        vmax=1000,
+        interpolation="nearest",
+        origin="lower",
+    )
     figure.colorbar(image, ax=axes, label="Used (thousandths of a device)", pad=0.01)
     _mark_models(axes, models[order])
     axes.set_ylabel("Device of the node")
     axes.set_yticks(range(used.shape[1]))
-    axes.set_title(f"{found.trace}, {found.variant}  ·  {chosen.policy}, seed {chosen.seed}, at the end  ·  gray: no device",
-                   fontsize=10, loc="left")
+    axes.set_title(
+        f"{found.trace}, {found.variant}  ·  {chosen.policy}, seed {chosen.seed}, at the end  ·  gray: no device",
+        fontsize=10,
+        loc="left",
+    )
     return _save(figure, path)
 
 
@@ -118,4 +155,10 @@ def _mark_models(axes: Any, models: Any) -> None:
     for start in starts[1:]:
         axes.axvline(start - 0.5, color="white", linewidth=1)
     wide = [(s, e) for s, e in zip(starts, ends, strict=True) if e - s > 0.02 * len(models)]
-    axes.set_xticks([(s + e) / 2 for s, e in wide], [f"{models[s] or 'unknown'}\n{e - s} nodes" for s, e in wide], fontsize=8)
+    labels = []
+    close, last = False, -np.inf
+    for start, end in wide:  # a label close to the one before it goes one line down
+        close = not close and (start + end) / 2 - last < 0.07 * len(models)
+        last = (start + end) / 2
+        labels.append(("\n\n" if close else "") + f"{models[start] or 'unknown'}\n{end - start} nodes")
+    axes.set_xticks([(s + e) / 2 for s, e in wide], labels, fontsize=8)

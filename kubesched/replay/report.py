@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sweep found: one row a policy, decision logs, curves. Files appear whole or not at all."""
+"""What a sweep found: one row a policy, decision logs, curves."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,10 +13,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from kubesched.base import errors
 from kubesched.kernel.arrays import F64, I32
 from kubesched.replay import workload
 from kubesched.replay.simulate import Run
+from kubesched.state import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,9 @@ def published(variant: str) -> dict[str, Published]:
     text = (resources.files("kubesched.replay") / "data" / "fgd_published.csv").read_text(encoding="utf-8")
     return {
         row["policy"]: Published(
-            float(row["alloc_pct_at_100"]), float(row["alloc_pct_at_130"]), float(row["frag_pct_at_100"])
+            float(row["alloc_pct_at_100"]),
+            float(row["alloc_pct_at_130"]),
+            float(row["frag_pct_at_100"]),
         )
         for row in csv.DictReader(io.StringIO(text))
         if row["variant"] == variant
@@ -120,7 +118,7 @@ class Report:
     def write(self, folder: Path) -> list[Path]:
         """Write ``summary.json``, ``curves.parquet`` and, for clusters with devices, the pictures."""
         written = [folder / "summary.json", folder / "curves.parquet"]
-        with atomic(written[0]) as temporary:
+        with files.atomic(written[0]) as temporary:
             temporary.write_bytes(orjson.dumps(self.summary(), option=orjson.OPT_INDENT_2) + b"\n")
         self._write_curves(written[1])
         if any(not np.isnan(r.alloc_pct).all() for r in self.results):
@@ -141,8 +139,12 @@ class Report:
             "alloc_pct": pa.array(np.concatenate([r.alloc_pct for r in self.results]), from_pandas=True),
             "frag_pct": pa.array(np.concatenate([r.frag_pct for r in self.results]), from_pandas=True),
         }
-        units = {"arrived_pct": "% of all devices", "alloc_pct": "% of all devices", "frag_pct": "% of all devices"}
-        write_parquet(path, columns, units)
+        units = {
+            "arrived_pct": "% of all devices",
+            "alloc_pct": "% of all devices",
+            "frag_pct": "% of all devices",
+        }
+        files.write_parquet(path, columns, units)
 
 
 # ---- decision log ----
@@ -175,7 +177,7 @@ def write_log(path: Path, work: workload.Workload, run: Run) -> None:
         "feasible": "nodes",
         "devices": "bit mask",
     }
-    write_parquet(path, columns, units)
+    files.write_parquet(path, columns, units)
 
 
 def _pod_names(work: workload.Workload, run: Run) -> Any:
@@ -184,46 +186,3 @@ def _pod_names(work: workload.Workload, run: Run) -> Any:
     if work.pods.names is None:
         return pa.array(run.source)
     return pa.DictionaryArray.from_arrays(pa.array(run.source), pa.array(list(work.pods.names), pa.string()))
-
-
-# ---- files ----
-
-
-def write_parquet(path: Path, columns: dict[str, Any], units: dict[str, str]) -> None:
-    """Write columns with their units in the field metadata; deterministic bytes."""
-    import pyarrow as pa
-    from pyarrow import parquet as pq
-
-    arrays = list(columns.values())
-    fields = [
-        pa.field(name, array.type, metadata={"unit": units[name]} if name in units else None)
-        for name, array in columns.items()
-    ]
-    with atomic(path) as temporary:
-        pq.write_table(pa.table(arrays, schema=pa.schema(fields)), temporary, compression="zstd")
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place at the end, or disappears on an error.
-
-    Raises
-    ------
-    StorageError
-        The folder or file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-    except OSError as error:
-        raise errors.StorageError(str(path), f"cannot be written ({error.strerror or error})") from None
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise errors.StorageError(str(path), f"cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)

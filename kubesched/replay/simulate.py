@@ -66,7 +66,10 @@ def build_state(nodes: workload.NodeTable) -> live.ClusterState:
     """A cluster with the workload's nodes, empty."""
     state = live.ClusterState()
     state.add_node_columns(
-        nodes.names, nodes.allocatable, device_count=nodes.device_count, device_model=nodes.device_model
+        nodes.names,
+        nodes.allocatable,
+        device_count=nodes.device_count,
+        device_model=nodes.device_model,
     )
     return state
 
@@ -81,9 +84,7 @@ def with_devices(profile: profiles.Profile, nodes: workload.NodeTable) -> profil
 def set_typical(state: live.ClusterState, typical: workload.TypicalPods) -> None:
     """Tell the engine what fragmentation is measured against."""
     models = np.array([state.model_mask(m) for m in typical.models], dtype=np.uint64)
-    state.engine.set_fragmentation(
-        typical.cpu_milli, typical.count, typical.milli, models, typical.frequency
-    )
+    state.engine.set_fragmentation(typical.cpu_milli, typical.count, typical.milli, models, typical.frequency)
 
 
 def make_events(pods: workload.PodTable) -> I32:
@@ -160,7 +161,10 @@ def run(
         _, series = state.engine.run(options, event[start:end], pod_class, decisions, with_series)
         seconds += time.perf_counter() - began
         if series is not None:
-            used[start:end], fragmented[start:end] = series.used_device_milli, series.fragmented_milli
+            used[start:end], fragmented[start:end] = (
+                series.used_device_milli,
+                series.fragmented_milli,
+            )
         if progress is not None:
             progress(end, len(event))
     return Run(

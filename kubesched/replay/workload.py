@@ -104,10 +104,16 @@ class ShapeColumns:
 def make_shapes(columns: ShapeColumns) -> tuple[list[rows.PodShape], I32]:
     """Distinct shapes and each pod's shape. O(P log P), no Python per pod."""
     packed = np.column_stack(
-        [columns.cpu_milli, columns.memory_bytes, columns.device_count, columns.device_milli, columns.model]
+        [
+            columns.cpu_milli,
+            columns.memory_bytes,
+            columns.device_count,
+            columns.device_milli,
+            columns.model,
+        ]
     )
     distinct, inverse = np.unique(packed, axis=0, return_inverse=True)
-    shapes = [_shape(*map(int, row[:4]), columns.models[int(row[4])]) for row in distinct]
+    shapes = [_shape(int(c), int(m), int(n), int(s), columns.models[int(k)]) for c, m, n, s, k in distinct]
     return shapes, inverse.reshape(-1).astype(np.int32)
 
 

@@ -35,11 +35,23 @@ GPU_MILLI = "alibabacloud.com/gpu-milli"
 GPU_MODEL = "alibabacloud.com/gpu-card-model"
 GPU_INDEX = "alibabacloud.com/gpu-index"
 
-_WILDCARD_IP = "0.0.0.0"  # noqa: S104 - the wildcard of hostIP, not an address to bind
+_WILDCARD_IP = "0.0.0.0"
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 _FREE_VOLUMES = frozenset(
-    "configMap downwardAPI emptyDir flexVolume gitRepo hostPath image name nfs projected secret".split()
+    [
+        "configMap",
+        "downwardAPI",
+        "emptyDir",
+        "flexVolume",
+        "gitRepo",
+        "hostPath",
+        "image",
+        "name",
+        "nfs",
+        "projected",
+        "secret",
+    ]
 )
 """Volume sources that do not tie a pod to nodes."""
 _TERMINAL = ("Succeeded", "Failed")
@@ -242,7 +254,12 @@ def _requirement(view: View, is_field: bool) -> rows.Requirement:
     if operator not in _OPERATORS:
         raise errors.InputError(view.where("operator"), "is not an operator", operator, ", ".join(_OPERATORS))
     if is_field and (key != "metadata.name" or operator not in ("In", "NotIn")):
-        raise errors.InputError(view.where("key"), "is not a field selector", f"{key} {operator}", "metadata.name In or NotIn")
+        raise errors.InputError(
+            view.where("key"),
+            "is not a field selector",
+            f"{key} {operator}",
+            "metadata.name In or NotIn",
+        )
     return rows.Requirement(key, operator, view.texts("values"), is_field)
 
 
@@ -289,7 +306,12 @@ def _devices(pod: View) -> tuple[int, int, tuple[str, ...]]:
     if count == 0 or milli == 0:
         return 0, 0, ()
     if count > 1 and milli < 1000:
-        raise errors.InputError(annotations.where(GPU_MILLI), "shares several devices", milli, "1000 with more than one")
+        raise errors.InputError(
+            annotations.where(GPU_MILLI),
+            "shares several devices",
+            milli,
+            "1000 with more than one",
+        )
     models = tuple(sorted(m for m in annotations.text(GPU_MODEL).split("|") if m))
     return count, milli, models
 

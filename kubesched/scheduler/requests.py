@@ -10,6 +10,7 @@ Source: component-helpers/resource/helpers.go, pkg/scheduler/framework/types.go,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from kubesched.api import quantity
 from kubesched.api.fields import View
@@ -27,7 +28,7 @@ _NONZERO = {rows.CPU: DEFAULT_CPU, rows.MEMORY: DEFAULT_MEMORY}
 def read_amounts(view: View, name: str) -> Amounts:
     """Read a resource list; negative amounts are refused."""
     amounts: Amounts = {}
-    source = view.view(name).data
+    source: dict[Any, Any] = view.view(name).data
     for resource, value in source.items():
         where = f"{view.where(name)}.{resource}"
         if not isinstance(resource, str) or not resource:

@@ -22,7 +22,7 @@ from kubesched.state import rows as row_types
 from kubesched.state.intern import Interner, parse_int64
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
-_WILDCARD_IP = "0.0.0.0"  # noqa: S104 - the wildcard of hostIP, not an address to bind
+_WILDCARD_IP = "0.0.0.0"
 
 
 @dataclass(slots=True)
@@ -91,6 +91,7 @@ class ClusterState:
         self._image_sets: Interner[tuple[row_types.Image, ...]] = Interner([()])
         self._nodes = _NodeNames()
         self._class_ids: dict[row_types.PodShape, int] = {}
+        self._hostnames: dict[int, str] = {}
 
     # ---- names ----
 
@@ -189,6 +190,20 @@ class ClusterState:
             self._ports.id(port)
         return found
 
+    def label_sets(self) -> list[tuple[tuple[str, str], ...]]:
+        """Distinct label sets by id, hostnames left out."""
+        return self._label_sets.values()
+
+    def taint_sets(self) -> list[tuple[row_types.Taint, ...]]:
+        return self._taint_sets.values()
+
+    def image_sets(self) -> list[tuple[row_types.Image, ...]]:
+        return self._image_sets.values()
+
+    def hostnames(self, wanted: I32) -> list[str | None]:
+        """Hostname label of each row of ``wanted``, None without."""
+        return [self._hostnames.get(int(row)) for row in wanted]
+
     # ---- nodes ----
 
     def _full_name(self, name: str, cluster: str) -> str:
@@ -233,6 +248,14 @@ class ClusterState:
             first = self.engine.add_nodes(tail.allocatable, **tail.keywords())
             reused.extend(range(first, first + len(nodes) - split))
         self._remember(names, reused, [node.cluster for node in nodes])
+        for row, node in zip(reused, nodes, strict=True):
+            self._note_hostname(row, node)
+
+    def _note_hostname(self, row: int, node: row_types.NodeRow) -> None:
+        self._hostnames.pop(row, None)
+        for key, value in node.labels:
+            if key == row_types.HOSTNAME_LABEL:
+                self._hostnames[row] = value
 
     def add_node_columns(
         self,
@@ -293,6 +316,7 @@ class ClusterState:
         row = self._require(self._full_name(node.name, node.cluster))
         columns = self._encode([node])
         self.engine.update_nodes(arrays.int32([row]), columns.allocatable, **columns.keywords())
+        self._note_hostname(row, node)
 
     def remove_node(self, name: str) -> None:
         """Remove a node; its pods stay in the pods table, on no row (-1), and count no more. O(pods)."""
@@ -403,7 +427,10 @@ class ClusterState:
             row = self.row_of(self._full_name(pod.node_name or "", pod.cluster))
             if row is None:
                 raise errors.InputError(
-                    f"Pod {pod.key}: spec.nodeName", "is not a node of the cluster", pod.node_name, "a known node"
+                    f"Pod {pod.key}: spec.nodeName",
+                    "is not a node of the cluster",
+                    pod.node_name,
+                    "a known node",
                 )
             devices = sum(1 << d for d in pod.device_ids)
             placed.append(BoundPod(self.class_id(pod.shape), row, devices, pod.priority, pod.cluster))

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Growable arrays, and a whole scenario in which every allocation fails in turn. */
+#include "ks_test.h"
+
+typedef struct faulty {
+    int64_t until_failure; /* allocations that still succeed; negative: all do */
+    int64_t live_bytes;
+    int64_t calls;
+} faulty;
+
+static void *faulty_resize(void *context, void *block, size_t old_size, size_t new_size) {
+    faulty *f = context;
+    if (new_size == 0) {
+        f->live_bytes -= (int64_t)old_size;
+        free(block);
+        return NULL;
+    }
+    f->calls++;
+    if (f->until_failure == 0)
+        return NULL;
+    f->until_failure -= f->until_failure > 0;
+    f->live_bytes += (int64_t)new_size - (int64_t)old_size;
+    return realloc(block, new_size);
+}
+
+static void test_reserve_zeroes_what_it_adds(void) {
+    ks_memory mem;
+    ks_memory_default(&mem);
+    int64_t *at = NULL, cap = 0;
+    CHECK_EQ(ks_reserve(&mem, (void **)&at, &cap, 3, sizeof *at), KS_OK);
+    CHECK(cap >= 3);
+    at[2] = 7;
+    CHECK_EQ(ks_reserve(&mem, (void **)&at, &cap, 100, sizeof *at), KS_OK);
+    CHECK_EQ(at[2], 7);
+    CHECK_EQ(at[99], 0);
+    CHECK_EQ(mem.bytes, cap * (int64_t)sizeof *at);
+    ks_discard(&mem, (void **)&at, &cap, sizeof *at);
+    CHECK_EQ(mem.bytes, 0);
+}
+
+static void test_reserve_refuses_what_overflows(void) {
+    ks_memory mem;
+    ks_memory_default(&mem);
+    void *at = NULL;
+    int64_t cap = 0;
+    CHECK_EQ(ks_reserve(&mem, &at, &cap, INT64_MAX / 4, 64), KS_EOVERFLOW);
+    CHECK(at == NULL);
+}
+
+/* Everything that allocates, in one run; the first error ends it. */
+static ks_status scenario(ks_engine *e) {
+    int32_t key[] = {1}, value[] = {2}, effect[] = {KS_EFFECT_PREFER_NO_SCHEDULE}, set, port, id, done, profile, policy;
+    int64_t number[] = {0}, size[] = {GIB}, mark;
+    uint8_t is_number[] = {0};
+    KS_TRY(ks_label_set_add(e, 1, key, value, number, is_number, &set));
+    KS_TRY(ks_taint_set_add(e, 1, key, value, effect, &set));
+    KS_TRY(ks_image_set_add(e, 1, key, size, &set));
+    KS_TRY(ks_port_add(e, 0, 0, 80, &port));
+    KS_TRY(ks_engine_grow_resources(e, 6));
+    KS_TRY(add_plain_nodes(e, 40));
+    plain_class p;
+    make_plain_class(&p, 100, GIB);
+    p.spec.n_ports = 1;
+    p.spec.port = &port;
+    KS_TRY(ks_class_add(e, &p.spec, &id));
+    make_plain_class(&p, 100, 0);
+    p.spec.device_count = 1;
+    p.spec.device_milli = 300;
+    KS_TRY(ks_class_add(e, &p.spec, &id));
+    KS_TRY(add_default_profile(e, &profile));
+    KS_TRY(add_policy(e, KS_SCORE_FGD, KS_DEVICE_FGD, &policy));
+    double frequency = 1.0;
+    int64_t cpu = 100;
+    int32_t one = 1, milli = 500;
+    uint64_t any = 0;
+    ks_typical_pods typical = {.n = 1, .cpu = &cpu, .count = &one, .milli = &milli, .models = &any, .frequency = &frequency};
+    KS_TRY(ks_fragmentation_set(e, &typical));
+    int32_t classes[] = {0, 1, 0, 1}, node[4];
+    ks_decisions out = {.node = node};
+    for (int32_t driver = KS_DRIVER_DENSE; driver <= KS_DRIVER_INDEXED; driver++) {
+        ks_options o = {.profile = policy, .driver = driver, .commit = 1};
+        KS_TRY(ks_speculate(e, &mark));
+        ks_status status = ks_place(e, &o, 4, classes, &out, &done);
+        ks_status undone = ks_rollback(e, mark);
+        if (undone == KS_ENOMEM) /* the log had no room: it can be called again */
+            return undone;
+        KS_TRY(status);
+    }
+    ks_options o = {.profile = profile, .driver = KS_DRIVER_INDEXED, .commit = 1};
+    KS_TRY(ks_place(e, &o, 1, classes, &out, &done));
+    int32_t filter[40];
+    return ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL);
+}
+
+static void test_every_allocation_can_fail(void) {
+    int64_t failures = 0;
+    for (int64_t n = 0;; n++) {
+        faulty f = {.until_failure = n};
+        ks_allocator allocator = {faulty_resize, &f};
+        ks_engine *e = NULL;
+        ks_status status = ks_engine_new_with(&allocator, 4, &e);
+        CHECK((e == NULL) == (status != KS_OK));
+        if (status == KS_OK)
+            status = scenario(e);
+        ks_engine_free(e);
+        CHECK_EQ(f.live_bytes, 0); /* nothing leaks, whatever failed */
+        CHECK(status == KS_OK || status == KS_ENOMEM);
+        if (status == KS_OK)
+            break;
+        failures++;
+    }
+    CHECK(failures > 50); /* the scenario allocates at many places; fewer would mean that it ended early */
+}
+
+int main(void) {
+    RUN(test_reserve_zeroes_what_it_adds);
+    RUN(test_reserve_refuses_what_overflows);
+    RUN(test_every_allocation_can_fail);
+    return REPORT();
+}

@@ -1,0 +1,466 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cluster: the whole product in one object. Nodes and running pods in, decisions and reasons out.
+
+Decisions are exact for the profile (see framework.profile): the same feasible nodes, scores and best nodes as
+kube-scheduler of that release deciding one pod at a time; ties go to the lowest node index, or are drawn from a seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kubesched.api import manifest
+from kubesched.base import errors
+from kubesched.framework import diagnosis as diagnoses
+from kubesched.framework import profile as profiles
+from kubesched.kernel import native
+from kubesched.kernel.arrays import I32, NO_NODE
+from kubesched.placement import plan as plans
+from kubesched.placement.explanation import Explanation
+from kubesched.scheduler import defaults, encode
+from kubesched.state import files, live, rows, tables
+
+PodLike = rows.PodRow | Mapping[str, Any]
+_GIB = 1 << 30
+_MAX_REASONS = 10_000  # arbitrary: each may look at every node
+_NOT_COMPUTED = f"no node is feasible (reasons are given for the first {_MAX_REASONS} pods that fail)"
+_SHAPES = ((4, 16), (8, 32), (16, 64), (32, 128), (64, 256), (16, 128), (32, 64), (96, 384))
+"""Synthetic nodes: cores and GiB; a mix of the ratios that clouds sell (arbitrary)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A change of the cluster; parts are applied in this order.
+
+    Parameters
+    ----------
+    release
+        ``namespace/name`` of running pods to take off.
+    remove_nodes
+        Names of nodes to remove; their pods count no more.
+    update_nodes, add_nodes
+        Nodes as rows or Kubernetes dicts.
+    bind
+        Running pods as rows or Kubernetes dicts, with their node.
+    """
+
+    release: Sequence[str] = ()
+    remove_nodes: Sequence[str] = ()
+    update_nodes: Sequence[rows.NodeRow | Mapping[str, Any]] = ()
+    add_nodes: Sequence[rows.NodeRow | Mapping[str, Any]] = ()
+    bind: Sequence[PodLike] = ()
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Pods to decide, and which of them are open."""
+
+    pods: list[rows.PodRow]
+    open: list[int] = field(default_factory=list)
+
+
+class Cluster:
+    """Nodes, running pods and pods that wait.
+
+    Make one with ``from_objects``, ``from_manifests``, ``from_arrow`` or ``synthetic``.
+    Not safe for use from two threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._state = live.ClusterState()
+        self._profiles: dict[profiles.Profile, int] = {}
+        self._ignore: tuple[str, ...] = ()
+        self.pending: list[rows.PodRow] = []
+        """Pods of the input that do not run yet, in order."""
+        self.left_out: dict[str, int] = {}
+        """Features that ``ignore`` left out of decisions, and how many pods use them."""
+
+    # ---- where clusters come from ----
+
+    @classmethod
+    def from_objects(cls, objects: Sequence[Mapping[str, Any]], *, ignore: Collection[str] = ()) -> Cluster:
+        """Build from Kubernetes objects as an API server returns them.
+
+        Parameters
+        ----------
+        objects
+            Nodes and Pods; other kinds are not looked at, except that a Service or controller of a pending pod asks
+            for default spreading.
+        ignore
+            Features to decide without (``encode.FEATURES``): pods that use them are refused otherwise.
+
+        Raises
+        ------
+        UnsupportedError
+            A pod uses a feature that is not implemented.
+        InputError
+            A field is wrong, a name exists twice, or a pod runs on an unknown node.
+        """
+        cluster = cls()
+        cluster._ignore = tuple(ignore)
+        encoded = encode.encode([dict(obj) for obj in objects], ignore)
+        cluster._state.add_nodes(encoded.nodes)
+        cluster._state.bind(encoded.running)
+        cluster.pending = encoded.pending
+        cluster.left_out = dict(encoded.left_out)
+        return cluster
+
+    @classmethod
+    def from_manifests(cls, *paths: str | Path, ignore: Collection[str] = ()) -> Cluster:
+        """Build from YAML or JSON files or folders; workloads are expanded to their pods, defaults are filled in."""
+        objects = defaults.expand(manifest.load([Path(path) for path in paths]))
+        return cls.from_objects([defaults.apply(obj) for obj in objects], ignore=ignore)
+
+    @classmethod
+    def from_arrow(cls, nodes: Any, pods: Any = None, classes: Any = None) -> Cluster:
+        """Build from Arrow tables (docs/reference/state-schema.md).
+
+        Parameters
+        ----------
+        nodes
+            At least ``name``, ``cpu_milli``, ``memory_bytes``; a ``cluster`` column makes a fleet.
+        pods
+            Pods with ``node`` run there; the others wait.
+        classes
+            Shapes that ``pods.class`` refers to.
+        """
+        cluster = cls()
+        tables.read_nodes(cluster._state, nodes)
+        if pods is not None:
+            read = tables.read_pods(pods, tables.read_classes(classes) if classes is not None else ())
+            cluster._state.bind([pod for pod in read if pod.node_name is not None])
+            cluster.pending = [pod for pod in read if pod.node_name is None]
+        return cluster
+
+    @classmethod
+    def synthetic(cls, n_nodes: int, *, seed: int = 0, gpus_per_node: int = 0) -> Cluster:
+        """Build ``n_nodes`` nodes of eight shapes whose capacity varies by some percent, empty. O(n).
+
+        Parameters
+        ----------
+        n_nodes
+            0 or more.
+        seed
+            Same seed, same nodes.
+        gpus_per_node
+            Devices of each node, 0 to 64.
+        """
+        if not 0 <= n_nodes <= 2**30 or not 0 <= gpus_per_node <= native.MAX_DEVICES:
+            raise errors.InputError(
+                "synthetic", "is out of range", (n_nodes, gpus_per_node), "0 to 2^30 nodes, 0 to 64 GPUs"
+            )
+        cluster = cls()
+        rng = np.random.Generator(np.random.PCG64(seed))
+        shape = np.array(_SHAPES, dtype=np.int64)[rng.integers(0, len(_SHAPES), n_nodes)]
+        jitter = rng.integers(0, 50, size=(n_nodes, 2))  # what system daemons take, in 1/1000
+        allocatable = {
+            rows.CPU: np.ascontiguousarray(shape[:, 0] * (1000 - jitter[:, 0])),
+            rows.MEMORY: np.ascontiguousarray(shape[:, 1] * _GIB // 1000 * (1000 - jitter[:, 1])),
+            rows.EPHEMERAL_STORAGE: np.full(n_nodes, 100 * _GIB, dtype=np.int64),
+            rows.PODS: np.full(n_nodes, 110, dtype=np.int64),
+        }
+        count = np.full(n_nodes, gpus_per_node, dtype=np.int32)
+        names = [f"node-{i:07d}" for i in range(n_nodes)]
+        cluster._state.add_node_columns(names, allocatable, device_count=count)
+        return cluster
+
+    # ---- looking ----
+
+    @property
+    def n_nodes(self) -> int:
+        return self._state.n_nodes
+
+    @property
+    def running(self) -> list[str]:
+        """Keys of the running pods."""
+        return list(self._state.pods)
+
+    def node_of(self, key: str) -> str | None:
+        """Node of a running pod; None if it does not run, or its node is gone."""
+        pod = self._state.pods.get(key)
+        return None if pod is None or pod.row == NO_NODE else self._state.node_name(pod.row)
+
+    def __repr__(self) -> str:
+        return f"<Cluster: {self.n_nodes} nodes, {len(self._state.pods)} running pods, {len(self.pending)} pending>"
+
+    # ---- deciding ----
+
+    def place(
+        self,
+        pods: Sequence[PodLike] | Any = None,
+        profile: str | profiles.Profile = profiles.DEFAULT,
+        seed: int | None = None,
+        commit: bool = True,
+        driver: str = "auto",
+    ) -> plans.Plan:
+        """Place pods one after another, in one engine call.
+
+        Parameters
+        ----------
+        pods
+            Kubernetes dicts, PodRows, or an Arrow pods table; None: the pending pods.
+        profile
+            Name or Profile.
+        seed
+            None: ties go to the lowest node index; a number: ties are drawn uniformly from this seed.
+        commit
+            False: decide as if each pod came alone, and change nothing.
+        driver
+            ``auto``, ``dense`` or ``indexed``: the same answer at another speed.
+
+        Returns
+        -------
+        Plan
+            One entry a pod. A pod that does not fit is a status with kube-scheduler's message, not an exception.
+        """
+        asked = self._read(pods)
+        chosen = profiles.find(profile) if isinstance(profile, str) else profile
+        if driver not in native.DRIVERS:
+            raise errors.InputError("driver", "is unknown", driver, ", ".join(native.DRIVERS))
+        if commit:
+            self._check_new([asked.pods[i].key for i in asked.open])
+        options = native.Options(
+            self._profile_id(chosen),
+            driver=native.DRIVERS[driver],
+            tie=native.TIE_UNIFORM if seed is not None or chosen.tie == "uniform" else native.TIE_LOWEST,
+            commit=commit,
+            rng=seed or 0,
+        )
+        return self._decide(asked, chosen, options)
+
+    def _decide(self, asked: _Asked, profile: profiles.Profile, options: native.Options) -> plans.Plan:
+        """One engine call for all pods; then the reasons of those that fit nowhere."""
+        n = len(asked.pods)
+        class_of = np.array([self._state.class_id(asked.pods[i].shape) for i in asked.open], dtype=np.int32)
+        reasons = [""] * n
+        statuses = [plans.GATED] * n
+        for i, pod in enumerate(asked.pods):
+            if pod.scheduling_gates:
+                reasons[i] = diagnoses.gate_status(pod.scheduling_gates).reasons[0]
+        found = self._state.engine.place(options, class_of)
+        self._explain_failures(asked, profile, class_of, found, reasons, options.commit)
+        for at, i in enumerate(asked.open):
+            statuses[i] = plans.PLACED if found.node[at] >= 0 else plans.UNSCHEDULABLE
+        if options.commit:
+            self._remember(asked, class_of, found)
+        return _plan(self._state, asked, profile, found, statuses, reasons)
+
+    def _explain_failures(
+        self,
+        asked: _Asked,
+        profile: profiles.Profile,
+        class_of: I32,
+        found: native.Decisions,
+        reasons: list[str],
+        committed: bool,
+    ) -> None:
+        """Messages of pods that did not fit, each on the state that it met.
+
+        Going backwards through the placements inside a speculation brings that state back; pods of one class that
+        failed without a placement between them share one message.
+        """
+        failed = np.flatnonzero(found.node < 0)
+        if failed.size == 0:
+            return
+        for at in failed[_MAX_REASONS:]:
+            reasons[asked.open[at]] = _NOT_COMPUTED
+        engine = self._state.engine
+        mark = engine.speculate()
+        undone = len(class_of)
+        known: dict[int, str] = {}  # by class, on the state reached
+        for at in failed[:_MAX_REASONS][::-1]:
+            later = np.arange(at + 1, undone if committed else at + 1)
+            later = later[found.node[later] >= 0]
+            if later.size:
+                engine.release(class_of[later], found.node[later], found.devices[later])
+                known.clear()
+            undone = int(at) + 1
+            class_id = int(class_of[at])
+            if class_id not in known:
+                known[class_id] = self._message(profile, asked.pods[asked.open[at]], class_id)
+            reasons[asked.open[at]] = known[class_id]
+        engine.rollback(mark)
+
+    def _message(self, profile: profiles.Profile, pod: rows.PodRow, class_id: int) -> str:
+        verdicts = self._state.engine.explain(self._profile_id(profile), class_id, len(profile.scores))
+        return diagnoses.diagnose(self._state, pod.shape, verdicts).message()
+
+    def _remember(self, asked: _Asked, class_of: I32, found: native.Decisions) -> None:
+        placed = [at for at in range(len(class_of)) if found.node[at] >= 0]
+        pods = [asked.pods[asked.open[at]] for at in placed]
+        bound = [
+            live.BoundPod(int(class_of[at]), int(found.node[at]), int(found.devices[at]), pod.priority, pod.cluster)
+            for at, pod in zip(placed, pods, strict=True)
+        ]
+        keys = [pod.key for pod in pods]
+        self._state.remember(keys, bound)
+        gone = set(keys)
+        self.pending = [pod for pod in self.pending if pod.key not in gone]
+
+    def explain(self, pod: PodLike | str, profile: str | profiles.Profile = profiles.DEFAULT) -> Explanation:
+        """Why each node can or cannot take a pod; changes nothing.
+
+        Parameters
+        ----------
+        pod
+            A pod, or the key (or unique name) of a pending one.
+        """
+        row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
+        chosen = profiles.find(profile) if isinstance(profile, str) else profile
+        class_id = self._state.class_id(row.shape)
+        verdicts = self._state.engine.explain(self._profile_id(chosen), class_id, len(chosen.scores))
+        gate = diagnoses.gate_status(row.scheduling_gates).reasons[0] if row.scheduling_gates else ""
+        return Explanation(
+            pod=row.key,
+            profile=chosen.name,
+            node_names=self._state.node_names(),
+            plugins=chosen.score_names,
+            weights=tuple(plugin.weight for plugin in chosen.scores),
+            diagnosis=diagnoses.diagnose(self._state, row.shape, verdicts),
+            verdicts=verdicts,
+            gate_reason=gate,
+        )
+
+    def _find_pending(self, name: str) -> rows.PodRow:
+        found = [pod for pod in self.pending if name in (pod.key, pod.name)]
+        if len(found) != 1:
+            what = "is not a pending pod" if not found else "names several pending pods"
+            known = ", ".join(pod.key for pod in self.pending[:5]) or "there are none"
+            raise errors.InputError("pod", what, name, f"one of {known}")
+        return found[0]
+
+    # ---- changing ----
+
+    def release(self, pods: str | Sequence[str]) -> None:
+        """Take running pods (``namespace/name``) off their nodes; all of them, or on an error none."""
+        self._state.release([pods] if isinstance(pods, str) else list(pods))
+
+    def apply(self, delta: Delta) -> None:
+        """Change nodes and running pods; the parts of a delta are applied one after another."""
+        self._state.release(list(delta.release))
+        for name in delta.remove_nodes:
+            self._state.remove_node(name)
+        for node in delta.update_nodes:
+            self._state.update_node(_node_row(node))
+        self._state.add_nodes([_node_row(node) for node in delta.add_nodes])
+        self._state.bind([self._pod_row(pod) for pod in delta.bind])
+
+    @contextlib.contextmanager
+    def what_if(self) -> Iterator[Cluster]:
+        """A block whose placements and releases are undone at its end; nodes cannot change inside."""
+        mark = self._state.engine.speculate()
+        pods, pending = dict(self._state.pods), list(self.pending)
+        try:
+            yield self
+        finally:
+            self._state.engine.rollback(mark)
+            self._state.pods, self.pending = pods, pending
+
+    # ---- state ----
+
+    def snapshot(self) -> Cluster:
+        """An independent copy. O(nodes + pods)."""
+        copied = self.to_arrow()
+        made = Cluster.from_arrow(copied["nodes"], copied["pods"], copied["classes"])
+        made.pending, made._ignore, made.left_out = list(self.pending), self._ignore, dict(self.left_out)
+        return made
+
+    def to_arrow(self, copy: bool = True) -> dict[str, Any]:
+        """Tables ``nodes``, ``pods``, ``classes``.
+
+        Parameters
+        ----------
+        copy
+            False: numeric node columns are views of the engine's memory (zero-copy). They show later changes and are
+            valid until nodes or resources are added.
+        """
+        return {
+            "nodes": tables.nodes(self._state, copy),
+            "pods": tables.pods(self._state),
+            "classes": tables.classes(self._state),
+        }
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write ``nodes.parquet``, ``pods.parquet`` and ``classes.parquet``; each appears whole or not at all."""
+        from pyarrow import parquet as pq
+
+        written = []
+        for name, table in self.to_arrow().items():
+            path = Path(folder) / f"{name}.parquet"
+            with files.atomic(path) as temporary:
+                pq.write_table(table, temporary, compression="zstd")
+            written.append(path)
+        return written
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Cluster:
+        """Read what `save` wrote; without pods and classes files the nodes alone."""
+        found = {name: Path(folder) / f"{name}.parquet" for name in ("nodes", "pods", "classes")}
+        read = {name: files.read_file(path) for name, path in found.items() if name == "nodes" or path.exists()}
+        return cls.from_arrow(read["nodes"], read.get("pods"), read.get("classes"))
+
+    # ---- reading what the caller gave ----
+
+    def _read(self, pods: Any) -> _Asked:
+        if pods is None:
+            found = list(self.pending)
+        elif hasattr(pods, "column_names"):
+            found = tables.read_pods(pods)
+        elif isinstance(pods, Mapping | rows.PodRow | str):
+            raise errors.InputError("place: pods", "is one pod", type(pods).__name__, "a sequence of pods")
+        else:
+            found = [self._pod_row(pod) for pod in pods]
+        return _Asked(found, [i for i, pod in enumerate(found) if not pod.scheduling_gates])
+
+    def _pod_row(self, pod: PodLike) -> rows.PodRow:
+        if isinstance(pod, rows.PodRow):
+            return pod
+        if not isinstance(pod, Mapping):
+            raise errors.InputError("pod", "is not a pod", type(pod).__name__, "a Kubernetes dict or a PodRow")
+        return encode.pod_row(dict(pod), self._ignore)
+
+    def _check_new(self, keys: Sequence[str]) -> None:
+        seen: set[str] = set()
+        for key in keys:
+            if key in self._state.pods or key in seen:
+                raise errors.InputError(f"Pod {key}", "exists twice", key, "one pod of a name")
+            seen.add(key)
+
+    def _profile_id(self, profile: profiles.Profile) -> int:
+        found = self._profiles.get(profile)
+        if found is None:
+            found = self._profiles[profile] = profiles.register(self._state, profile)
+        return found
+
+
+def _node_row(node: rows.NodeRow | Mapping[str, Any]) -> rows.NodeRow:
+    return node if isinstance(node, rows.NodeRow) else encode.node_row(dict(node))
+
+
+def _plan(
+    state: live.ClusterState,
+    asked: _Asked,
+    profile: profiles.Profile,
+    found: native.Decisions,
+    statuses: list[str],
+    reasons: list[str],
+) -> plans.Plan:
+    n, at = len(asked.pods), np.array(asked.open, dtype=np.int64)
+    node, score, ties = np.full(n, NO_NODE, np.int32), np.full(n, -1, np.int64), np.zeros(n, np.int32)
+    node[at], score[at], ties[at] = found.node, found.score, found.ties
+    return plans.Plan(
+        pods=[pod.key for pod in asked.pods],
+        nodes=[None if row < 0 else state.node_name(int(row)) for row in node],
+        node_index=node,
+        scores=score,
+        ties=ties,
+        statuses=statuses,
+        reasons=reasons,
+        profile=profile.name,
+    )

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API server would fill in before a scheduler sees a pod, and the pods that workloads stand for.
+
+Only what placement looks at: requests from limits, host ports of host-network pods, the default protocol. Used for
+manifests from files; objects from a server have it already. Source: pkg/apis/core/v1/defaults.go, v1.36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kubesched.api.fields import View
+from kubesched.base import errors
+
+MAX_REPLICAS = 1_000_000  # arbitrary: guards against a typing error, not a real limit
+_TEMPLATED = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "Job")
+
+
+def apply(obj: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod with the defaults that placement sees; other kinds unchanged. The input is not modified."""
+    if obj.get("kind") != "Pod":
+        return obj
+    pod = View(obj, f"Pod {obj.get('metadata', {}).get('name')}")
+    spec = pod.view("spec")
+    host_network = spec.flag("hostNetwork")
+    changed = dict(spec.data)
+    for name in ("containers", "initContainers"):
+        if spec.has(name):
+            changed[name] = [_container(view, host_network) for view in spec.views(name)]
+    return {**obj, "spec": changed}
+
+
+def _container(view: View, host_network: bool) -> dict[str, Any]:
+    out = dict(view.data)
+    resources = view.view("resources")
+    limits = resources.view("limits").data
+    if limits:
+        out["resources"] = {**resources.data, "requests": {**limits, **resources.view("requests").data}}
+    if view.has("ports"):
+        out["ports"] = [_port(port, host_network) for port in view.views("ports")]
+    return out
+
+
+def _port(view: View, host_network: bool) -> dict[str, Any]:
+    out = {"protocol": "TCP", **view.data}
+    if host_network and not view.has("hostPort"):
+        out["hostPort"] = view.integer("containerPort")
+    return out
+
+
+def expand(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Replace workloads by the pods that they stand for; they stay in the list, too.
+
+    A Deployment's pods are owned by a ReplicaSet that is added, as its controller would. DaemonSets and CronJobs
+    are left alone: their pods depend on nodes and time.
+    """
+    out: list[dict[str, Any]] = []
+    for obj in objects:
+        out.append(obj)
+        if obj.get("kind") in _TEMPLATED:
+            out.extend(_pods_of(obj))
+    return out
+
+
+def _pods_of(obj: dict[str, Any]) -> list[dict[str, Any]]:
+    kind = str(obj["kind"])
+    view = View(obj, f"{kind} {obj.get('metadata', {}).get('name')}")
+    spec, metadata = view.view("spec"), view.view("metadata")
+    field = "parallelism" if kind == "Job" else "replicas"
+    replicas = spec.integer(field, 1)
+    if not 0 <= replicas <= MAX_REPLICAS:
+        raise errors.InputError(spec.where(field), "is out of range", replicas, f"0 to {MAX_REPLICAS}")
+    template = spec.view("template")
+    namespace = metadata.text("namespace") or "default"
+    owner = {"kind": "ReplicaSet" if kind == "Deployment" else kind, "name": metadata.text("name")}
+    out: list[dict[str, Any]] = []
+    if kind == "Deployment":
+        out.append({"kind": "ReplicaSet", "metadata": {"name": metadata.text("name"), "namespace": namespace}})
+    labels = template.view("metadata").data
+    pod_spec = dict(template.view("spec").data)
+    claims = [c.view("metadata").text("name") for c in spec.views("volumeClaimTemplates")]
+    if claims:
+        volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
+        pod_spec["volumes"] = list(pod_spec.get("volumes") or []) + volumes
+    for i in range(replicas):
+        named = {**labels, "name": f"{metadata.text('name')}-{i}", "namespace": namespace, "ownerReferences": [owner]}
+        out.append({"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": pod_spec})
+    return out
