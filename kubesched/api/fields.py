@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubesched.base import errors
@@ -86,3 +86,22 @@ class View:
     def missing(self, name: str, expected: str) -> errors.InputError:
         """The error for a field that must be there."""
         return errors.InputError(self.where(name), "is missing", None, expected)
+
+
+def of(obj: Mapping[str, Any], kind: str | None = None) -> View:
+    """View of a whole object; its errors name the source (if it is known), the kind and the name.
+
+    Raises
+    ------
+    InputError
+        It has no name.
+    """
+    kind = kind or str(obj.get("kind"))
+    source = getattr(obj, "source", "")
+    prefix = f"{source}: " if source else ""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        raise errors.InputError(f"{prefix}{kind}: metadata.name", "is missing", metadata, "a name")
+    namespace = metadata.get("namespace")
+    name = f"{namespace or 'default'}/{metadata['name']}" if kind == "Pod" else metadata["name"]
+    return View(dict(obj), f"{prefix}{kind} {name}")

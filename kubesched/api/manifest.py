@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from kubesched.base import errors
 MAX_BYTES = 512 * 1024 * 1024  # of one file, after gzip
 MAX_DEPTH = 200
 MAX_ALIASES = 1000  # a budget, not a habit: real manifests use a handful
+MAX_EXPANDED = 10_000_000  # values of a file after following its aliases
 MAX_YAML_SCALAR = 16 * 1024 * 1024  # one value or one line of that size is a mistake
 _SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -30,8 +31,23 @@ _PLAIN_TAGS = frozenset(
 )
 
 
+class Sourced(dict[str, Any]):
+    """An object that remembers where it was read, so that later errors can say it."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, data: Mapping[str, Any], source: str) -> None:
+        super().__init__(data)
+        self.source = source
+
+
+def like(data: Mapping[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:
+    """``data`` with the source of ``original``."""
+    return Sourced(data, original.source) if isinstance(original, Sourced) else dict(data)
+
+
 def load(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Objects of files and folders, in order; Lists are flattened.
+    """Objects of files and folders, in order; Lists are flattened. Each knows its source.
 
     Raises
     ------
@@ -87,7 +103,9 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
         documents = _yaml(text, path)
     for number, document in enumerate(documents, 1):
         if document is not None:
-            yield from _flatten(document, f"{path}, document {number}")
+            where = f"{path}, document {number}"
+            for obj in _flatten(document, where):
+                yield Sourced(obj, where)
 
 
 def _json(text: str, where: str) -> Any:
@@ -118,19 +136,21 @@ def _yaml(text: str, path: Path) -> list[Any]:
 
 
 class _Level:
-    """A mapping or sequence that is open; of a mapping, the keys seen."""
+    """A mapping or sequence that is open; of a mapping, the keys seen; ``size`` counts values, aliases followed."""
 
-    __slots__ = ("anchor", "is_key", "keys")
+    __slots__ = ("anchor", "is_key", "keys", "size")
 
     def __init__(self, keys: set[str] | None, anchor: str | None) -> None:
         self.keys = keys
         self.is_key = keys is not None
         self.anchor = anchor
+        self.size = 1
 
 
 def _guard(text: str, path: Path) -> None:
     """Look at the events of all documents and refuse what should not be built."""
     levels: list[_Level] = []
+    sizes: dict[str, int] = {}
     aliases = 0
     for event in yaml.parse(text, Loader=_LOADER):
         mark = event.start_mark
@@ -146,7 +166,30 @@ def _guard(text: str, path: Path) -> None:
             raise errors.InputError(where, "has a custom tag", tag, "plain YAML")
         if isinstance(event, yaml.ScalarEvent):
             _guard_scalar(event, levels, where)
+        _measure(event, levels, sizes, where)
         _step(event, levels, where)
+
+
+def _measure(event: Any, levels: list[_Level], sizes: dict[str, int], where: str) -> None:
+    """Count values as if every alias were written out: a small file must not stand for billions of them."""
+    if isinstance(event, yaml.CollectionEndEvent):
+        closed = levels[-1]
+        size, anchor = closed.size, closed.anchor
+        above = levels[-2] if len(levels) > 1 else None
+    elif isinstance(event, yaml.ScalarEvent | yaml.AliasEvent):
+        size = sizes.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1
+        anchor = event.anchor if isinstance(event, yaml.ScalarEvent) else None
+        above = levels[-1] if levels else None
+    else:
+        return
+    if anchor is not None:
+        sizes[anchor] = size
+    if above is not None:
+        above.size += size
+        if above.size > MAX_EXPANDED:
+            raise errors.InputError(
+                where, "grows without bound when its aliases are followed", None, "a plain manifest"
+            )
 
 
 def _guard_scalar(event: yaml.ScalarEvent, levels: list[_Level], where: str) -> None:

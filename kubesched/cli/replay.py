@@ -32,7 +32,7 @@ from kubesched.replay import azure, sweep
 @click.option(
     "--mode",
     type=click.Choice(sweep.MODES),
-    help="Shuffle and grow to --fill, nobody leaves; or arrivals and departures as recorded. Default: inflate for openb, recorded elsewhere.",
+    help="inflate: shuffle, grow to --fill, nobody leaves (default for openb); recorded: times of the trace.",
 )
 @click.option(
     "--fill",

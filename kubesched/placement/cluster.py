@@ -104,7 +104,7 @@ class Cluster:
         """
         cluster = cls()
         cluster._ignore = tuple(ignore)
-        encoded = encode.encode([dict(obj) for obj in objects], ignore)
+        encoded = encode.encode([obj if isinstance(obj, dict) else dict(obj) for obj in objects], ignore)
         cluster._state.add_nodes(encoded.nodes)
         cluster._state.bind(encoded.running)
         cluster.pending = encoded.pending
@@ -368,7 +368,8 @@ class Cluster:
         """An independent copy. O(nodes + pods)."""
         copied = self.to_arrow()
         made = Cluster.from_arrow(copied["nodes"], copied["pods"], copied["classes"])
-        made.pending, made._ignore, made.left_out = list(self.pending), self._ignore, dict(self.left_out)
+        made.pending, made.left_out = list(self.pending), dict(self.left_out)
+        made._ignore = self._ignore  # noqa: SLF001 - of the same class
         return made
 
     def to_arrow(self, copy: bool = True) -> dict[str, Any]:

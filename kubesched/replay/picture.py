@@ -34,12 +34,11 @@ def _save(figure: Any, path: Path) -> Path:
 
 def draw_all(found: report.Report, folder: Path) -> list[Path]:
     """Draw every picture that the sweep has data for."""
-    written = [
+    return [
         draw_curves(found, "alloc_pct", "Allocated devices (% of all)", folder / "allocation.png"),
         draw_curves(found, "frag_pct", "Fragmented devices (% of all)", folder / "fragmentation.png"),
         draw_heat(found, folder / "heatmap.png"),
     ]
-    return written
 
 
 def draw_curves(found: report.Report, curve: str, label: str, path: Path) -> Path:

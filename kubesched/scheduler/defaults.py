@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from kubesched.api import fields, manifest
 from kubesched.api.fields import View
 from kubesched.base import errors
 
@@ -21,14 +22,14 @@ def apply(obj: dict[str, Any]) -> dict[str, Any]:
     """Return a pod with the defaults that placement sees; other kinds unchanged. The input is not modified."""
     if obj.get("kind") != "Pod":
         return obj
-    pod = View(obj, f"Pod {obj.get('metadata', {}).get('name')}")
+    pod = fields.of(obj)
     spec = pod.view("spec")
     host_network = spec.flag("hostNetwork")
     changed = dict(spec.data)
     for name in ("containers", "initContainers"):
         if spec.has(name):
             changed[name] = [_container(view, host_network) for view in spec.views(name)]
-    return {**obj, "spec": changed}
+    return manifest.like({**obj, "spec": changed}, obj)
 
 
 def _container(view: View, host_network: bool) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def expand(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _pods_of(obj: dict[str, Any]) -> list[dict[str, Any]]:
     kind = str(obj["kind"])
-    view = View(obj, f"{kind} {obj.get('metadata', {}).get('name')}")
+    view = fields.of(obj)
     spec, metadata = view.view("spec"), view.view("metadata")
     field = "parallelism" if kind == "Job" else "replicas"
     replicas = spec.integer(field, 1)
@@ -85,5 +86,6 @@ def _pods_of(obj: dict[str, Any]) -> list[dict[str, Any]]:
         pod_spec["volumes"] = list(pod_spec.get("volumes") or []) + volumes
     for i in range(replicas):
         named = {**labels, "name": f"{metadata.text('name')}-{i}", "namespace": namespace, "ownerReferences": [owner]}
-        out.append({"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": pod_spec})
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": pod_spec}
+        out.append(manifest.like(pod, obj))
     return out

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubesched.api import quantity
+from kubesched.api import fields, quantity
 from kubesched.api.fields import View
 from kubesched.base import errors
 from kubesched.scheduler import requests
@@ -86,21 +86,12 @@ class Encoded:
     """Features that were left out because the caller asked for it."""
 
 
-def _owner(obj: dict[str, Any], kind: str) -> View:
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
-        raise errors.InputError(f"{kind}: metadata.name", "is missing", metadata, "a name")
-    namespace = metadata.get("namespace")
-    name = f"{namespace or 'default'}/{metadata['name']}" if kind == "Pod" else metadata["name"]
-    return View(obj, f"{kind} {name}")
-
-
 # ---- nodes ----
 
 
 def node_row(obj: dict[str, Any], cluster: str = "") -> rows.NodeRow:
     """Encode a v1 Node; only ``status.allocatable`` counts, as in kube-scheduler."""
-    node = _owner(obj, "Node")
+    node = fields.of(obj, "Node")
     metadata, spec, status = node.view("metadata"), node.view("spec"), node.view("status")
     amounts = requests.read_amounts(status, "allocatable")
     pods = amounts.pop(rows.PODS, 0)
@@ -164,7 +155,7 @@ def pod_row(obj: dict[str, Any], ignore: Collection[str] = (), cluster: str = ""
     InputError
         A field is wrong.
     """
-    pod = _owner(obj, "Pod")
+    pod = fields.of(obj, "Pod")
     metadata, spec = pod.view("metadata"), pod.view("spec")
     for feature, where in _features(pod):
         if feature not in ignore:
@@ -388,7 +379,7 @@ def _add_pod(
     spread: _SpreadSelectors,
     seen: set[tuple[str, str]],
 ) -> None:
-    pod = _owner(obj, "Pod")
+    pod = fields.of(obj, "Pod")
     if pod.view("status").text("phase") in _TERMINAL:
         out.ignored["Pod (finished)"] += 1
         return
@@ -418,7 +409,7 @@ class _SpreadSelectors:
             kind = obj.get("kind")
             if kind != "Service" and kind not in self._CONTROLLERS:
                 continue
-            view = _owner(obj, str(kind))
+            view = fields.of(obj)
             namespace = view.view("metadata").text("namespace") or "default"
             selector = dict(view.view("spec").pairs("selector")) if kind == "Service" else {}
             if selector:

@@ -29,11 +29,10 @@ def read_file(path: Path, columns: Collection[str] | None = None) -> Any:
     try:
         if path.suffix == ".csv":
             table = csv.read_csv(path)
+            _require(path, table.column_names, wanted)
+            table = table if wanted is None else table.select(wanted)
         elif path.suffix == ".parquet":
-            known = pq.read_schema(path).names
-            lost = [name for name in wanted or () if name not in known]
-            if lost:
-                raise errors.InputError(str(path), "has no such column", lost[0], f"columns {', '.join(wanted or ())}")
+            _require(path, pq.read_schema(path).names, wanted)
             table = pq.read_table(path, columns=wanted)
         else:
             raise errors.InputError(str(path), "has another format", path.suffix or "no suffix", ".parquet or .csv")
@@ -43,6 +42,12 @@ def read_file(path: Path, columns: Collection[str] | None = None) -> Any:
         first = str(error).splitlines()[0][:200]
         raise errors.InputError(str(path), f"cannot be read ({first})", None, "a whole parquet or CSV file") from None
     return table
+
+
+def _require(path: Path, known: Collection[str], wanted: Collection[str] | None) -> None:
+    lost = [name for name in wanted or () if name not in known]
+    if lost:
+        raise errors.InputError(str(path), "has no such column", lost[0], f"columns {', '.join(wanted or ())}")
 
 
 def write_parquet(path: Path, columns: dict[str, Any], units: dict[str, str]) -> None:
