@@ -2,7 +2,8 @@
  * dense.c: the driver that looks at every row. It defines the answer; the indexed driver must give the same.
  *
  * Two passes over the rows: filter and score the feasible ones, keeping the greatest raw values that normalisation
- * needs; then normalise, weigh, and find the best total, how many reach it, and the first (or a uniform) one of them. */
+ * needs; then normalise, weigh, and find the best total, how many reach it, and the first (or a uniform) one of them.
+ */
 #include "internal.h"
 
 /* Greatest raw values over the feasible rows. */
@@ -47,7 +48,8 @@ static int64_t total_of(const ks_engine *e, const ks_profile *p, const maxima *m
     return total + p->image_weight * s->image.at[row];
 }
 
-static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const maxima *m, int64_t total, uint32_t wanted) {
+static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const maxima *m, int64_t total,
+                              uint32_t wanted) {
     for (int32_t row = 0; row < e->n_rows; row++)
         if (e->scratch.feasible.at[row] && total_of(e, p, m, row) == total && wanted-- == 0)
             return row;

@@ -29,13 +29,13 @@
 #include <string.h> /* memcpy, memset, memcmp */
 
 enum {
-    LANES = 64,          /* one cache line of bytes */
-    FAN = 16,            /* rows under one row of the level above; 8 and 32 were not faster */
-    MAX_LEVELS = 8,      /* 16^8 rows */
-    MAX_CLASS_LANES = 16,/* more groups than this: the dense driver answers (arbitrary) */
-    MAX_GROUPS = 64,     /* 4,096 lanes (arbitrary: bounds memory at 4.6 kB a row) */
-    MAX_SCORED = 4,      /* resources that score_lanes can weigh: the core ones */
-    SHY_ASKS = 2         /* KS_DRIVER_AUTO answers a class's first questions densely: building lanes costs more */
+    LANES = 64,           /* one cache line of bytes */
+    FAN = 16,             /* rows under one row of the level above; 8 and 32 were not faster */
+    MAX_LEVELS = 8,       /* 16^8 rows */
+    MAX_CLASS_LANES = 16, /* more groups than this: the dense driver answers (arbitrary) */
+    MAX_GROUPS = 64,      /* 4,096 lanes (arbitrary: bounds memory at 4.6 kB a row) */
+    MAX_SCORED = 4,       /* resources that score_lanes can weigh: the core ones */
+    SHY_ASKS = 2          /* KS_DRIVER_AUTO answers a class's first questions densely: building lanes costs more */
 };
 
 static const int64_t NARROW_ALLOC = (int64_t)1 << 46;
@@ -58,43 +58,43 @@ typedef struct lane_requests {
     int64_t *filter;                /* [n_filter][LANES], INT64_MIN: does not ask */
     double fit[MAX_SCORED][LANES];
     double balanced[MAX_SCORED][LANES];
-    double balanced_on[LANES];      /* 1, or 0 where the plugin skips the class */
+    double balanced_on[LANES]; /* 1, or 0 where the plugin skips the class */
     uint64_t with_ports, with_devices;
-    bool narrow;                    /* all requests are inside the bounds of score_lanes */
+    bool narrow; /* all requests are inside the bounds of score_lanes */
 } lane_requests;
 
 typedef struct lane_group {
-    int64_t position;   /* of the change log up to which this group is current; -1: build anew */
-    int64_t prepared;   /* version of the interned sets that its classes have judged */
+    int64_t position; /* of the change log up to which this group is current; -1: build anew */
+    int64_t prepared; /* version of the interned sets that its classes have judged */
     int32_t n_rows, n_lanes, n_members, n_levels;
     member members[LANES];
     group_key key[LANES];
     int32_t lane_class[LANES];
     lane_requests requests;
     int64_t filter_cap;
-    void *block;        /* leaf rows and levels, 64-byte aligned inside */
+    void *block; /* leaf rows and levels, 64-byte aligned inside */
     int64_t block_bytes;
     int64_t row_cap;
     uint8_t *leaf;
     uint8_t *level[MAX_LEVELS];
     int64_t level_rows[MAX_LEVELS];
-    KS_VEC(uint64_t) fixed; /* [row] lanes whose static filters pass and whose group is the row's */
+    KS_VEC(uint64_t) fixed;     /* [row] lanes whose static filters pass and whose group is the row's */
     uint32_t (*histogram)[256]; /* [LANES] */
     int64_t histogram_cap;
 } lane_group;
 
 typedef struct class_entry {
-    int32_t asked;    /* how often, before it was indexed */
-    int32_t group;    /* KS_NONE: not indexed */
-    int32_t member;   /* in the group */
-    bool wanted;      /* indexed from now on */
-    bool refused;     /* too many groups of rows */
+    int32_t asked;  /* how often, before it was indexed */
+    int32_t group;  /* KS_NONE: not indexed */
+    int32_t member; /* in the group */
+    bool wanted;    /* indexed from now on */
+    bool refused;   /* too many groups of rows */
 } class_entry;
 
 struct ks_index {
     int32_t profile;
     int64_t image_version;
-    bool vector;                 /* score_lanes knows all local plugins of the profile */
+    bool vector; /* score_lanes knows all local plugins of the profile */
     const ks_score *fit, *balanced;
     int32_t n_groups;
     lane_group *groups[MAX_GROUPS];

@@ -21,18 +21,19 @@
 
 #include <stdbool.h>
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__) &&                           \
+    !defined(__SANITIZE_ADDRESS__)
 /* One wheel for every x86-64: the hot loops are compiled three times and the processor picks. */
 #define KS_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define KS_WIDE
 #endif
 
-#define KS_TRY(call)                         \
-    do {                                     \
-        ks_status try_status_ = (call);      \
-        if (try_status_ != KS_OK)            \
-            return try_status_;              \
+#define KS_TRY(call)                                                                                                   \
+    do {                                                                                                               \
+        ks_status try_status_ = (call);                                                                                \
+        if (try_status_ != KS_OK)                                                                                      \
+            return try_status_;                                                                                        \
     } while (0)
 
 /* ---- memory ---- */
@@ -43,11 +44,11 @@ typedef struct ks_memory {
 } ks_memory;
 
 /* Growable array: `at` holds n used of cap allocated elements. */
-#define KS_VEC(type)   \
-    struct {           \
-        type *at;      \
-        int64_t n;     \
-        int64_t cap;   \
+#define KS_VEC(type)                                                                                                   \
+    struct {                                                                                                           \
+        type *at;                                                                                                      \
+        int64_t n;                                                                                                     \
+        int64_t cap;                                                                                                   \
     }
 
 void ks_memory_default(ks_memory *mem);
@@ -247,7 +248,7 @@ struct ks_engine {
     KS_VEC(int32_t) device_free;  /* [row][device_stride] */
     KS_VEC(int32_t) device_kinds; /* [row][device_stride + 1] pods per kind */
     KS_VEC(ks_port_list) ports;
-    KS_VEC(double) fragmented;         /* valid where fragmented_valid */
+    KS_VEC(double) fragmented; /* valid where fragmented_valid */
     KS_VEC(uint8_t) fragmented_valid;
 
     KS_VEC(ks_class) classes;
@@ -274,7 +275,7 @@ typedef struct ks_choice {
 /* ---- engine.c ---- */
 ks_status ks_log_reserve(ks_engine *e, int64_t extra);
 void ks_log_row(ks_engine *e, int32_t row, bool is_static); /* after ks_log_reserve */
-void ks_log_all(ks_engine *e); /* every index rebuilds itself at its next use */
+void ks_log_all(ks_engine *e);                              /* every index rebuilds itself at its next use */
 static inline int64_t ks_log_end(const ks_engine *e) { return e->log_base + e->log.n; }
 
 /* ---- sets.c ---- */
@@ -322,9 +323,9 @@ int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, in
 /* Which resources are short; true if evicting pods cannot help. bits [W] is written. */
 bool ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t *bits);
 static inline int32_t ks_affinity_weight(const ks_engine *e, const ks_class *c, int32_t row) {
-    return c->by_node ? ks_terms_weight(e, &c->preferred, e->label_set.at[row], e->hostname_value.at[row],
-                                        e->name_id.at[row])
-                      : c->label_pref[e->label_set.at[row]];
+    return c->by_node
+               ? ks_terms_weight(e, &c->preferred, e->label_set.at[row], e->hostname_value.at[row], e->name_id.at[row])
+               : c->label_pref[e->label_set.at[row]];
 }
 
 /* ---- score.c ---- */
@@ -342,7 +343,9 @@ int64_t ks_policy_score(ks_engine *e, int32_t plugin, const ks_class *c, int32_t
 uint64_t ks_devices_choose(ks_engine *e, int32_t select, const ks_class *c, int32_t row, uint64_t *rng);
 double ks_fragmented_of(ks_engine *e, int32_t row);
 void ks_typical_free(ks_engine *e);
-static inline int32_t ks_device_kind(const ks_class *c) { return c->device_milli < KS_DEVICE_WHOLE ? 0 : c->device_count; }
+static inline int32_t ks_device_kind(const ks_class *c) {
+    return c->device_milli < KS_DEVICE_WHOLE ? 0 : c->device_count;
+}
 
 /* ---- undo.c, place.c ---- */
 ks_status ks_undo_push(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool was_bind);

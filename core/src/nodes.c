@@ -21,12 +21,13 @@ static ks_status check_rows(const ks_engine *e, const ks_node_rows *in) {
     for (int64_t i = 0; i < (int64_t)e->n_resources * in->n; i++)
         if (in->allocatable[i] < 0 || in->allocatable[i] > KS_MAX_QUANTITY)
             return in->allocatable[i] < 0 ? KS_EINVAL : KS_EOVERFLOW;
-    if (!ids_below(in->label_set, in->n, 0, KS_N_LABEL_SETS(e)) || !ids_below(in->taint_set, in->n, 0, KS_N_TAINT_SETS(e)) ||
+    if (!ids_below(in->label_set, in->n, 0, KS_N_LABEL_SETS(e)) ||
+        !ids_below(in->taint_set, in->n, 0, KS_N_TAINT_SETS(e)) ||
         !ids_below(in->image_set, in->n, 0, KS_N_IMAGE_SETS(e)))
         return KS_ERANGE;
     if (!ids_below(in->device_count, in->n, 0, (int64_t)KS_MAX_DEVICES + 1) ||
-        !ids_below(in->device_model, in->n, KS_NONE, KS_MAX_MODELS) || !ids_below(in->name_id, in->n, KS_NONE, INT32_MAX) ||
-        !ids_below(in->hostname_value, in->n, KS_NONE, INT32_MAX))
+        !ids_below(in->device_model, in->n, KS_NONE, KS_MAX_MODELS) ||
+        !ids_below(in->name_id, in->n, KS_NONE, INT32_MAX) || !ids_below(in->hostname_value, in->n, KS_NONE, INT32_MAX))
         return KS_EINVAL;
     return KS_OK;
 }

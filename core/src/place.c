@@ -22,7 +22,8 @@ static ks_status check_devices(const ks_engine *e, const ks_class *c, int32_t ro
         return KS_ERANGE;
     const int32_t *left = &e->device_free.at[(int64_t)row * e->device_stride];
     for (int32_t d = 0; d < n; d++)
-        if ((devices >> d & 1u) != 0 && (bind ? left[d] < c->device_milli : left[d] + c->device_milli > KS_DEVICE_WHOLE))
+        if ((devices >> d & 1u) != 0 &&
+            (bind ? left[d] < c->device_milli : left[d] + c->device_milli > KS_DEVICE_WHOLE))
             return KS_ESTATE;
     return KS_OK;
 }

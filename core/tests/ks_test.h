@@ -14,31 +14,31 @@
 
 static int checks_failed, tests_passed, tests_failed;
 
-#define CHECK(condition)                                                              \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
-            checks_failed++;                                                          \
-            printf("%s:%d: CHECK failed: %s\n", __FILE__, __LINE__, #condition);      \
-        }                                                                             \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            checks_failed++;                                                                                           \
+            printf("%s:%d: CHECK failed: %s\n", __FILE__, __LINE__, #condition);                                       \
+        }                                                                                                              \
     } while (0)
 
-#define CHECK_EQ(got, expected)                                                                            \
-    do {                                                                                                   \
-        long long got_ = (long long)(got), expected_ = (long long)(expected);                              \
-        if (got_ != expected_) {                                                                           \
-            checks_failed++;                                                                               \
-            printf("%s:%d: %s is %lld, expected %lld\n", __FILE__, __LINE__, #got, got_, expected_);       \
-        }                                                                                                  \
+#define CHECK_EQ(got, expected)                                                                                        \
+    do {                                                                                                               \
+        long long got_ = (long long)(got), expected_ = (long long)(expected);                                          \
+        if (got_ != expected_) {                                                                                       \
+            checks_failed++;                                                                                           \
+            printf("%s:%d: %s is %lld, expected %lld\n", __FILE__, __LINE__, #got, got_, expected_);                   \
+        }                                                                                                              \
     } while (0)
 
-#define RUN(test)                                                  \
-    do {                                                           \
-        int before_ = checks_failed;                               \
-        test();                                                    \
-        if (checks_failed == before_)                              \
-            tests_passed++;                                        \
-        else                                                       \
-            tests_failed++, printf("FAILED %s\n", #test);          \
+#define RUN(test)                                                                                                      \
+    do {                                                                                                               \
+        int before_ = checks_failed;                                                                                   \
+        test();                                                                                                        \
+        if (checks_failed == before_)                                                                                  \
+            tests_passed++;                                                                                            \
+        else                                                                                                           \
+            tests_failed++, printf("FAILED %s\n", #test);                                                              \
     } while (0)
 
 #define REPORT() (printf("%d passed, %d failed\n", tests_passed, tests_failed), tests_failed != 0)
@@ -94,7 +94,11 @@ static inline ks_status add_default_profile(ks_engine *e, int32_t *id) {
     ks_score_spec scores[] = {
         {.plugin = KS_SCORE_TAINT_TOLERATION, .weight = 3},
         {.plugin = KS_SCORE_NODE_AFFINITY, .weight = 2},
-        {.plugin = KS_SCORE_NODE_RESOURCES_FIT, .weight = 1, .n_resources = 2, .resource = resources, .resource_weight = weights},
+        {.plugin = KS_SCORE_NODE_RESOURCES_FIT,
+         .weight = 1,
+         .n_resources = 2,
+         .resource = resources,
+         .resource_weight = weights},
         {.plugin = KS_SCORE_BALANCED_ALLOCATION, .weight = 1, .n_resources = 2, .resource = resources},
         {.plugin = KS_SCORE_IMAGE_LOCALITY, .weight = 1},
     };
@@ -116,12 +120,21 @@ typedef struct one_requirement {
     uint8_t is_number[1];
 } one_requirement;
 
-static inline ks_selector require(one_requirement *r, int32_t key, int32_t op, int32_t n_values, const int32_t *values) {
-    *r = (one_requirement){.term_start = {0, 1}, .key = {key}, .op = {op}, .value_start = {0, n_values}, .weight = {10}};
+static inline ks_selector require(one_requirement *r, int32_t key, int32_t op, int32_t n_values,
+                                  const int32_t *values) {
+    *r =
+        (one_requirement){.term_start = {0, 1}, .key = {key}, .op = {op}, .value_start = {0, n_values}, .weight = {10}};
     for (int32_t i = 0; i < n_values; i++)
         r->value[i] = values[i];
-    return (ks_selector){.n_terms = 1, .term_start = r->term_start, .n_requirements = 1, .key = r->key, .op = r->op,
-                         .number = r->number, .is_number = r->is_number, .value_start = r->value_start, .value = r->value};
+    return (ks_selector){.n_terms = 1,
+                         .term_start = r->term_start,
+                         .n_requirements = 1,
+                         .key = r->key,
+                         .op = r->op,
+                         .number = r->number,
+                         .is_number = r->is_number,
+                         .value_start = r->value_start,
+                         .value = r->value};
 }
 
 #endif

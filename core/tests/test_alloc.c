@@ -73,7 +73,8 @@ static ks_status scenario(ks_engine *e) {
     int64_t cpu = 100;
     int32_t one = 1, milli = 500;
     uint64_t any = 0;
-    ks_typical_pods typical = {.n = 1, .cpu = &cpu, .count = &one, .milli = &milli, .models = &any, .frequency = &frequency};
+    ks_typical_pods typical = {
+        .n = 1, .cpu = &cpu, .count = &one, .milli = &milli, .models = &any, .frequency = &frequency};
     KS_TRY(ks_fragmentation_set(e, &typical));
     int32_t classes[] = {0, 1, 0, 1}, node[4];
     ks_decisions out = {.node = node};

@@ -17,7 +17,8 @@ static void test_filters_fail_in_order(void) {
     CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
     ks_class *c = &e->classes.at[id];
     const ks_profile *of = &e->profiles.at[profile];
-    ks_node_rows rows = {.n = 1, .allocatable = amount, .name_id = name, .taint_set = &set, .unschedulable = unschedulable};
+    ks_node_rows rows = {
+        .n = 1, .allocatable = amount, .name_id = name, .taint_set = &set, .unschedulable = unschedulable};
     CHECK_EQ(ks_nodes_update(e, row, &rows), KS_OK);
     CHECK_EQ(ks_class_prepare(e, c), KS_OK);
     CHECK_EQ(ks_filter(e, of, c, 0), KS_FILTER_NODE_UNSCHEDULABLE);

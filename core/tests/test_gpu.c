@@ -114,7 +114,8 @@ static void test_bad_typical_pods_are_refused(void) {
     int32_t count = 1, milli = 1001;
     uint64_t models = 0;
     double frequency = 1;
-    ks_typical_pods t = {.n = 1, .cpu = &cpu, .count = &count, .milli = &milli, .models = &models, .frequency = &frequency};
+    ks_typical_pods t = {
+        .n = 1, .cpu = &cpu, .count = &count, .milli = &milli, .models = &models, .frequency = &frequency};
     CHECK_EQ(ks_fragmentation_set(e, &t), KS_EINVAL);
     milli = 1000;
     frequency = 0.0 / 0.0;

@@ -6,16 +6,24 @@ static uint64_t seed;
 
 static int64_t draw(int64_t n) { return (int64_t)ks_random_below(&seed, (uint32_t)n); }
 
-static void add_random_node(ks_engine *e, const int32_t *taints, const int32_t *labels, const int32_t *images, int32_t row) {
+static void add_random_node(ks_engine *e, const int32_t *taints, const int32_t *labels, const int32_t *images,
+                            int32_t row) {
     int64_t amount[5] = {draw(5) == 0 ? 0 : 1000 * (1 + draw(16)), GIB * draw(32) + draw(1000), 0, draw(20), draw(3)};
     if (draw(20) == 0)
         amount[KS_MEMORY] = (int64_t)1 << 50; /* beyond the bounds of the double path */
     int32_t taint = taints[draw(4)], label = labels[draw(3)], image = images[draw(3)], name = (int32_t)draw(50);
     int32_t host = (int32_t)draw(10), devices = (int32_t)draw(5), model = (int32_t)draw(3), first;
     uint8_t unschedulable = draw(12) == 0;
-    ks_node_rows rows = {.n = 1, .allocatable = amount, .name_id = &name, .hostname_value = &host, .label_set = &label,
-                         .taint_set = &taint, .image_set = &image, .unschedulable = &unschedulable,
-                         .device_count = &devices, .device_model = &model};
+    ks_node_rows rows = {.n = 1,
+                         .allocatable = amount,
+                         .name_id = &name,
+                         .hostname_value = &host,
+                         .label_set = &label,
+                         .taint_set = &taint,
+                         .image_set = &image,
+                         .unschedulable = &unschedulable,
+                         .device_count = &devices,
+                         .device_model = &model};
     if (row == KS_NONE)
         CHECK_EQ(ks_nodes_add(e, &rows, &first), KS_OK);
     else {
@@ -27,7 +35,9 @@ static void add_random_node(ks_engine *e, const int32_t *taints, const int32_t *
 static void add_sets(ks_engine *e, int32_t *taints, int32_t *labels, int32_t *images) {
     taints[0] = labels[0] = images[0] = 0;
     for (int32_t i = 1; i < 4; i++) {
-        int32_t key[] = {1, 2}, value[] = {i, 1}, effect[] = {KS_EFFECT_PREFER_NO_SCHEDULE, i == 3 ? KS_EFFECT_NO_SCHEDULE : KS_EFFECT_PREFER_NO_SCHEDULE};
+        int32_t key[] = {1, 2}, value[] = {i, 1},
+                effect[] = {KS_EFFECT_PREFER_NO_SCHEDULE,
+                            i == 3 ? KS_EFFECT_NO_SCHEDULE : KS_EFFECT_PREFER_NO_SCHEDULE};
         CHECK_EQ(ks_taint_set_add(e, i == 1 ? 1 : 2, key, value, effect, &taints[i]), KS_OK);
     }
     for (int32_t i = 1; i < 3; i++) {
@@ -42,12 +52,14 @@ static void add_sets(ks_engine *e, int32_t *taints, int32_t *labels, int32_t *im
 static int32_t add_random_class(ks_engine *e, int32_t port) {
     plain_class p;
     one_requirement required, preferred;
-    int32_t values[] = {1, 2, 3, 4, 5}, id, image[] = {1, 2}, t_key[] = {1}, t_op[] = {KS_TOLERATE_EXISTS}, t_value[] = {0}, t_effect[] = {0};
+    int32_t values[] = {1, 2, 3, 4, 5}, id, image[] = {1, 2}, t_key[] = {1}, t_op[] = {KS_TOLERATE_EXISTS},
+            t_value[] = {0}, t_effect[] = {0};
     make_plain_class(&p, 100 * draw(20), GIB * draw(4));
     p.request[4] = draw(6) == 0;
     if (draw(3) == 0) {
         p.spec.has_required = 1;
-        p.spec.required = require(&required, draw(3) == 0 ? KS_KEY_HOSTNAME : 1, (int32_t)draw(2), (int32_t)(1 + draw(4)), values);
+        p.spec.required =
+            require(&required, draw(3) == 0 ? KS_KEY_HOSTNAME : 1, (int32_t)draw(2), (int32_t)(1 + draw(4)), values);
     }
     if (draw(3) == 0) {
         p.spec.preferred = require(&preferred, 1, KS_OP_IN, 1, values);
@@ -79,7 +91,8 @@ static int32_t decide_both(ks_engine *e, int32_t profile, int32_t class_id) {
     int64_t score[2];
     uint64_t rng = seed;
     for (int32_t i = 0; i < 2; i++) {
-        ks_options o = {.profile = profile, .driver = i == 0 ? KS_DRIVER_DENSE : KS_DRIVER_INDEXED, .tie = tie, .rng = rng};
+        ks_options o = {
+            .profile = profile, .driver = i == 0 ? KS_DRIVER_DENSE : KS_DRIVER_INDEXED, .tie = tie, .rng = rng};
         ks_decisions out = {.node = &node[i], .score = &score[i], .ties = &ties[i], .feasible = &feasible[i]};
         CHECK_EQ(ks_place(e, &o, 1, &class_id, &out, &done), KS_OK);
     }

@@ -25,7 +25,7 @@ static void test_accounting_is_checked(void) {
     CHECK_EQ(ks_bind(e, 1, &device, row, &two, &done), KS_EINVAL);   /* two devices for one */
     CHECK_EQ(ks_bind(e, 1, &device, row, &absent, &done), KS_ERANGE);
     CHECK_EQ(ks_bind(e, 1, &device, row, &first, &done), KS_OK);
-    CHECK_EQ(ks_bind(e, 1, &device, row, &first, &done), KS_ESTATE); /* 400 are left */
+    CHECK_EQ(ks_bind(e, 1, &device, row, &first, &done), KS_ESTATE);  /* 400 are left */
     CHECK_EQ(ks_release(e, 1, &device, row, NULL, &done), KS_EINVAL); /* which device? */
     CHECK_EQ(ks_release(e, 1, &device, row, &first, &done), KS_OK);
     CHECK_EQ(e->device_free.at[1 * e->device_stride], KS_DEVICE_WHOLE);

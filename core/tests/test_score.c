@@ -50,7 +50,7 @@ static void test_balanced_allocation_formulas(void) {
     CHECK_EQ(score(e, s, 0, 4 * GIB), 100);
     /* 0.75 and 0.25: deviation 0.25 */
     CHECK_EQ(score(e, s, 2000, 0), 75);
-    s.variant = KS_BALANCED_V136; /* without the pod: 0.5 and 0.25: deviation 0.125, 87 */
+    s.variant = KS_BALANCED_V136;          /* without the pod: 0.5 and 0.25: deviation 0.125, 87 */
     CHECK_EQ(score(e, s, 0, 4 * GIB), 81); /* 50 + (50 + 100 - 87) / 2 */
     CHECK_EQ(score(e, s, 2000, 0), 69);    /* 50 + (50 + 75 - 87) / 2 */
     ks_engine_free(e);
