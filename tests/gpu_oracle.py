@@ -44,7 +44,7 @@ def fits(node: Node, pod: Pod) -> bool:
 
 def fragmented(node: Node, typical: list[tuple[Pod, float]]) -> float:
     total = sum(node.left)
-    out = {name: 0.0 for name in ("both", "gpu", "ok", "cpu", "xl", "xr", "no")}
+    out = dict.fromkeys(("both", "gpu", "ok", "cpu", "xl", "xr", "no"), 0.0)
     for pod, frequency in typical:
         cpu_ok = node.cpu >= pod.cpu
         if pod.milli == 0:
@@ -72,7 +72,9 @@ def fgd(node: Node, pod: Pod, typical: list[tuple[Pod, float]]) -> tuple[int, li
         best, chosen = 0, -1
         for d, left in enumerate(node.left):
             if left >= pod.milli:
-                after = Node(node.cpu - pod.cpu, [x - pod.milli * (k == d) for k, x in enumerate(node.left)], node.model)
+                after = Node(
+                    node.cpu - pod.cpu, [x - pod.milli * (k == d) for k, x in enumerate(node.left)], node.model
+                )
                 score = step(before, fragmented(after, typical))
                 if chosen < 0 or score > best:
                     best, chosen = score, d

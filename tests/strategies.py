@@ -38,7 +38,12 @@ def node(rng: np.random.Generator, i: int) -> Obj:
         alloc["example.com/gpu"] = pick(rng, ["1", "4"])
     labels = {"kubernetes.io/hostname": name} if chance(rng, 0.9) else {}
     labels |= {key: pick(rng, VALUES) for key in KEYS[:3] if chance(rng, 0.7)}
-    obj: Obj = {"kind": "Node", "metadata": {"name": name, "labels": labels}, "status": {"allocatable": alloc}, "spec": {}}
+    obj: Obj = {
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "status": {"allocatable": alloc},
+        "spec": {},
+    }
     if chance(rng, 0.4):
         obj["spec"]["taints"] = [taint(rng) for _ in range(int(rng.integers(1, 4)))]
     if chance(rng, 0.1):
@@ -124,7 +129,9 @@ def pod(rng: np.random.Generator, name: str) -> Obj:
         terms = [term(rng) for _ in range(int(rng.integers(1, 3)))]
         affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
     if chance(rng, 0.3):
-        preferred = [{"weight": int(rng.integers(1, 101)), "preference": term(rng)} for _ in range(int(rng.integers(1, 3)))]
+        preferred = [
+            {"weight": int(rng.integers(1, 101)), "preference": term(rng)} for _ in range(int(rng.integers(1, 3)))
+        ]
         affinity["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
     if affinity:
         spec["affinity"] = {"nodeAffinity": affinity}

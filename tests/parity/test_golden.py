@@ -88,7 +88,9 @@ def test_a_changed_record_is_noticed(golden: Path) -> None:
 def test_other_families_are_skipped_by_feature(golden: Path) -> None:
     skipped = {}
     for family in ("spread-hard", "pod-affinity", "dra", "volumes", "seq-preemption"):
-        outcomes = [replay.replay(case) for case, _ in zip(cases.read(golden / f"{family}.jsonl.gz"), range(20), strict=False)]
+        outcomes = [
+            replay.replay(case) for case, _ in zip(cases.read(golden / f"{family}.jsonl.gz"), range(20), strict=False)
+        ]
         skipped[family] = {outcome.skipped for outcome in outcomes}
         assert not any(outcome.differences for outcome in outcomes)
     assert "spread" in skipped["spread-hard"]

@@ -29,7 +29,11 @@ PROFILES += [
     dataclasses.replace(
         profiles.find("node-local"),
         name="ratio",
-        scores=(profiles.ScorePlugin("NodeResourcesFit", 2, "RequestedToCapacityRatio", _BOTH, ((0, 0), (40, 10), (100, 2))),),
+        scores=(
+            profiles.ScorePlugin(
+                "NodeResourcesFit", 2, "RequestedToCapacityRatio", _BOTH, ((0, 0), (40, 10), (100, 2))
+            ),
+        ),
     ),
     dataclasses.replace(
         profiles.find("node-local"),
@@ -55,9 +59,7 @@ class Churn:
         self.serial = 0
         for _ in range(30):
             self.add_node()
-        self.profiles = [
-            (profiles.register(self.state, simulate.with_devices(p, _Devices)), p) for p in PROFILES
-        ]
+        self.profiles = [(profiles.register(self.state, simulate.with_devices(p, _Devices)), p) for p in PROFILES]
         self.shapes = [self.shape() for _ in range(25)]
         self.held: list[tuple[int, int, int]] = []
 
@@ -69,17 +71,29 @@ class Churn:
             "pods": int(r.choice([2, 20, 110])),
             "example.com/x": int(r.choice([0, 3])),
         }
-        taints = tuple(rows.Taint(f"k{i}", "", str(r.choice(["PreferNoSchedule", "NoSchedule"]))) for i in range(r.integers(3)))
+        taints = tuple(
+            rows.Taint(f"k{i}", "", str(r.choice(["PreferNoSchedule", "NoSchedule"]))) for i in range(r.integers(3))
+        )
         labels = tuple((k, str(r.integers(3))) for k in ("a", "b") if r.random() < 0.7)
         images = tuple(rows.Image(f"i{k}:1", int(r.integers(1, 900)) << 20) for k in range(3) if r.random() < 0.5)
         return rows.NodeRow(
-            name, tuple(sorted(amounts.items())), labels, taints, images, bool(r.random() < 0.1),
-            int(r.choice([0, 2, 8])), str(r.choice(test_gpu.MODELS)),
+            name,
+            tuple(sorted(amounts.items())),
+            labels,
+            taints,
+            images,
+            bool(r.random() < 0.1),
+            int(r.choice([0, 2, 8])),
+            str(r.choice(test_gpu.MODELS)),
         )
 
     def shape(self) -> rows.PodShape:
         r = self.rng
-        amounts = {"cpu": int(r.integers(0, 30)) * 100, "memory": int(r.integers(0, 30)) << 27, "example.com/x": int(r.integers(0, 2))}
+        amounts = {
+            "cpu": int(r.integers(0, 30)) * 100,
+            "memory": int(r.integers(0, 30)) << 27,
+            "example.com/x": int(r.integers(0, 2)),
+        }
         requests = tuple(sorted((k, v) for k, v in amounts.items() if v))
         device = int(r.choice([0, 0, 1, 2]))
         term = rows.Term((rows.Requirement("a", "In", (str(r.integers(3)),)),), int(r.integers(1, 100)))
@@ -112,7 +126,9 @@ class Churn:
         for driver in ("dense", "indexed"):
             options = native.Options(number, native.DRIVERS[driver], tie, commit=False, rng=seed)
             d = self.state.engine.place(options, np.array([class_id], dtype=np.int32))
-            answers.append((*(int(getattr(d, f)[0]) for f in ("node", "score", "ties", "feasible", "devices")), options.rng))
+            answers.append(
+                (*(int(getattr(d, f)[0]) for f in ("node", "score", "ties", "feasible", "devices")), options.rng)
+            )
         assert answers[0] == answers[1], profile.name
         node, devices = answers[0][0], answers[0][4]
         if node >= 0:
@@ -132,7 +148,16 @@ class Churn:
             used = self.state.engine.columns()
             after = b"".join(c.tobytes() for c in used.used) + used.device_free.tobytes()
             self.state.engine.rollback(mark)
-            columns.append((d.node.tobytes(), d.score.tobytes(), d.ties.tobytes(), d.feasible.tobytes(), d.devices.tobytes(), after))
+            columns.append(
+                (
+                    d.node.tobytes(),
+                    d.score.tobytes(),
+                    d.ties.tobytes(),
+                    d.feasible.tobytes(),
+                    d.devices.tobytes(),
+                    after,
+                )
+            )
         assert columns[0] == columns[1], profile.name
 
     def release(self) -> None:
@@ -163,7 +188,11 @@ class Churn:
         rare = [self.add_node, self.remove_node]
         done = 0
         while done < operations:
-            move = rare[int(self.rng.integers(2))] if self.rng.random() < 0.03 else moves[int(self.rng.integers(len(moves)))]
+            move = (
+                rare[int(self.rng.integers(2))]
+                if self.rng.random() < 0.03
+                else moves[int(self.rng.integers(len(moves)))]
+            )
             move()
             done += 20 if move == self.batch else 1
 

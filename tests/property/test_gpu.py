@@ -39,7 +39,13 @@ def make(rng: np.random.Generator) -> tuple[list[oracle.Node], list[oracle.Pod],
 def shape(pod: oracle.Pod) -> rows.PodShape:
     amounts = ((rows.CPU, pod.cpu),)
     return rows.PodShape(
-        amounts, amounts, pod.cpu, 0, device_count=pod.count, device_milli=pod.milli, device_models=tuple(sorted(pod.models))
+        amounts,
+        amounts,
+        pod.cpu,
+        0,
+        device_count=pod.count,
+        device_milli=pod.milli,
+        device_models=tuple(sorted(pod.models)),
     )
 
 

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects to rows: units, rules of requests, features that are refused, fields that are wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubesched.base import errors
+from kubesched.scheduler import defaults, encode
+
+GIB = 1 << 30
+
+
+def pod(**spec: Any) -> dict[str, Any]:
+    containers = spec.pop("containers", [{"name": "c", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}])
+    return {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": containers, **spec}}
+
+
+def test_units_are_canonical() -> None:
+    node = encode.node_row(
+        {
+            "metadata": {"name": "n"},
+            "status": {"allocatable": {"cpu": "3920m", "memory": "1Ki", "pods": "5", "x.io/g": "2", "storage": "1"}},
+        }
+    )
+    assert dict(node.allocatable) == {"cpu": 3920, "memory": 1024, "pods": 5, "x.io/g": 2}
+
+
+def test_sidecars_add_and_init_containers_peak() -> None:
+    row = encode.pod_row(
+        pod(
+            initContainers=[
+                {"name": "a", "resources": {"requests": {"cpu": "5"}}},
+                {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "2"}}},
+                {"name": "b", "resources": {"requests": {"cpu": "4"}}},
+            ]
+        )
+    )
+    assert dict(row.shape.requests)["cpu"] == 6000  # b beside the sidecar; more than 1 + 2 and than 5
+
+
+def test_nonzero_defaults_and_pod_level_requests() -> None:
+    row = encode.pod_row(pod(containers=[{"name": "c"}, {"name": "d", "resources": {"requests": {"cpu": "0"}}}]))
+    assert row.shape.requests == ()
+    assert row.shape.nonzero_cpu_milli == 100  # an explicit 0 stays 0
+    assert row.shape.nonzero_memory_bytes == 2 * 200 * 1024 * 1024
+    row = encode.pod_row(pod(resources={"requests": {"cpu": "3"}}))
+    assert dict(row.shape.requests)["cpu"] == 3000
+    assert dict(row.shape.fit_requests)["cpu"] == 1000  # the score leaves pod-level requests out
+    assert row.shape.nonzero_cpu_milli == 3000
+
+
+def test_images_and_ports() -> None:
+    row = encode.pod_row(
+        pod(
+            containers=[
+                {
+                    "name": "c",
+                    "image": "r:5000/x/y",
+                    "ports": [{"hostPort": 80}, {"hostPort": 80, "hostIP": "10.0.0.1"}],
+                },
+                {"name": "d", "image": "x@sha256:1", "ports": [{"containerPort": 9}]},
+            ]
+        )
+    )
+    assert row.shape.images == ("r:5000/x/y:latest", "x@sha256:1")
+    assert [(p.ip, p.protocol, p.port) for p in row.shape.host_ports] == [
+        ("0.0.0.0", "TCP", 80),
+        ("10.0.0.1", "TCP", 80),
+    ]
+
+
+def test_device_annotations() -> None:
+    obj = pod()
+    obj["metadata"]["annotations"] = {
+        "alibabacloud.com/gpu-count": "1",
+        "alibabacloud.com/gpu-milli": "300",
+        "alibabacloud.com/gpu-card-model": "V100|T4",
+    }
+    shape = encode.pod_row(obj).shape
+    assert (shape.device_count, shape.device_milli, shape.device_models) == (1, 300, ("T4", "V100"))
+    obj["metadata"]["annotations"]["alibabacloud.com/gpu-count"] = "2"
+    with pytest.raises(errors.InputError, match="shares several devices"):
+        encode.pod_row(obj)
+
+
+@pytest.mark.parametrize(
+    ("spec", "feature"),
+    [
+        ({"topologySpreadConstraints": [{"maxSkew": 1}]}, "spread"),
+        ({"affinity": {"podAffinity": {"x": []}}}, "pod-affinity"),
+        ({"affinity": {"podAntiAffinity": {"x": []}}}, "pod-affinity"),
+        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}, "volumes"),
+        ({"volumes": [{"name": "v", "ephemeral": {}}]}, "volumes"),
+        ({"resourceClaims": [{"name": "r"}]}, "claims"),
+    ],
+)
+def test_features_are_refused_by_name_or_left_out(spec: dict[str, Any], feature: str) -> None:
+    with pytest.raises(encode.FeatureError) as caught:
+        encode.pod_row(pod(**spec))
+    assert caught.value.feature == feature
+    assert "Pod default/p" in str(caught.value)
+    encode.pod_row(pod(**spec), ignore=[feature])
+
+
+def test_default_spreading_is_noticed() -> None:
+    service = {"kind": "Service", "metadata": {"name": "s"}, "spec": {"selector": {"app": "a"}}}
+    obj = pod()
+    obj["metadata"]["labels"] = {"app": "a"}
+    with pytest.raises(encode.FeatureError) as caught:
+        encode.encode([service, obj])
+    assert caught.value.feature == "default-spread"
+    found = encode.encode([service, obj], ignore=["default-spread"])
+    assert found.left_out == {"default-spread": 1}
+    obj["metadata"]["labels"] = {"app": "b"}
+    assert len(encode.encode([service, obj]).pending) == 1
+
+
+def test_finished_pods_do_not_count() -> None:
+    done = pod(nodeName="n") | {"status": {"phase": "Succeeded"}}
+    assert encode.encode([done]).running == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda p: p["spec"].update(containers={}), "spec.containers: has the wrong type"),
+        (lambda p: p["spec"].update(containers=[1]), "spec.containers[0]: has the wrong type"),
+        (
+            lambda p: p["spec"]["containers"][0].update(resources={"requests": {"cpu": "1x"}}),
+            "requests.cpu: is not a quantity",
+        ),
+        (
+            lambda p: p["spec"]["containers"][0].update(resources={"requests": {"cpu": "-1"}}),
+            "requests.cpu: is negative",
+        ),
+        (lambda p: p["spec"]["containers"][0].update(resources={"requests": {"memory": "1e35"}}), "is absurdly large"),
+        (lambda p: p["spec"]["containers"][0].update(ports=[{"hostPort": 70000}]), "hostPort: is not a port"),
+        (lambda p: p["spec"].update(tolerations=[{"effect": "Nope"}]), "tolerations[0].effect: is not a taint effect"),
+        (lambda p: p["spec"].update(nodeSelector={"a": 1}), "nodeSelector['a']: has the wrong type"),
+        (lambda p: p["spec"].update(priority="high"), "spec.priority: has the wrong type"),
+        (
+            lambda p: p["spec"].update(
+                affinity={
+                    "nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": {
+                            "nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Near"}]}]
+                        }
+                    }
+                }
+            ),
+            "is not an operator",
+        ),
+    ],
+)
+def test_wrong_fields_are_named(change: Any, says: str) -> None:
+    obj = pod()
+    change(obj)
+    with pytest.raises(errors.InputError) as caught:
+        encode.pod_row(obj)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("Pod default/p: ")
+
+
+def test_names_must_be_unique() -> None:
+    with pytest.raises(errors.InputError, match="Pod default/p: exists twice"):
+        encode.encode([pod(), pod()])
+    node = {"kind": "Node", "metadata": {"name": "n"}}
+    with pytest.raises(errors.InputError, match="Node n: exists twice"):
+        encode.encode([node, node])
+
+
+def test_defaults_of_the_api_server() -> None:
+    obj = pod(
+        hostNetwork=True,
+        containers=[{"name": "c", "resources": {"limits": {"cpu": "2"}}, "ports": [{"containerPort": 81}]}],
+    )
+    filled = defaults.apply(obj)
+    assert filled["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "2"}
+    assert filled["spec"]["containers"][0]["ports"] == [{"containerPort": 81, "hostPort": 81, "protocol": "TCP"}]
+    assert "requests" not in obj["spec"]["containers"][0]["resources"]  # the input is as it was
+
+
+def test_workloads_stand_for_their_pods() -> None:
+    deployment = {
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"replicas": 3, "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}},
+    }
+    pods = [o for o in defaults.expand([deployment]) if o["kind"] == "Pod"]
+    assert [p["metadata"]["name"] for p in pods] == ["web-0", "web-1", "web-2"]
+    assert pods[0]["metadata"]["namespace"] == "shop"
+    deployment["spec"]["replicas"] = -1  # type: ignore[index]
+    with pytest.raises(errors.InputError, match="spec.replicas: is out of range"):
+        defaults.expand([deployment])
