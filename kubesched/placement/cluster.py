@@ -133,7 +133,10 @@ class Cluster:
         cluster = cls()
         tables.read_nodes(cluster._state, nodes)
         if pods is not None:
-            read = tables.read_pods(pods, tables.read_classes(classes) if classes is not None else ())
+            shapes = tables.read_classes(classes) if classes is not None else []
+            for shape in shapes:  # classes keep their numbers
+                cluster._state.class_id(shape)
+            read = tables.read_pods(pods, shapes)
             cluster._state.bind([pod for pod in read if pod.node_name is not None])
             cluster.pending = [pod for pod in read if pod.node_name is None]
         return cluster

@@ -120,8 +120,7 @@ def draw_heat(found: report.Report, path: Path) -> Path:
     figure, axes = _figure(11, 3.6)
     from matplotlib import colormaps
 
-    cmap = ListedColormap(colormaps["viridis"](np.linspace(0.08, 1, 256)))
-    cmap.set_bad("#eeeeee")
+    cmap = ListedColormap(colormaps["viridis"](np.linspace(0.08, 1, 256))).with_extremes(bad="#eeeeee")
     image = axes.imshow(
         used.T,
         aspect="auto",
