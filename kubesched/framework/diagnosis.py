@@ -35,6 +35,7 @@ REASONS: dict[str, str] = {
 _CONFLICT = "pod affinity terms conflict"
 _NO_CLAIMS = "no new claims to deallocate"
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
+_NEVER = "not eligible due to preemptionPolicy=Never."
 _NO_VICTIMS = "No preemption victims found for incoming pod"
 NO_NODES = "no nodes available to schedule pods"
 
@@ -203,8 +204,8 @@ def gate_status(gates: tuple[str, ...]) -> Status:
     return Status("SchedulingGates", UNRESOLVABLE, (f"waiting for scheduling gates: [{' '.join(gates)}]",))
 
 
-def post_filter(diagnosis: Diagnosis, has_lower_priority: bool) -> tuple[str, str]:
-    """Code and message of PostFilter for a pod that fits nowhere and whom nobody could make room.
+def post_filter(diagnosis: Diagnosis, preempts: bool, has_lower_priority: bool) -> tuple[str, str]:
+    """Code and message of PostFilter for a pod that fits nowhere, as long as nobody need be evicted.
 
     Raises
     ------
@@ -214,6 +215,8 @@ def post_filter(diagnosis: Diagnosis, has_lower_priority: bool) -> tuple[str, st
     if diagnosis.pre_filter.status is not None:
         # PreFilter stopped before DynamicResources kept its state, and its PostFilter does not find it.
         return "Error", "not found"
+    if not preempts:
+        return UNSCHEDULABLE, f"{_NO_CLAIMS}, preemption: {_NEVER}"
     if has_lower_priority:
         raise errors.UnsupportedError("preemption", "of pods with lower priority is not implemented")
     curable = [i for i, status in enumerate(diagnosis.statuses) if status.code == UNSCHEDULABLE]

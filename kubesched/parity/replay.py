@@ -101,7 +101,7 @@ def _single(case: Case) -> list[Difference]:
         got["message"] = why.message()
     if not got["feasible"] and pod.node_name is None:  # a pod that names its node never reaches PostFilter
         lower = any(other.priority < pod.priority for other in encoded.running if other.key != pod.key)
-        code, message = diagnoses.post_filter(why, lower)
+        code, message = diagnoses.post_filter(why, pod.preempts, lower)
         got["preemption"] = {"code": code, "message": message, "nominatedNode": -1}
     wanted = {name: value for name, value in expect.items() if name != "node"}
     differences = _compare(wanted, got) + _compare_nodes(expect, why)

@@ -26,7 +26,7 @@ FEATURES: dict[str, str] = {
     "volumes": "volumes that bind a pod to nodes",
     "claims": "resource claims",
     "nominated": "nominated nodes",
-    "declared-features": "declared features of nodes",
+    "declared-features": "a feature that nodes must declare",
 }
 """Features of objects that no plugin here looks at yet: id and what it is."""
 
@@ -99,8 +99,6 @@ def node_row(obj: dict[str, Any], cluster: str = "") -> rows.NodeRow:
     if pods:
         allocatable[rows.PODS] = quantity.whole(pods)
     labels = metadata.pairs("labels")
-    if status.has("declaredFeatures"):
-        raise FeatureError(status.where("declaredFeatures"), "declared-features")
     return rows.NodeRow(
         name=metadata.text("name"),
         allocatable=tuple(sorted(allocatable.items())),
@@ -168,6 +166,7 @@ def pod_row(obj: dict[str, Any], ignore: Collection[str] = (), cluster: str = ""
         shape=_shape(pod),
         node_name=node_name,
         priority=spec.integer("priority"),
+        preempts=spec.text("preemptionPolicy") != "Never",
         scheduling_gates=tuple(view.text("name") for view in spec.views("schedulingGates")),
         device_ids=_device_ids(pod, indexes),
         cluster=cluster,
@@ -189,8 +188,18 @@ def _features(pod: View) -> Iterable[tuple[str, str]]:
             yield "volumes", volume.where(min(tied))
     if any(spec.views("resourceClaims")):
         yield "claims", spec.where("resourceClaims")
+    yield from _node_features(spec)
     if not spec.text("nodeName") and pod.view("status").text("nominatedNodeName"):
         yield "nominated", pod.view("status").where("nominatedNodeName")
+
+
+def _node_features(spec: View) -> Iterable[tuple[str, str]]:
+    """Fields that only nodes with a declared feature honour. Source: component-helpers/nodedeclaredfeatures, v1.36."""
+    for container in [*spec.views("containers"), *spec.views("initContainers")]:
+        if any(rule.text("action") == "RestartAllContainers" for rule in container.views("restartPolicyRules")):
+            yield "declared-features", container.where("restartPolicyRules")
+    if spec.flag("hostNetwork") and spec.has("hostUsers") and not spec.flag("hostUsers"):
+        yield "declared-features", spec.where("hostUsers")
 
 
 def _shape(pod: View) -> rows.PodShape:

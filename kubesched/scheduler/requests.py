@@ -31,8 +31,8 @@ def read_amounts(view: View, name: str) -> Amounts:
     source: dict[Any, Any] = view.view(name).data
     for resource, value in source.items():
         where = f"{view.where(name)}.{resource}"
-        if not isinstance(resource, str) or not resource:
-            raise errors.InputError(where, "is not a resource name", resource, "a non-empty string")
+        if not isinstance(resource, str) or not _is_known(resource):
+            raise errors.InputError(where, "is not a resource", resource, _KNOWN_TEXT)
         amount = quantity.read_nano(value, where)
         if amount < 0:
             raise errors.InputError(where, "is negative", value, "0 or more")
@@ -141,6 +141,14 @@ def _effective(container: View, status: View | None, infeasible: bool) -> Amount
     _raise_to(result, read_amounts(status.view("resources"), "requests"))
     _raise_to(result, read_amounts(status, "allocatedResources"))
     return result
+
+
+_KNOWN_TEXT = "cpu, memory, ephemeral-storage, pods, hugepages-<size> or a name with a domain, such as nvidia.com/gpu"
+
+
+def _is_known(resource: str) -> bool:
+    """Whether the API server would accept the name; a misspelt one must not count as nothing."""
+    return is_counted(resource) or resource in (rows.PODS, "storage")
 
 
 def _is_pod_level(resource: str) -> bool:

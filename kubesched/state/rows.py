@@ -130,6 +130,8 @@ class PodRow:
     node_name: str | None = None
     """Where it runs already; None: to be placed."""
     priority: int = 0
+    preempts: bool = True
+    """False with preemptionPolicy Never."""
     scheduling_gates: tuple[str, ...] = ()
     device_ids: tuple[int, ...] = ()
     """Devices that a running pod holds."""

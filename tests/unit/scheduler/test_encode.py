@@ -138,6 +138,10 @@ def test_finished_pods_do_not_count() -> None:
         ),
         (lambda p: p["spec"]["containers"][0].update(resources={"requests": {"memory": "1e35"}}), "is absurdly large"),
         (lambda p: p["spec"]["containers"][0].update(ports=[{"hostPort": 70000}]), "hostPort: is not a port"),
+        (
+            lambda p: p["spec"]["containers"][0].update(resources={"requests": {"cpus": "1"}}),
+            "requests.cpus: is not a resource, got 'cpus', expected cpu, memory",
+        ),
         (lambda p: p["spec"].update(tolerations=[{"effect": "Nope"}]), "tolerations[0].effect: is not a taint effect"),
         (lambda p: p["spec"].update(nodeSelector={"a": 1}), "nodeSelector['a']: has the wrong type"),
         (lambda p: p["spec"].update(priority="high"), "spec.priority: has the wrong type"),
