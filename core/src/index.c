@@ -22,7 +22,7 @@
  *
  * Cost. Bytes: 64 a row and group of lanes, 1/15 of that for the levels, 8 for the static mask. A changed row costs
  * one score_lanes and about five levels for each group of lanes that is asked for; groups that are not asked for
- * read the change log later (engine.c). */
+ * read the change log later (log.c). */
 #include "internal.h"
 
 #include <math.h>   /* fabs */

@@ -8,7 +8,7 @@
  *   ├── nodes        columns [row], structure of arrays                   nodes.c
  *   ├── classes      pod classes with verdicts cached per interned set    classes.c match.c
  *   ├── profiles     which filters and scores, with arguments             profile.c
- *   ├── log          rows that changed, read by every index               engine.c
+ *   ├── log          rows that changed, read by every index               log.c
  *   ├── undo         what to take back when a speculation ends            undo.c
  *   └── indexes      one per profile                                      index.c
  *
@@ -272,7 +272,7 @@ typedef struct ks_choice {
     int32_t node, ties, feasible;
 } ks_choice;
 
-/* ---- engine.c ---- */
+/* ---- log.c ---- */
 ks_status ks_log_reserve(ks_engine *e, int64_t extra);
 void ks_log_row(ks_engine *e, int32_t row, bool is_static); /* after ks_log_reserve */
 void ks_log_all(ks_engine *e);                              /* every index rebuilds itself at its next use */
@@ -347,8 +347,7 @@ static inline int32_t ks_device_kind(const ks_class *c) {
     return c->device_milli < KS_DEVICE_WHOLE ? 0 : c->device_count;
 }
 
-/* ---- undo.c, place.c ---- */
-ks_status ks_undo_push(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool was_bind);
+/* ---- account.c ---- */
 /* Adds or takes off one pod; checks before it changes anything. */
 ks_status ks_account(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool bind);
 

@@ -5,14 +5,6 @@
  * removed: what-if questions are about pods. */
 #include "internal.h"
 
-ks_status ks_undo_push(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool was_bind) {
-    if (e->n_marks == 0)
-        return KS_OK;
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->undo, e->undo.n + 1));
-    e->undo.at[e->undo.n++] = (ks_undo_entry){devices, class_id, node, was_bind};
-    return KS_OK;
-}
-
 ks_status ks_speculate(ks_engine *e, int64_t *out_mark) {
     if (e == NULL || out_mark == NULL)
         return KS_EINVAL;

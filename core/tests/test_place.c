@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Accounting, batches, event runs. */
+ * Batches and event runs. */
 #include "ks_test.h"
 
 static ks_engine *e;
@@ -15,23 +15,6 @@ static void set_up(void) {
     p.spec.device_count = 1;
     p.spec.device_milli = 600;
     CHECK_EQ(ks_class_add(e, &p.spec, &device), KS_OK);
-}
-
-static void test_accounting_is_checked(void) {
-    set_up();
-    int32_t row[] = {1};
-    uint64_t two = 3, first = 1, absent = 1u << 10;
-    CHECK_EQ(ks_release(e, 1, &plain, row, NULL, &done), KS_ESTATE); /* nothing runs there */
-    CHECK_EQ(ks_bind(e, 1, &device, row, &two, &done), KS_EINVAL);   /* two devices for one */
-    CHECK_EQ(ks_bind(e, 1, &device, row, &absent, &done), KS_ERANGE);
-    CHECK_EQ(ks_bind(e, 1, &device, row, &first, &done), KS_OK);
-    CHECK_EQ(ks_bind(e, 1, &device, row, &first, &done), KS_ESTATE);  /* 400 are left */
-    CHECK_EQ(ks_release(e, 1, &device, row, NULL, &done), KS_EINVAL); /* which device? */
-    CHECK_EQ(ks_release(e, 1, &device, row, &first, &done), KS_OK);
-    CHECK_EQ(e->device_free.at[1 * e->device_stride], KS_DEVICE_WHOLE);
-    row[0] = 5;
-    CHECK_EQ(ks_bind(e, 1, &plain, row, NULL, &done), KS_ERANGE);
-    ks_engine_free(e);
 }
 
 static void test_a_batch_fills_and_then_fails(void) {
@@ -109,7 +92,6 @@ static void test_runs_arrive_and_leave(void) {
 }
 
 int main(void) {
-    RUN(test_accounting_is_checked);
     RUN(test_a_batch_fills_and_then_fails);
     RUN(test_without_commit_nothing_changes);
     RUN(test_bad_batches_are_refused);

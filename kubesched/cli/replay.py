@@ -126,7 +126,7 @@ def command(trace: str, out: Path | None, output: str, **options: object) -> int
             workers=int(str(options["workers"])),
         )
     if out is not None:
-        for path in report.write(out):
+        for path in sweep.write(report, out):
             click.echo(f"wrote {path}", err=True)
         click.echo(f"wrote {out / 'decisions'}/ ({len(report.results)} logs)", err=True)
     rows = report.summary()

@@ -33,7 +33,9 @@ def _save(figure: Any, path: Path) -> Path:
 
 
 def draw_all(found: report.Report, folder: Path) -> list[Path]:
-    """Draw every picture that the sweep has data for."""
+    """Draw every picture that the sweep has data for: none without devices."""
+    if all(np.isnan(result.alloc_pct).all() for result in found.results):
+        return []
     return [
         draw_curves(found, "alloc_pct", "Allocated devices (% of all)", folder / "allocation.png"),
         draw_curves(found, "frag_pct", "Fragmented devices (% of all)", folder / "fragmentation.png"),

@@ -115,16 +115,12 @@ class Report:
             out.append(row)
         return out
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write ``summary.json``, ``curves.parquet`` and, for clusters with devices, the pictures."""
+    def write_tables(self, folder: Path) -> list[Path]:
+        """Write ``summary.json`` and ``curves.parquet``."""
         written = [folder / "summary.json", folder / "curves.parquet"]
         with files.atomic(written[0]) as temporary:
             temporary.write_bytes(orjson.dumps(self.summary(), option=orjson.OPT_INDENT_2) + b"\n")
         self._write_curves(written[1])
-        if any(not np.isnan(r.alloc_pct).all() for r in self.results):
-            from kubesched.replay import picture
-
-            written += picture.draw_all(self, folder)
         return written
 
     def _write_curves(self, path: Path) -> None:

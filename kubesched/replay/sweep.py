@@ -19,7 +19,7 @@ import numpy as np
 from kubesched.base import errors
 from kubesched.framework import profile as profiles
 from kubesched.kernel.arrays import F64, I32
-from kubesched.replay import azure, openb, report, simulate, table, workload
+from kubesched.replay import azure, openb, picture, report, simulate, table, workload
 from kubesched.replay.report import Report, Result
 
 TRACES = ("openb", "azure-2017-vm", "table")
@@ -215,6 +215,11 @@ def sweep(
         if progress is not None:
             progress(Progress(len(results), len(tasks), f"{result.policy}, seed {result.seed}"))
     return Report(trace, variant, mode, tuple(results))
+
+
+def write(found: Report, folder: Path) -> list[Path]:
+    """Write summary, curves and, for clusters with devices, the pictures; returns the files."""
+    return found.write_tables(folder) + picture.draw_all(found, folder)
 
 
 def _log_path(out: Path | None, policy: str, seed: int) -> Path | None:

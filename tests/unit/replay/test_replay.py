@@ -135,7 +135,7 @@ def test_policies_rank_as_published() -> None:
 
 def test_reports_are_written_whole(tmp_path: Path) -> None:
     found = sweep.sweep("openb", policies=["packing", "fgd"], seeds=[1], workers=1)
-    written = found.write(tmp_path)
+    written = sweep.write(found, tmp_path)
     assert [p.name for p in written] == [
         "summary.json",
         "curves.parquet",

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * account.c: pods on nodes: what a bind adds and a release takes back. Checked first, changed afterwards. */
+#include "internal.h"
+
+static int32_t popcount(uint64_t mask) {
+    int32_t n = 0;
+    for (; mask != 0; mask &= mask - 1)
+        n++;
+    return n;
+}
+
+/* The devices must exist, be as many as the class takes, and be able to give (or take back) its share. */
+static ks_status check_devices(const ks_engine *e, const ks_class *c, int32_t row, uint64_t devices, bool bind) {
+    if (popcount(devices) != c->device_count)
+        return KS_EINVAL;
+    if (c->device_count == 0)
+        return KS_OK;
+    int32_t n = e->device_count.at[row];
+    if (n < 64 && devices >> n != 0)
+        return KS_ERANGE;
+    const int32_t *left = &e->device_free.at[(int64_t)row * e->device_stride];
+    for (int32_t d = 0; d < n; d++)
+        if ((devices >> d & 1u) != 0 &&
+            (bind ? left[d] < c->device_milli : left[d] + c->device_milli > KS_DEVICE_WHOLE))
+            return KS_ESTATE;
+    return KS_OK;
+}
+
+static ks_status check_amounts(const ks_engine *e, const ks_class *c, int32_t row, bool bind) {
+    int64_t sum;
+    for (int32_t i = 0; i < c->n_request; i++) {
+        int64_t used = e->used[c->request[i].resource][row];
+        if (bind ? __builtin_add_overflow(used, c->request[i].amount, &sum) : used < c->request[i].amount)
+            return bind ? KS_EOVERFLOW : KS_ESTATE;
+    }
+    if (!bind)
+        return e->used[KS_PODS][row] < 1 || e->nonzero_cpu.at[row] < c->nonzero_cpu ||
+                       e->nonzero_memory.at[row] < c->nonzero_memory
+                   ? KS_ESTATE
+                   : KS_OK;
+    return __builtin_add_overflow(e->nonzero_cpu.at[row], c->nonzero_cpu, &sum) ||
+                   __builtin_add_overflow(e->nonzero_memory.at[row], c->nonzero_memory, &sum)
+               ? KS_EOVERFLOW
+               : KS_OK;
+}
+
+/* Counted: a port that two pods were forced to share is in use until both are gone. (Upstream keeps a set, so that
+ * the first to go frees it for a third; no scheduler puts two pods there, and taking a bind back must be exact.) */
+static void account_ports(ks_engine *e, const ks_class *c, int32_t row, bool bind) {
+    ks_port_list *list = &e->ports.at[row];
+    for (int32_t i = 0; i < c->n_ports; i++) {
+        int64_t at = 0;
+        while (!bind && at < list->n && list->at[at] != c->port[i])
+            at++;
+        if (bind)
+            list->at[list->n++] = c->port[i];
+        else if (at < list->n)
+            list->at[at] = list->at[--list->n];
+    }
+}
+
+static void account_devices(ks_engine *e, const ks_class *c, int32_t row, uint64_t devices, int32_t sign) {
+    int32_t *left = &e->device_free.at[(int64_t)row * e->device_stride];
+    for (int32_t d = 0; d < e->device_count.at[row]; d++)
+        if ((devices >> d & 1u) != 0)
+            left[d] -= sign * c->device_milli;
+    e->device_kinds.at[(int64_t)row * KS_KINDS(e) + ks_device_kind(c)] += sign;
+}
+
+/* While a speculation is open, remembers how to take a change back (undo.c). */
+static ks_status remember(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool was_bind) {
+    if (e->n_marks == 0)
+        return KS_OK;
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->undo, e->undo.n + 1));
+    e->undo.at[e->undo.n++] = (ks_undo_entry){devices, class_id, node, was_bind};
+    return KS_OK;
+}
+
+ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devices, bool bind) {
+    const ks_class *c = &e->classes.at[class_id];
+    if (!e->live.at[row])
+        return KS_ERANGE;
+    KS_TRY(check_amounts(e, c, row, bind));
+    KS_TRY(check_devices(e, c, row, devices, bind));
+    KS_TRY(ks_log_reserve(e, 1));
+    if (bind && c->n_ports > 0)
+        KS_TRY(KS_VEC_RESERVE(&e->mem, &e->ports.at[row], e->ports.at[row].n + c->n_ports));
+    KS_TRY(remember(e, class_id, row, devices, bind));
+    int64_t sign = bind ? 1 : -1;
+    for (int32_t i = 0; i < c->n_request; i++)
+        e->used[c->request[i].resource][row] += sign * c->request[i].amount;
+    e->used[KS_PODS][row] += sign;
+    e->nonzero_cpu.at[row] += sign * c->nonzero_cpu;
+    e->nonzero_memory.at[row] += sign * c->nonzero_memory;
+    if (c->n_ports > 0)
+        account_ports(e, c, row, bind);
+    if (c->device_count > 0)
+        account_devices(e, c, row, devices, (int32_t)sign);
+    ks_log_row(e, row, false);
+    return KS_OK;
+}
+
+static ks_status check_pair(const ks_engine *e, int32_t class_id, int32_t row) {
+    return class_id < 0 || class_id >= e->classes.n || row < 0 || row >= e->n_rows ? KS_ERANGE : KS_OK;
+}
+
+static ks_status account_all(ks_engine *e, int32_t n, const int32_t *class_id, const int32_t *row,
+                             const uint64_t *devices, int32_t *n_done, bool bind) {
+    if (e == NULL || n < 0 || n_done == NULL || (n > 0 && (!class_id || !row)))
+        return KS_EINVAL;
+    uint64_t unused = 0;
+    for (*n_done = 0; *n_done < n; (*n_done)++) {
+        int32_t i = *n_done;
+        KS_TRY(check_pair(e, class_id[i], row[i]));
+        const ks_class *c = &e->classes.at[class_id[i]];
+        uint64_t mask = devices == NULL ? 0 : devices[i];
+        if (c->device_count > 0 && devices == NULL) {
+            if (!bind)
+                return KS_EINVAL; /* which devices come back cannot be guessed */
+            mask = ks_devices_choose(e, KS_DEVICE_BEST_FIT, c, row[i], &unused);
+            if (mask == 0)
+                return KS_ESTATE;
+        }
+        KS_TRY(ks_account(e, class_id[i], row[i], mask, bind));
+    }
+    return KS_OK;
+}
+
+ks_status ks_bind(ks_engine *e, int32_t n, const int32_t *class_id, const int32_t *node, const uint64_t *devices,
+                  int32_t *n_done) {
+    return account_all(e, n, class_id, node, devices, n_done, true);
+}
+
+ks_status ks_release(ks_engine *e, int32_t n, const int32_t *class_id, const int32_t *node, const uint64_t *devices,
+                     int32_t *n_done) {
+    return account_all(e, n, class_id, node, devices, n_done, false);
+}
