@@ -160,7 +160,7 @@ def verify(s: Scenario, d: native.Decisions, state: live.ClusterState, profile: 
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the scenario.")
 @output.format_option
 def engine(nodes: int, classes: int, placements: int, driver: str, seed: int, output: str) -> int:
-    r"""Placements a second on one core under the node-local default profile (LeastAllocated + balanced allocation).
+    """Placements a second on one core under the node-local default profile (LeastAllocated + balanced allocation).
 
     Nodes have eight shapes with jitter and run some pods already. The first placements are decided again by a plain
     NumPy implementation and must be equal in node, score and ties; the final usage must add up; only then the time is

@@ -16,7 +16,7 @@ from kubesched.cli import inputs, output
 @click.argument("pod")
 @output.format_option
 def command(paths: tuple[Path, ...], ignore: tuple[str, ...], profile: str, pod: str, output: str) -> int:
-    r"""Say, for every node, why it can or cannot take POD, and how the feasible ones score.
+    """Say, for every node, why it can or cannot take POD, and how the feasible ones score.
 
     POD is a pod of the manifests that does not run yet: NAME or NAMESPACE/NAME. The table is a summary; the other
     formats have one row a node: the first failing filter with its reason, or every plugin's normalised score.

@@ -44,7 +44,7 @@ class _LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show a traceback on errors.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
-    r"""Exact, fast Kubernetes placement: place, explain, replay, measure.
+    """Exact, fast Kubernetes placement: place, explain, replay, measure.
 
     \b
       kubesched place -f cluster.yaml -f app.yaml      where would these pods go?

@@ -29,7 +29,7 @@ class _Family:
 @click.option("--show", default=3, show_default=True, type=click.IntRange(min=0), help="Differing cases to print.")
 @output.format_option
 def command(paths: tuple[Path, ...], families: tuple[str, ...], show: int, output: str) -> int:
-    r"""Replay recorded kube-scheduler decisions and compare every recorded field, with both drivers.
+    """Replay recorded kube-scheduler decisions and compare every recorded field, with both drivers.
 
     FILE is JSON Lines, plain or gzip, or a folder of such files. A case that needs a feature which is not implemented
     is skipped and counted under that feature.

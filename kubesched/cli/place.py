@@ -26,7 +26,7 @@ from kubesched.cli import inputs, output
 def command(
     paths: tuple[Path, ...], ignore: tuple[str, ...], profile: str, seed: int | None, driver: str, output: str
 ) -> int:
-    r"""Place the pods of manifests that do not run yet, one after another, on the nodes of the manifests.
+    """Place the pods of manifests that do not run yet, one after another, on the nodes of the manifests.
 
     Workloads (Deployment, StatefulSet, Job ...) stand for their pods. Nothing is sent to any cluster.
 

@@ -21,7 +21,7 @@ from kubesched.replay import azure, sweep
     show_default=True,
     help="'all' (the six research policies), or profiles joined by commas.",
 )
-@click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Runs a policy.")
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Runs per policy.")
 @click.option("--seed", "first", default=42, show_default=True, type=click.IntRange(min=0), help="First seed.")
 @click.option(
     "--variant",
@@ -90,7 +90,7 @@ from kubesched.replay import azure, sweep
 )
 @output.format_option
 def command(trace: str, out: Path | None, output: str, **options: object) -> int:
-    r"""Replay a trace under placement policies: deterministic, with a seed, thousands of times faster than real time.
+    """Replay a trace under placement policies: deterministic, with a seed, thousands of times faster than real time.
 
     TRACE is one of:
 

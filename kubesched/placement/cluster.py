@@ -240,6 +240,8 @@ class Cluster:
     def _decide(self, asked: _Asked, profile: profiles.Profile, options: native.Options) -> plans.Plan:
         """One engine call for all pods; then the reasons of those that fit nowhere."""
         n = len(asked.pods)
+        if "GpuShare" not in profile.filters:
+            self._refuse_devices(asked, profile)
         class_of = np.array([self._state.class_id(asked.pods[i].shape) for i in asked.open], dtype=np.int32)
         reasons = [""] * n
         statuses = [plans.GATED] * n
@@ -253,6 +255,15 @@ class Cluster:
         if options.commit:
             self._remember(asked, class_of, found)
         return _plan(self._state, asked, profile, found, statuses, reasons)
+
+    @staticmethod
+    def _refuse_devices(asked: _Asked, profile: profiles.Profile) -> None:
+        for i in asked.open:
+            if asked.pods[i].shape.device_count:
+                where, expected = f"Pod {asked.pods[i].key}", "a profile with the filter GpuShare, such as packing"
+                raise errors.InputError(
+                    where, "shares devices, which the profile does not look at", profile.name, expected
+                )
 
     def _explain_failures(
         self,

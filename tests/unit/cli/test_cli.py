@@ -45,7 +45,9 @@ def test_help_teaches(folder: Path) -> None:
     assert out.returncode == 0
     for command in ("place", "explain", "replay", "bench", "parity"):
         assert command in out.stdout
-        assert "kubesched " + command in run(folder, command, "--help").stdout
+        text = run(folder, command, "--help").stdout
+        assert "kubesched " + command in text
+        assert "\\b" not in text
     heavy = "import sys; sys.argv = ['kubesched', '--help']; from kubesched.cli.main import cli; "
     heavy += "cli.main(standalone_mode=False); "
     heavy += "print([m for m in ('numpy', 'pyarrow', 'yaml', 'matplotlib') if m in sys.modules])"

@@ -173,6 +173,27 @@ def test_pods_from_arrow() -> None:
     assert cluster.to_arrow()["pods"]["devices"].to_pylist() == [0, 1]
 
 
+def test_device_shares_need_a_profile_that_sees_them() -> None:
+    cluster = ks.Cluster.synthetic(3, gpus_per_node=1)
+    table = pa.table({"pod": ["x"], "cpu_milli": [1], "memory_bytes": [1], "device_count": [1], "device_milli": [500]})
+    with pytest.raises(ks.InputError, match="Pod default/x: shares devices, which the profile does not look at"):
+        cluster.place(table)
+    assert cluster.place(table, profile="bestfit").is_complete
+
+
+def test_any_number_of_resources() -> None:
+    names = [f"example.com/r{i:03d}" for i in range(150)]
+    obj = node("a")
+    obj["status"]["allocatable"] |= {name: "1" for name in names[:149]}
+    cluster = ks.Cluster.from_objects([obj, node("b")])
+    greedy = pod("p")
+    greedy["spec"]["containers"][0]["resources"]["requests"] |= {names[0]: "1", names[70]: "2", names[149]: "1"}
+    why = cluster.explain(greedy)
+    reasons = [f"Insufficient {names[i]}" for i in (0, 70, 149)]
+    assert why.to_rows()[0]["reason"] == "; ".join(reasons[1:])
+    assert why.to_rows()[1]["reason"] == "; ".join(reasons)
+
+
 def test_snapshot_is_independent() -> None:
     cluster = ks.Cluster.from_objects([node("a")])
     copy = cluster.snapshot()
