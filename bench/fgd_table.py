@@ -31,6 +31,11 @@ their demand is 130 % of the capacity; nobody leaves; a pod that does not fit is
 get a random order for each seed, because ties go to the first node: without that, `clustering` and `packing`, which
 score pods without GPUs all alike, come out 0.8 points lower. Random streams are ours, so single runs differ and
 means are compared; the standard error of a difference is about 0.1 (fgd) to 0.25 points (clustering, packing).
+
+Cells that are off are run again with many other seeds: if the published mean lies within about two and a half standard
+errors of what those give, chance explains it. The two points of a cell move together, so there are about 102
+comparisons, of which five should lie beyond two standard errors and two beyond two and a half even if both programs
+did the same.
 """
 
 

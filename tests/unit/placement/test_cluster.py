@@ -184,7 +184,7 @@ def test_device_shares_need_a_profile_that_sees_them() -> None:
 def test_any_number_of_resources() -> None:
     names = [f"example.com/r{i:03d}" for i in range(150)]
     obj = node("a")
-    obj["status"]["allocatable"] |= {name: "1" for name in names[:149]}
+    obj["status"]["allocatable"] |= dict.fromkeys(names[:149], "1")
     cluster = ks.Cluster.from_objects([obj, node("b")])
     greedy = pod("p")
     greedy["spec"]["containers"][0]["resources"]["requests"] |= {names[0]: "1", names[70]: "2", names[149]: "1"}
