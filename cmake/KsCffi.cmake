@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The extension kubesched.kernel._native: cffi in API mode over core/include/ks.h.
 function(ks_add_python_extension)
   find_package(Python REQUIRED COMPONENTS Interpreter Development.Module)

@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / ".." / "shared" / "data" / "golden"
 AZURE = ROOT / ".." / "shared" / "data" / "azure-2017-vm" / "azure_v1_vm_arrivals.parquet"
+
+# A slow machine is not a defect, so no deadline. Every commit meets the same examples; the nightly run draws new ones
+# and prints how to repeat a failure.
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", deadline=None, max_examples=5_000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ The region is the cffi declaration, read verbatim, so that no second copy of the
 checks it against the header. Usage: ``ffi_build.py HEADER OUTPUT``.
 """
 
+from __future__ import annotations
+
 import re
 import sys
 from pathlib import Path
