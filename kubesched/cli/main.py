@@ -22,6 +22,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command to its module and its line in --help; the module's docstring says more."""
 
+_EXTRA_PACKAGES = {"pyarrow", "matplotlib"}
+"""Packages of the ``lab`` extra, which a plain install leaves out."""
+
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -78,6 +81,11 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if debug or package not in _EXTRA_PACKAGES:
+            raise
+        _fail(f"needs {package}, which is not installed: pip install 'kubesched[lab]'", 2)
     except MemoryError as error:
         _fail(f"out of memory ({error})", 3)
     sys.exit(code if isinstance(code, int) else 0)

@@ -217,3 +217,14 @@ def test_usage_errors_are_exit_2(folder: Path) -> None:
     assert run(folder, "bogus").returncode == 2
     assert run(folder, "place").returncode == 2
     assert run(folder, "bench", "engine", "--nodes", "0").returncode == 2
+
+
+@pytest.mark.parametrize("package", ["pyarrow", "matplotlib"])
+def test_missing_extra_is_named(package: str, tmp_path: Path) -> None:
+    start = f"import sys; sys.modules[{package!r}] = None; from kubesched.cli.main import main; main()"
+    command = [sys.executable, "-c", start, "replay", "openb", "--policy", "bestfit", "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    made = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 2, made.stderr
+    assert f"needs {package}, which is not installed: pip install 'kubesched[lab]'" in made.stderr
+    assert "Traceback" not in made.stderr
