@@ -59,7 +59,7 @@ static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const max
 ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
     KS_TRY(reserve_scratch(e));
     maxima m = score_rows(e, p, c);
-    *out = (ks_choice){-1, KS_NONE, 0, m.feasible};
+    *out = (ks_choice){INT64_MIN, KS_NONE, 0, m.feasible}; /* policies go below 0 on machines beyond their scale */
     for (int32_t row = 0; row < e->n_rows; row++) {
         if (!e->scratch.feasible.at[row])
             continue;
@@ -69,6 +69,8 @@ ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_
         else if (total == out->score)
             out->ties++;
     }
+    if (out->node == KS_NONE)
+        out->score = -1;
     if (tie == KS_TIE_UNIFORM && out->ties > 1)
         out->node = nth_with_total(e, p, &m, out->score, ks_random_below(rng, (uint32_t)out->ties));
     return KS_OK;

@@ -200,7 +200,7 @@ uint64_t ks_devices_choose(ks_engine *e, int32_t select, const ks_class *c, int3
     return device == KS_NONE ? 0 : (uint64_t)1 << device;
 }
 
-/* ---- scores of the policies, 0..100 ---- */
+/* ---- scores of the policies, 0..100; below 0 on machines beyond the scale ---- */
 
 static int64_t pod_gpu(const ks_class *c) { return (int64_t)c->device_milli * c->device_count; }
 
@@ -259,6 +259,14 @@ static int64_t packing(const ks_engine *e, const ks_class *c, int32_t row) {
     }
     int64_t score = 50 - (c->device_milli < KS_DEVICE_WHOLE ? 1 : c->device_count);
     return score > 33 ? score : 33;
+}
+
+bool ks_policy_has_scale(int32_t plugin) {
+    return plugin == KS_SCORE_DOT_PRODUCT || plugin == KS_SCORE_BEST_FIT || plugin == KS_SCORE_GPU_CLUSTERING;
+}
+
+bool ks_is_beyond_scale(const ks_engine *e, int32_t row) {
+    return (double)e->allocatable[KS_CPU][row] > MAX_CPU || e->device_count.at[row] * KS_DEVICE_WHOLE > MAX_GPU_MILLI;
 }
 
 int64_t ks_policy_score(ks_engine *e, int32_t plugin, const ks_class *c, int32_t row) {

@@ -662,7 +662,8 @@ static bool knows_all(const ks_profile *p, ks_index *ix) {
 }
 
 static ks_status open_index(ks_engine *e, int32_t profile, ks_index **out) {
-    if (e->profiles.at[profile].local_bound > 254)
+    const ks_profile *p = &e->profiles.at[profile];
+    if (p->local_bound > 254 || (p->has_scale && e->beyond_scale))
         return KS_EUNSUPPORTED; /* a lane is one byte */
     *out = e->indexes.at[profile];
     if (*out == NULL) {
@@ -673,7 +674,7 @@ static ks_status open_index(ks_engine *e, int32_t profile, ks_index **out) {
         memset(ix, 0, sizeof *ix);
         ix->profile = profile;
         ix->image_version = e->sets.image_version;
-        ix->vector = knows_all(&e->profiles.at[profile], ix);
+        ix->vector = knows_all(p, ix);
         e->indexes.at[profile] = *out = ix;
     }
     int64_t known = (*out)->entries.n;

@@ -187,6 +187,7 @@ typedef struct ks_profile {
     ks_score *scores;
     int64_t taint_weight, affinity_weight, image_weight; /* of the plugins that see nodes in groups; 0: absent */
     int64_t local_bound;                                 /* greatest weighted sum of the other plugins */
+    bool has_scale; /* scores by the size of the policies' largest machine: below 0 beyond it */
     void *block;
     int64_t block_bytes;
 } ks_profile;
@@ -244,6 +245,7 @@ struct ks_engine {
     KS_VEC(uint8_t) live;
     KS_VEC(int32_t) device_count;
     KS_VEC(int32_t) device_model;
+    bool beyond_scale; /* some row is, or was, larger than that machine */
     int32_t device_stride;
     KS_VEC(int32_t) device_free;  /* [row][device_stride] */
     KS_VEC(int32_t) device_kinds; /* [row][device_stride + 1] pods per kind */
@@ -338,6 +340,8 @@ int64_t ks_normalize_affinity(int64_t raw, int64_t max);
 
 /* ---- gpu.c ---- */
 bool ks_devices_fit(const ks_engine *e, const ks_class *c, int32_t row);
+bool ks_policy_has_scale(int32_t plugin);
+bool ks_is_beyond_scale(const ks_engine *e, int32_t row);
 int64_t ks_policy_score(ks_engine *e, int32_t plugin, const ks_class *c, int32_t row);
 /* Devices for a pod of class c on row, or 0 if none fit. Draws from *rng only for KS_DEVICE_RANDOM. */
 uint64_t ks_devices_choose(ks_engine *e, int32_t select, const ks_class *c, int32_t row, uint64_t *rng);

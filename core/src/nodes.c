@@ -113,6 +113,7 @@ static void describe(ks_engine *e, int32_t row, const ks_node_rows *in, int32_t 
     e->live.at[row] = 1;
     e->image_set.at[row] = image_set;
     ks_images_count(e, image_set, 1);
+    e->beyond_scale |= ks_is_beyond_scale(e, row);
 }
 
 static void set_devices(ks_engine *e, int32_t row, int32_t count) {

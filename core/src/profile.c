@@ -112,6 +112,7 @@ static void sum_weights(ks_profile *p) {
             p->image_weight = s->weight;
         else if (s->plugin != KS_SCORE_DYNAMIC_RESOURCES && s->plugin != KS_SCORE_RANDOM)
             p->local_bound += 100 * s->weight;
+        p->has_scale |= ks_policy_has_scale(s->plugin);
     }
 }
 
