@@ -52,15 +52,14 @@ def _raise_to(total: Amounts, other: Amounts) -> None:
         total[resource] = max(total.get(resource, 0), amount)
 
 
-def _resize_is_infeasible(pod: View) -> bool:
-    for condition in pod.view("status").views("conditions"):
+def _resize_is_infeasible(status: View) -> bool:
+    for condition in status.views("conditions"):
         if condition.text("type") == "PodResizePending":
             return condition.text("reason") == "Infeasible"
     return False
 
 
-def _statuses(pod: View) -> dict[str, View]:
-    status = pod.view("status")
+def _statuses(status: View) -> dict[str, View]:
     found = list(status.views("containerStatuses")) + list(status.views("initContainerStatuses"))
     return {view.text("name"): view for view in found}
 
@@ -76,19 +75,21 @@ class PodRequests:
 
     def __init__(self, pod: View) -> None:
         spec = pod.view("spec")
-        statuses = _statuses(pod) if pod.has("status") else {}
-        infeasible = bool(statuses) and _resize_is_infeasible(pod)
+        status = pod.view("status") if pod.has("status") else None
+        statuses = _statuses(status) if status is not None else {}
+        infeasible = status is not None and _resize_is_infeasible(status)
         self._containers = [
             _effective(view, statuses.get(view.text("name")), infeasible) for view in spec.views("containers")
         ]
         self._init: list[tuple[Amounts, bool]] = []
         for view in spec.views("initContainers"):
             sidecar = view.text("restartPolicy") == "Always"
-            status = statuses.get(view.text("name")) if sidecar else None
-            self._init.append((_effective(view, status, infeasible), sidecar))
+            reported = statuses.get(view.text("name")) if sidecar else None
+            self._init.append((_effective(view, reported, infeasible), sidecar))
         self._overhead = read_amounts(spec, "overhead")
-        level = spec.view("resources")
-        self._level = {r: a for r, a in read_amounts(level, "requests").items() if _is_pod_level(r)}
+        level = _effective(spec, status, infeasible)
+        asked = read_amounts(spec.view("resources"), "requests")
+        self._level = {r: level.get(r, 0) for r in asked if _is_pod_level(r)}
 
     def total(self, *, pod_level: bool = True, defaults: Iterable[str] = ()) -> Amounts:
         """Sum of the pod.
@@ -132,9 +133,9 @@ class PodRequests:
         return quantity.milli(total.get(rows.CPU, 0)), quantity.whole(total.get(rows.MEMORY, 0))
 
 
-def _effective(container: View, status: View | None, infeasible: bool) -> Amounts:
-    """Requests of a container, or what its status says during a resize."""
-    asked = read_amounts(container.view("resources"), "requests")
+def _effective(spec: View, status: View | None, infeasible: bool) -> Amounts:
+    """Requests of a container or of the pod as a whole, or what its status says during a resize."""
+    asked = read_amounts(spec.view("resources"), "requests")
     if status is None or not status.has("resources"):
         return asked
     result: Amounts = {} if infeasible else dict(asked)
