@@ -1,123 +1,230 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GPU-share policies against their oracle: node, score, ties and devices of whole runs, with both drivers."""
+"""The GPU-share policies against their oracle: feasible nodes, raw scores, choice of node and devices, fragmentation;
+on node states that no policy would make, in whole runs, and the typical pods of the published workloads."""
 
 from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kubesched.framework import profile as profiles
 from kubesched.kernel import native
-from kubesched.replay import simulate, workload
-from kubesched.state import live, rows
+from kubesched.replay import openb, simulate, workload
+from kubesched.state import live
 from tests import gpu_oracle as oracle
+from tests import strategies
+from tests.conftest import ROOT
 
-MODELS = ("A", "B", "C")
-
-
-def make(rng: np.random.Generator) -> tuple[list[oracle.Node], list[oracle.Pod], list[tuple[oracle.Pod, float]]]:
-    def models() -> frozenset[str]:
-        return frozenset(m for m in MODELS if rng.random() < 0.4) if rng.random() < 0.4 else frozenset()
-
-    def pod() -> oracle.Pod:
-        what, cpu = rng.random(), int(rng.integers(1, 9)) * 1000
-        if what < 0.2:
-            return oracle.Pod(cpu)
-        if what < 0.7:
-            return oracle.Pod(cpu, 1, int(rng.integers(1, 20)) * 50, models())
-        return oracle.Pod(cpu, int(rng.choice([1, 2, 4])), 1000, models())
-
-    nodes = [
-        oracle.Node(int(rng.integers(4, 64)) * 1000, [1000] * int(rng.choice([0, 1, 2, 4, 8])), str(rng.choice(MODELS)))
-        for _ in range(12)
-    ]
-    typical = [pod() for _ in range(6)]
-    weights = rng.random(6)
-    return nodes, [pod() for _ in range(120)], list(zip(typical, (weights / weights.sum()).tolist(), strict=True))
+PODS = ROOT / ".." / "shared" / "data" / "alibaba-gpu-2023" / "openb_pods_all_variants.parquet"
+DRIVERS = ("dense", "indexed")
 
 
-def shape(pod: oracle.Pod) -> rows.PodShape:
-    amounts = ((rows.CPU, pod.cpu),)
-    return rows.PodShape(
-        amounts,
-        amounts,
-        pod.cpu,
-        0,
-        device_count=pod.count,
-        device_milli=pod.milli,
-        device_models=tuple(sorted(pod.models)),
+def one(value: int) -> Any:
+    return np.array([value], dtype=np.int32)
+
+
+def mask_of(devices: list[int]) -> int:
+    return sum(1 << d for d in devices)
+
+
+def as_typical(typical: oracle.Typical) -> workload.TypicalPods:
+    return workload.TypicalPods(
+        np.array([p.cpu for p, _ in typical], dtype=np.int64),
+        np.array([p.count for p, _ in typical], dtype=np.int32),
+        np.array([p.milli for p, _ in typical], dtype=np.int32),
+        tuple(tuple(m for m in p.models.split("|") if m) for p, _ in typical),
+        np.array([f for _, f in typical], dtype=np.float64),
     )
 
 
-def state_of(nodes: list[oracle.Node], typical: list[tuple[oracle.Pod, float]]) -> live.ClusterState:
-    state = live.ClusterState()
-    n = len(nodes)
-    state.add_node_columns(
-        [f"n{i:02d}" for i in range(n)],
-        {rows.CPU: np.array([x.cpu for x in nodes]), rows.MEMORY: np.full(n, 1 << 40), rows.PODS: np.full(n, 1000)},
-        device_count=np.array([len(x.left) for x in nodes], dtype=np.int32),
-        device_model=[x.model for x in nodes],
-    )
-    simulate.set_typical(
-        state,
-        workload.TypicalPods(
-            np.array([p.cpu for p, _ in typical], dtype=np.int64),
-            np.array([p.count for p, _ in typical], dtype=np.int32),
-            np.array([p.milli for p, _ in typical], dtype=np.int32),
-            tuple(tuple(sorted(p.models)) for p, _ in typical),
-            np.array([f for _, f in typical], dtype=np.float64),
-        ),
-    )
-    return state
+class Twin:
+    """A GPU cluster twice: as the product's state and as the oracle's nodes."""
+
+    def __init__(self, nodes: list[oracle.Node], typical: oracle.Typical) -> None:
+        self.nodes, self.typical = nodes, typical
+        self.state = live.ClusterState()
+        self.state.add_nodes([strategies.gpu_node_row(f"n{i:03d}", node) for i, node in enumerate(nodes)])
+        simulate.set_typical(self.state, as_typical(typical))
+        self.profiles = {name: profiles.register(self.state, profiles.find(name)) for name in oracle.POLICIES}
+        self.held: list[tuple[oracle.Pod, int, list[int]]] = []
+
+    def class_id(self, pod: oracle.Pod) -> int:
+        return self.state.class_id(strategies.gpu_shape(pod))
+
+    def feasible(self, pod: oracle.Pod) -> list[int]:
+        return [i for i, node in enumerate(self.nodes) if oracle.feasible(node, pod)]
+
+    def bind(self, pod: oracle.Pod, row: int, devices: list[int]) -> None:
+        mask = np.array([mask_of(devices)], dtype=np.uint64)
+        self.state.engine.bind(one(self.class_id(pod)), one(row), mask)
+        oracle.take(self.nodes[row], pod, devices)
+        self.held.append((pod, row, devices))
+
+    def release(self, at: int) -> None:
+        pod, row, devices = self.held.pop(at)
+        mask = np.array([mask_of(devices)], dtype=np.uint64)
+        self.state.engine.release(one(self.class_id(pod)), one(row), mask)
+        oracle.take(self.nodes[row], pod, devices, -1)
+
+    def check(self, policy: str, pod: oracle.Pod, seed: int) -> int:
+        """Verdicts and both drivers' choices equal the oracle's; returns the lowest best row, -1 without one."""
+        feasible, number, class_id = self.feasible(pod), self.profiles[policy], self.class_id(pod)
+        scores = [oracle.score(policy, self.nodes[i], pod, self.typical) for i in feasible]
+        best = [i for i, score in zip(feasible, scores, strict=True) if score == max(scores)]
+        verdicts = self.state.engine.explain(number, class_id, 1)
+        assert np.flatnonzero(verdicts.filter == -1).tolist() == feasible
+        assert verdicts.raw[0][feasible].tolist() == scores
+        wanted = (best[0] if best else -1, max(scores, default=-1), len(best), len(feasible))
+        for driver in DRIVERS:
+            options = native.Options(number, native.DRIVERS[driver], commit=False, rng=seed)
+            d = self.state.engine.place(options, one(class_id))
+            assert (d.node[0], d.score[0], d.ties[0], d.feasible[0]) == wanted, driver
+            if best:
+                choices = oracle.choices(policy, self.nodes[best[0]], pod, self.typical)
+                assert int(d.devices[0]) in map(mask_of, choices)
+        return wanted[0]
+
+    def check_state(self) -> None:
+        left = self.state.engine.columns().device_free
+        for row, node in enumerate(self.nodes):
+            assert left[row][: len(node.left)].tolist() == node.left
+        expected = [oracle.fragmented(node, self.typical) for node in self.nodes]
+        assert self.state.engine.fragmentation().tolist() == expected
 
 
-@pytest.mark.parametrize("driver", ["dense", "indexed"])
-@pytest.mark.parametrize("policy", ["dotprod", "clustering", "packing", "bestfit", "fgd"])
-@pytest.mark.parametrize("seed", range(6))
-def test_runs_equal_the_oracle(seed: int, policy: str, driver: str) -> None:
-    nodes, pods, typical = make(np.random.Generator(np.random.PCG64(seed)))
-    state = state_of(nodes, typical)
-    profile = profiles.register(state, profiles.find(policy))
-    classes = np.array([state.class_id(shape(p)) for p in pods], dtype=np.int32)
-    got = state.engine.place(native.Options(profile, driver=native.DRIVERS[driver]), classes)
+def any_devices(rng: np.random.Generator, node: oracle.Node, pod: oracle.Pod) -> list[int]:
+    """Devices that the pod could hold, whatever a policy would say."""
+    fitting = oracle.fitting(node, pod)
+    return sorted(int(d) for d in rng.choice(fitting, pod.count, replace=False)) if pod.count else []
+
+
+@pytest.mark.parametrize("policy", oracle.POLICIES)
+@pytest.mark.parametrize("seed", range(8))
+def test_any_state(seed: int, policy: str) -> None:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    twin = Twin([strategies.gpu_node(rng) for _ in range(10)], strategies.gpu_typical(rng))
+    n_choices = 0
+    for _ in range(60):
+        pod = strategies.gpu_pod(rng)
+        n_choices += twin.check(policy, pod, seed) >= 0
+        feasible = twin.feasible(pod)
+        if feasible:
+            row = strategies.pick(rng, feasible)
+            twin.bind(pod, row, any_devices(rng, twin.nodes[row], pod))
+        if twin.held and strategies.chance(rng, 0.4):
+            twin.release(strategies.below(rng, len(twin.held)))
+    assert n_choices > 20
+    twin.check_state()
+
+
+# ---- whole runs, in one call ----
+
+
+def follow(twin: Twin, policy: str, pods: list[oracle.Pod], driver: str) -> int:
+    """Place the pods in one call, let the oracle repeat it; returns how many found a node."""
+    classes = np.array([twin.class_id(p) for p in pods], dtype=np.int32)
+    got = twin.state.engine.place(native.Options(twin.profiles[policy], native.DRIVERS[driver]), classes)
     for i, pod in enumerate(pods):
-        feasible = [k for k, node in enumerate(nodes) if oracle.fits(node, pod)]
-        assert got.feasible[i] == len(feasible)
-        if not feasible:
-            assert got.node[i] == -1
-            continue
-        scores = {k: oracle.score(policy, nodes[k], pod, typical) for k in feasible}
-        best = max(scores.values())
-        tied = [k for k in feasible if scores[k] == best]
-        assert (got.node[i], got.score[i], got.ties[i]) == (tied[0], best, len(tied))
-        fgd = policy == "fgd" and pod.count
-        devices = oracle.fgd(nodes[tied[0]], pod, typical)[1] if fgd else oracle.best_fit_devices(nodes[tied[0]], pod)
-        assert got.devices[i] == sum(1 << d for d in devices)
-        oracle.take(nodes[tied[0]], pod, devices)
-    expected = [oracle.fragmented(node, typical) for node in nodes]
-    np.testing.assert_allclose(state.engine.fragmentation(), expected, rtol=1e-12)
+        feasible = twin.feasible(pod)
+        scores = [oracle.score(policy, twin.nodes[k], pod, twin.typical) for k in feasible]
+        best = [k for k, score in zip(feasible, scores, strict=True) if score == max(scores)]
+        wanted = (best[0] if best else -1, max(scores, default=-1), len(best), len(feasible))
+        assert (got.node[i], got.score[i], got.ties[i], got.feasible[i]) == wanted
+        if best:
+            (devices,) = oracle.choices(policy, twin.nodes[best[0]], pod, twin.typical)
+            assert got.devices[i] == mask_of(devices)
+            oracle.take(twin.nodes[best[0]], pod, devices)
+    twin.check_state()
+    return int(np.count_nonzero(got.node >= 0))
 
 
-def test_random_reaches_every_feasible_node_and_device() -> None:
-    nodes = [oracle.Node(8000, [1000, 1000]), oracle.Node(8000, [1000]), oracle.Node(500, [1000])]
-    state = state_of(nodes, [(oracle.Pod(1), 1.0)])
-    profile = profiles.register(state, profiles.find("random"))
-    classes = np.full(300, state.class_id(shape(oracle.Pod(1000, 1, 100))), dtype=np.int32)
-    options = native.Options(profile, tie=native.TIE_UNIFORM, rng=5, commit=False)
-    got = state.engine.place(options, classes)
-    seen = {(int(n), int(d)) for n, d in zip(got.node, got.devices, strict=True)}
-    assert seen == {(0, 1), (0, 2), (1, 1)}
-    counts = np.bincount(got.node, minlength=3)
-    assert abs(int(counts[0]) - 150) < 50  # nodes are equally likely, not devices
-    again = state.engine.place(native.Options(profile, tie=native.TIE_UNIFORM, rng=5, commit=False), classes)
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("policy", oracle.POLICIES[1:])
+@pytest.mark.parametrize("seed", range(6))
+def test_runs(seed: int, policy: str, driver: str) -> None:
+    rng = np.random.Generator(np.random.PCG64(100 + seed))
+    twin = Twin([strategies.gpu_node(rng) for _ in range(12)], strategies.gpu_typical(rng))
+    assert follow(twin, policy, [strategies.gpu_pod(rng) for _ in range(120)], driver) > 20
+
+
+@pytest.mark.parametrize("policy", oracle.POLICIES[1:])
+def test_a_piece_of_the_published_workload(policy: str) -> None:
+    """Nodes, pods and typical pods of the trace, of which every 60th node and every 50th pod."""
+    table, pods = openb.nodes(), openb.pods("default")
+    memory = table.allocatable["memory"]
+    nodes = [
+        oracle.Node(
+            int(table.allocatable["cpu"][i]),
+            int(memory[i]),
+            [1000] * int(table.device_count[i]),
+            table.device_model[i] or "",
+        )
+        for i in range(0, len(table.names), 60)
+    ]
+    every = [
+        oracle.Pod(
+            s.nonzero_cpu_milli, s.nonzero_memory_bytes, s.device_count, s.device_milli, "|".join(s.device_models)
+        )
+        for s in (pods.shapes[k] for k in pods.shape)
+    ]
+    twin = Twin(nodes, oracle.typical_pods(every))
+    assert follow(twin, policy, every[::50], "indexed") > 100
+
+
+# ---- random ----
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_random_draws_nodes_then_devices(driver: str) -> None:
+    """Nodes are equally likely, not devices; then the fitting devices of the node are."""
+    nodes = [oracle.Node(8000, 0, left) for left in ([1000, 50, 1000, 100], [1000], [99, 0], [1000])]
+    nodes[3].cpu = 500
+    state = [dataclasses.replace(node, left=[1000] * len(node.left)) for node in nodes]
+    twin = Twin(state, [(oracle.Pod(1), 1.0)])
+    for row, node in enumerate(nodes):
+        for d, left in enumerate(node.left):
+            if left < 1000:
+                twin.bind(oracle.Pod(0, 0, 1, 1000 - left), row, [d])
+    n = 3000
+    classes = np.full(n, twin.class_id(oracle.Pod(1000, 0, 1, 100)), dtype=np.int32)
+
+    def draw() -> native.Decisions:
+        options = native.Options(
+            twin.profiles["random"], native.DRIVERS[driver], native.TIE_UNIFORM, commit=False, rng=5
+        )
+        return twin.state.engine.place(options, classes)
+
+    got = draw()
+    counts = Counter(zip(got.node.tolist(), got.devices.tolist(), strict=True))
+    assert set(counts) == {(0, 1), (0, 4), (0, 8), (1, 1)}
+    assert set(got.ties.tolist()) == {2}
+    for choice, probability in (((1, 1), 1 / 2), ((0, 1), 1 / 6), ((0, 4), 1 / 6), ((0, 8), 1 / 6)):
+        deviation = (n * probability * (1 - probability)) ** 0.5
+        assert abs(counts[choice] - n * probability) < 4 * deviation, choice
+    again = draw()
     assert np.array_equal(got.node, again.node)
+    assert np.array_equal(got.devices, again.devices)
 
 
-def test_best_fit_may_skip_the_stretch() -> None:
-    """The published best-fit stretches scores to 0..100 over the feasible nodes; that keeps the order and the ties."""
-    rng = np.random.Generator(np.random.PCG64(1))
-    for _ in range(200):
-        raw = rng.integers(0, 101, size=int(rng.integers(2, 30)))
-        low, high = int(raw.min()), int(raw.max())
-        stretched = (raw - low) * 100 // (high - low) if high > low else raw * 0
-        assert np.array_equal(raw == high, stretched == stretched.max())
+# ---- typical pods ----
+
+
+@pytest.mark.parametrize("variant", openb.PUBLISHED_VARIANTS)
+def test_typical_pods_of_the_published_workloads(variant: str) -> None:
+    """From the raw list on the oracle's side, through the trace reader on the other: equal to the last bit."""
+    if not PODS.is_file():
+        pytest.skip("the pod lists (../shared/data/alibaba-gpu-2023) are not here")
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(PODS, filters=[("variant", "==", variant)]).to_pydict()
+    names = ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec")
+    columns = zip(*(table[name] for name in names), strict=True)
+    pods = [oracle.Pod(cpu, memory, count, milli, spec or "") for cpu, memory, count, milli, spec in columns]
+    got, expected = workload.typical_pods(openb.pods(variant)), as_typical(oracle.typical_pods(pods))
+    assert got.models == expected.models
+    for name in ("cpu_milli", "count", "milli", "frequency"):
+        assert getattr(got, name).tolist() == getattr(expected, name).tolist(), name
