@@ -153,14 +153,20 @@ def pod_row(obj: dict[str, Any], ignore: Collection[str] = (), cluster: str = ""
     InputError
         A field is wrong.
     """
-    pod = fields.of(obj, "Pod")
+    return _pod_row(fields.of(obj, "Pod"), ignore, cluster)[0]
+
+
+def _pod_row(pod: View, ignore: Collection[str], cluster: str) -> tuple[rows.PodRow, list[str]]:
+    """The row, and the features that it was decided without, one entry for each field that asks."""
     metadata, spec = pod.view("metadata"), pod.view("spec")
+    left_out = []
     for feature, where in _features(pod):
         if feature not in ignore:
             raise FeatureError(where, feature)
+        left_out.append(feature)
     node_name = spec.text("nodeName") or None
     indexes = metadata.view("annotations").text(GPU_INDEX) if node_name else ""
-    return rows.PodRow(
+    row = rows.PodRow(
         namespace=metadata.text("namespace") or "default",
         name=metadata.text("name"),
         shape=_shape(pod),
@@ -171,6 +177,7 @@ def pod_row(obj: dict[str, Any], ignore: Collection[str] = (), cluster: str = ""
         device_ids=_device_ids(pod, indexes),
         cluster=cluster,
     )
+    return row, left_out
 
 
 def _features(pod: View) -> Iterable[tuple[str, str]]:
@@ -392,10 +399,9 @@ def _add_pod(
     if pod.view("status").text("phase") in _TERMINAL:
         out.ignored["Pod (finished)"] += 1
         return
-    row = pod_row(obj, ignore, cluster)
+    row, left_out = _pod_row(pod, ignore, cluster)
     _once(seen, "Pod", row.key)
-    for feature, _ in _features(pod):
-        out.left_out[feature] += 1
+    out.left_out.update(left_out)
     if row.node_name is not None:
         out.running.append(row)
         return

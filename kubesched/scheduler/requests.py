@@ -79,17 +79,18 @@ class PodRequests:
         statuses = _statuses(status) if status is not None else {}
         infeasible = status is not None and _resize_is_infeasible(status)
         self._containers = [
-            _effective(view, statuses.get(view.text("name")), infeasible) for view in spec.views("containers")
+            _effective(_requests(view), statuses.get(view.text("name")), infeasible)
+            for view in spec.views("containers")
         ]
         self._init: list[tuple[Amounts, bool]] = []
         for view in spec.views("initContainers"):
             sidecar = view.text("restartPolicy") == "Always"
             reported = statuses.get(view.text("name")) if sidecar else None
-            self._init.append((_effective(view, reported, infeasible), sidecar))
+            self._init.append((_effective(_requests(view), reported, infeasible), sidecar))
         self._overhead = read_amounts(spec, "overhead")
-        level = _effective(spec, status, infeasible)
-        asked = read_amounts(spec.view("resources"), "requests")
-        self._level = {r: level.get(r, 0) for r in asked if _is_pod_level(r)}
+        asked = {r: amount for r, amount in _requests(spec).items() if _is_pod_level(r)}
+        level = _effective(asked, status, infeasible)
+        self._level = {r: level.get(r, 0) for r in asked}
 
     def total(self, *, pod_level: bool = True, defaults: Iterable[str] = ()) -> Amounts:
         """Sum of the pod.
@@ -127,19 +128,25 @@ class PodRequests:
 
         With pod-level requests the default only fills a resource that the whole pod leaves out.
         """
-        real = self.total()
-        missing = [r for r in _NONZERO if r not in real] if self._level else list(_NONZERO)
+        missing = list(_NONZERO)
+        if self._level:
+            real = self.total()
+            missing = [r for r in _NONZERO if r not in real]
         total = self.total(defaults=missing)
         return quantity.milli(total.get(rows.CPU, 0)), quantity.whole(total.get(rows.MEMORY, 0))
 
 
-def _effective(spec: View, status: View | None, infeasible: bool) -> Amounts:
-    """Requests of a container or of the pod as a whole, or what its status says during a resize."""
-    asked = read_amounts(spec.view("resources"), "requests")
+def _requests(spec: View) -> Amounts:
+    """What a container, or the pod as a whole, asks for."""
+    return read_amounts(spec.view("resources"), "requests")
+
+
+def _effective(asked: Amounts, status: View | None, infeasible: bool) -> Amounts:
+    """What was asked for, or what the status says during a resize."""
     if status is None or not status.has("resources"):
         return asked
     result: Amounts = {} if infeasible else dict(asked)
-    _raise_to(result, read_amounts(status.view("resources"), "requests"))
+    _raise_to(result, _requests(status))
     _raise_to(result, read_amounts(status, "allocatedResources"))
     return result
 
