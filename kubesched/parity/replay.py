@@ -69,17 +69,17 @@ def _load(case: Case, new: list[dict[str, Any]]) -> tuple[live.ClusterState, lis
     """State of the cluster before the decision, and the rows of the pods to place."""
     encoded = encode.encode(_objects(case, new))
     # A recorded pod to place may name its node (family node-name): it is decided, not bound.
-    keys = {f"{pod['metadata'].get('namespace') or 'default'}/{pod['metadata']['name']}" for pod in new}
+    keys = [f"{pod['metadata'].get('namespace') or 'default'}/{pod['metadata']['name']}" for pod in new]
+    to_place = set(keys)
     placed = {row.key: row for row in encoded.running + encoded.pending}
-    running = [row for row in encoded.running if row.key not in keys]
+    running = [row for row in encoded.running if row.key not in to_place]
     state = live.ClusterState()
     state.add_nodes(encoded.nodes)
     state.bind(running)
-    waiting = [row for row in encoded.pending if row.key not in keys]
+    waiting = [row for row in encoded.pending if row.key not in to_place]
     if waiting:
         raise encode.FeatureError(f"Pod {waiting[0].key}", "nominated")
-    in_order = [placed[f"{p['metadata'].get('namespace') or 'default'}/{p['metadata']['name']}"] for p in new]
-    return state, in_order, encoded
+    return state, [placed[key] for key in keys], encoded
 
 
 # ---- single decisions ----
@@ -89,8 +89,7 @@ def _single(case: Case) -> list[Difference]:
     expect = case["expect"]
     state, (pod,), encoded = _load(case, [case["pod"]])
     if pod.scheduling_gates:
-        status = diagnoses.gate_status(pod.scheduling_gates)
-        gated = {"plugin": status.plugin, "code": status.code, "reasons": list(status.reasons)}
+        gated = _status(diagnoses.gate_status(pod.scheduling_gates))
         return _compare({"gated": expect.get("gated")}, {"gated": gated})
     profile = profiles.find(case["profile"])
     engine_profile, class_id = profiles.register(state, profile), state.class_id(pod.shape)
@@ -115,14 +114,10 @@ def _recorded(profile: profiles.Profile, verdicts: native.Verdicts, why: diagnos
     feasible = why.feasible
     got: dict[str, Any] = {"feasible": feasible.tolist()}
     if why.statuses:
-        got["statuses"] = _statuses(why)
+        got["statuses"] = sorted(map(_status, why.statuses), key=str)
     pre = why.pre_filter
     if pre.status is not None:
-        got["preFilter"] = {
-            "plugin": pre.status.plugin,
-            "code": pre.status.code,
-            "reasons": list(pre.status.reasons),
-        }
+        got["preFilter"] = _status(pre.status)
     elif pre.rows is not None:
         found: dict[str, Any] = {"plugin": "NodeAffinity", "code": "Success"}
         if pre.rows.size:
@@ -139,14 +134,10 @@ def _recorded(profile: profiles.Profile, verdicts: native.Verdicts, why: diagnos
     return got
 
 
-def _statuses(why: diagnoses.Diagnosis) -> list[dict[str, Any]]:
-    out: list[dict[str, Any]] = []
-    for status in why.statuses:
-        entry: dict[str, Any] = {"plugin": status.plugin, "code": status.code}
-        if status.reasons:
-            entry["reasons"] = list(status.reasons)
-        out.append(entry)
-    return sorted(out, key=str)
+def _status(status: diagnoses.Status) -> dict[str, Any]:
+    """A status in the form of a record, which leaves out what is empty."""
+    recorded: dict[str, Any] = {"plugin": status.plugin, "code": status.code}
+    return recorded | ({"reasons": list(status.reasons)} if status.reasons else {})
 
 
 def _compare(expect: dict[str, Any], got: dict[str, Any]) -> list[Difference]:
@@ -172,12 +163,7 @@ def _compare_nodes(expect: dict[str, Any], why: diagnoses.Diagnosis) -> list[Dif
     for row, number in enumerate(recorded):
         wanted = None if number < 0 else statuses[number]
         mine = int(why.status_of[row])
-        status = None if mine < 0 else why.statuses[mine]
-        have: dict[str, Any] | None = None
-        if status is not None:
-            have = {"plugin": status.plugin, "code": status.code}
-            if status.reasons:
-                have["reasons"] = list(status.reasons)
+        have = None if mine < 0 else _status(why.statuses[mine])
         if wanted != have or (mine == -2):
             out.append(Difference(f"node[{row}]", wanted, have))
     return out
