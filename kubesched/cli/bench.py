@@ -103,16 +103,9 @@ def build(s: Scenario, profile: str) -> tuple[live.ClusterState, int]:
         {rows.CPU: s.cpu, rows.MEMORY: s.memory, rows.PODS: np.full(n, 110, dtype=np.int64)},
     )
     for cpu, memory in zip(s.class_cpu.tolist(), s.class_memory.tolist(), strict=True):
-        amounts = ((rows.CPU, cpu), (rows.MEMORY, memory))
-        # An image that no node has keeps shapes apart that happen to ask for the same.
-        state.engine.add_class(
-            native.ClassSpec(
-                request=np.array([cpu, memory, 0, 1], dtype=np.int64),
-                fit_request=np.array([cpu, memory, 0, 1], dtype=np.int64),
-                nonzero_cpu=amounts[0][1],
-                nonzero_memory=amounts[1][1],
-            )
-        )
+        request = np.array([cpu, memory, 0, 1], dtype=np.int64)
+        # Past the state's interning: classes that happen to ask for the same stay apart.
+        state.engine.add_class(native.ClassSpec(request, request, nonzero_cpu=cpu, nonzero_memory=memory))
     state.engine.bind(s.prefill, s.prefill_row)
     return state, profiles.register(state, profiles.find(profile))
 

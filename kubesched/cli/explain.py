@@ -28,15 +28,16 @@ def command(paths: tuple[Path, ...], ignore: tuple[str, ...], profile: str, pod:
     Exit code 1 if no node can take it.
     """
     explanation = inputs.load(paths, ignore).explain(pod, profile=profile)
+    rows = explanation.to_rows()
     whole = {
         "pod": explanation.pod,
         "profile": explanation.profile,
         "message": explanation.message,
         "best": explanation.best,
         "histogram": explanation.diagnosis.histogram(),
-        "nodes": explanation.to_rows(),
+        "nodes": rows,
     }
-    _output.write(explanation.to_rows(), output, str(explanation), whole)
+    _output.write(rows, output, str(explanation), whole)
     return 0 if explanation.best and not explanation.gate_reason else 1
 
 

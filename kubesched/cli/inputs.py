@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands share: manifests, profile, features to leave out."""
+"""Options that several commands share: manifests, profile, driver, features to leave out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubesched.placement.cluster import Cluster
+from kubesched.framework import profile as profiles
 from kubesched.scheduler import encode
+
+if TYPE_CHECKING:
+    from kubesched.placement.cluster import Cluster
 
 
 def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,11 +38,23 @@ def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--profile", default="default-v1.36", show_default=True, help="What decides.")(command)
+    return click.option("--profile", default=profiles.DEFAULT, show_default=True, help="What decides.")(command)
+
+
+def driver_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--driver``."""
+    return click.option(
+        "--driver",
+        type=click.Choice(("auto", "dense", "indexed")),
+        default="auto",
+        help="The same answer at another speed.",
+    )(command)
 
 
 def load(paths: tuple[Path, ...], ignore: tuple[str, ...]) -> Cluster:
     """Build the cluster; says on standard error which features were left out."""
+    from kubesched.placement.cluster import Cluster
+
     cluster = Cluster.from_manifests(*paths, ignore=ignore)
     for feature, count in cluster.left_out.items():
         click.echo(f"kubesched: note: decided without {encode.FEATURES[feature]} ({count} pods)", err=True)

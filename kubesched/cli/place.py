@@ -16,12 +16,7 @@ from kubesched.cli import inputs, output
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Draw ties uniformly from this seed; default: the lowest node index."
 )
-@click.option(
-    "--driver",
-    type=click.Choice(("auto", "dense", "indexed")),
-    default="auto",
-    help="The same answer at another speed.",
-)
+@inputs.driver_option
 @output.format_option
 def command(
     paths: tuple[Path, ...], ignore: tuple[str, ...], profile: str, seed: int | None, driver: str, output: str
@@ -39,11 +34,10 @@ def command(
     """
     cluster = inputs.load(paths, ignore)
     plan = cluster.place(profile=profile, seed=seed, driver=driver)
-    shown = [{k: row[k] for k in ("pod", "node", "score", "status", "reason")} for row in plan.to_rows()]
+    rows = plan.to_rows()
+    shown = [{k: row[k] for k in ("pod", "node", "score", "status", "reason")} for row in rows]
     summary = f"{plan.n_placed} of {len(plan)} pods placed on {cluster.n_nodes} nodes ({plan.profile})"
-    _output.write(
-        plan.to_rows(), output, f"{_output.columns(shown)}\n\n{summary}" if len(plan) else "No pods to place."
-    )
+    _output.write(rows, output, f"{_output.columns(shown)}\n\n{summary}" if rows else "No pods to place.")
     return 0 if plan.is_complete else 1
 
 

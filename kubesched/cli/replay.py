@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from kubesched.base import errors
-from kubesched.cli import output
+from kubesched.cli import inputs, output
 from kubesched.framework import profile as profiles
 from kubesched.replay import azure, sweep
 
@@ -76,12 +76,7 @@ from kubesched.replay import azure, sweep
     type=click.IntRange(0, 10_000_000),
     help="azure-2017-vm: hosts; 0: the peak fills 90 %.",
 )
-@click.option(
-    "--driver",
-    type=click.Choice(("auto", "dense", "indexed")),
-    default="auto",
-    help="The same answer at another speed.",
-)
+@inputs.driver_option
 @click.option("--workers", default=0, type=click.IntRange(min=0), help="Processes; default: one a core.")
 @click.option(
     "--out",
