@@ -368,44 +368,25 @@ class Engine:
 
     # ---- interned sets ----
 
-    def add_label_set(self, key: I32, value: I32, number: I64, is_number: U8) -> int:
-        p, n = _Pointers("add_label_set"), len(key)
+    def _add_set(self, where: str, add: Any, *columns: tuple[str, Any, type[np.generic]]) -> int:
+        """Call one of the functions that take n and some columns ``[n]`` and return an id."""
+        p, n = _Pointers(where), len(columns[0][1])
         out = _ffi.new("int32_t *")
-        status = _lib.ks_label_set_add(
-            self._engine,
-            n,
-            p.of(key, np.int32, (n,), "key"),
-            p.of(value, np.int32, (n,), "value"),
-            p.of(number, np.int64, (n,), "number"),
-            p.of(is_number, np.uint8, (n,), "is_number"),
-            out,
-        )
-        _raise("add_label_set", status)
+        _raise(where, add(self._engine, n, *(p.of(array, dtype, (n,), name) for name, array, dtype in columns), out))
         return int(out[0])
+
+    def add_label_set(self, key: I32, value: I32, number: I64, is_number: U8) -> int:
+        text = (("key", key, np.int32), ("value", value, np.int32))
+        numeric = (("number", number, np.int64), ("is_number", is_number, np.uint8))
+        return self._add_set("add_label_set", _lib.ks_label_set_add, *text, *numeric)
 
     def add_taint_set(self, key: I32, value: I32, effect: I32) -> int:
-        p, n = _Pointers("add_taint_set"), len(key)
-        out = _ffi.new("int32_t *")
-        status = _lib.ks_taint_set_add(
-            self._engine,
-            n,
-            p.of(key, np.int32, (n,), "key"),
-            p.of(value, np.int32, (n,), "value"),
-            p.of(effect, np.int32, (n,), "effect"),
-            out,
-        )
-        _raise("add_taint_set", status)
-        return int(out[0])
+        columns = (("key", key, np.int32), ("value", value, np.int32), ("effect", effect, np.int32))
+        return self._add_set("add_taint_set", _lib.ks_taint_set_add, *columns)
 
     def add_image_set(self, image: I32, size: I64) -> int:
-        p, n = _Pointers("add_image_set"), len(image)
-        out = _ffi.new("int32_t *")
-        images = p.of(image, np.int32, (n,), "image")
-        _raise(
-            "add_image_set",
-            _lib.ks_image_set_add(self._engine, n, images, p.of(size, np.int64, (n,), "size"), out),
-        )
-        return int(out[0])
+        columns = (("image", image, np.int32), ("size", size, np.int64))
+        return self._add_set("add_image_set", _lib.ks_image_set_add, *columns)
 
     def add_port(self, ip: int, protocol: int, port: int) -> int:
         out = _ffi.new("int32_t *")

@@ -227,7 +227,7 @@ class Cluster:
         if driver not in native.DRIVERS:
             raise errors.InputError("driver", "is unknown", driver, ", ".join(native.DRIVERS))
         if commit:
-            self._check_new([asked.pods[i].key for i in asked.open])
+            self._state.check_new_pods([asked.pods[i].key for i in asked.open])
         options = native.Options(
             self._profile_id(chosen),
             driver=native.DRIVERS[driver],
@@ -439,13 +439,6 @@ class Cluster:
         if not isinstance(pod, Mapping):
             raise errors.InputError("pod", "is not a pod", type(pod).__name__, "a Kubernetes dict or a PodRow")
         return encode.pod_row(dict(pod), self._ignore)
-
-    def _check_new(self, keys: Sequence[str]) -> None:
-        seen: set[str] = set()
-        for key in keys:
-            if key in self._state.pods or key in seen:
-                raise errors.InputError(f"Pod {key}", "exists twice", key, "one pod of a name")
-            seen.add(key)
 
     def _profile_id(self, profile: profiles.Profile) -> int:
         found = self._profiles.get(profile)

@@ -72,13 +72,12 @@ def read(path: Path, options: AzureOptions) -> tuple[workload.NodeTable, workloa
     checked.check_range(path, "vcpu", vcpu, 1, rows.MAX_QUANTITY)
     checked.check_range(path, "memory_gb", memory, 1, rows.MAX_QUANTITY)
     checked.check_range(path, "arrival_s", arrival, 0, 10**10)
+    cpu = vcpu.astype(np.int64)
     departure = _departures(source, arrival, options.duration)
     zeros = np.zeros(len(arrival), dtype=np.int64)
-    shapes, shape = workload.make_shapes(
-        workload.ShapeColumns(vcpu.astype(np.int64), memory, zeros, zeros, ("",), zeros)
-    )
+    shapes, shape = workload.make_shapes(workload.ShapeColumns(cpu, memory, zeros, zeros, ("",), zeros))
     pods = workload.PodTable(shapes, shape, arrival, departure)
-    return _hosts(pods, vcpu.astype(np.int64), memory, options), pods
+    return _hosts(pods, cpu, memory, options), pods
 
 
 def _choose(source: Any, splits: tuple[str, ...], path: Path) -> Any:
@@ -109,13 +108,11 @@ def _departures(source: Any, arrival: I64, point: str) -> I64:
     return result
 
 
-def _hosts(pods: workload.PodTable, vcpu: I64, memory: I64, options: AzureOptions) -> workload.NodeTable:
+def _hosts(pods: workload.PodTable, cpu: I64, memory: I64, options: AzureOptions) -> workload.NodeTable:
     n = options.hosts
     if n == 0:
-        need = max(
-            _peak(pods, vcpu) / (options.host_vcpu * 1000),
-            _peak(pods, memory) / (options.host_memory_gb * GIB),
-        )
+        cpu_peak, memory_peak = _peaks(pods, cpu, memory)
+        need = max(cpu_peak / (options.host_vcpu * 1000), memory_peak / (options.host_memory_gb * GIB))
         n = int(np.ceil(need / 0.9))
     return workload.NodeTable(
         names=[f"host-{i:06d}" for i in range(n)],
@@ -129,10 +126,9 @@ def _hosts(pods: workload.PodTable, vcpu: I64, memory: I64, options: AzureOption
     )
 
 
-def _peak(pods: workload.PodTable, amount: I64) -> int:
-    """Greatest sum of the amounts of VMs that live at one time."""
+def _peaks(pods: workload.PodTable, *amounts: I64) -> list[int]:
+    """Greatest sum of each amount over the VMs that live at one time."""
     leaving = np.flatnonzero(pods.departure_s != workload.NEVER)
     times = np.concatenate([pods.departure_s[leaving], pods.arrival_s])
-    change = np.concatenate([-amount[leaving], amount])
     order = np.argsort(times, kind="stable")
-    return int(np.cumsum(change[order]).max())
+    return [int(np.cumsum(np.concatenate([-a[leaving], a])[order]).max()) for a in amounts]

@@ -12,7 +12,6 @@ import numpy as np
 
 from kubesched.base import errors
 from kubesched.kernel import native
-from kubesched.kernel.arrays import I64
 from kubesched.replay import workload
 from kubesched.state import checked, files, rows
 
@@ -69,11 +68,8 @@ def read_pods(path: Path) -> workload.PodTable:
         row = int(early[0])
         where = f"{path}, row {row + 1}: departure_s"
         raise errors.InputError(where, "is before the arrival", int(departure[row]), f"{int(arrival[row])} or later")
-    count, milli = (
-        read["device_count"],
-        np.where(read["device_count"] > 0, read["device_milli"], 0),
-    )
-    _check_shares(path, count, milli)
+    count, milli = read["device_count"], np.where(read["device_count"] > 0, read["device_milli"], 0)
+    checked.check_shares(path, count, milli)
     models = sorted(set(read["device_models"]))
     index = {model: i for i, model in enumerate(models)}
     model = np.array([index[m] for m in read["device_models"]], dtype=np.int64)
@@ -84,16 +80,3 @@ def read_pods(path: Path) -> workload.PodTable:
     if names is not None:
         checked.check_unique(path, names)
     return workload.PodTable(shapes, shape, arrival, np.where(departure < 0, workload.NEVER, departure), names)
-
-
-def _check_shares(path: Path, count: I64, milli: I64) -> None:
-    bad = np.flatnonzero(((count > 0) & (milli == 0)) | ((count > 1) & (milli != 1000)))
-    if bad.size:
-        row = int(bad[0])
-        expected = "1000 with several devices, 1 to 1000 with one"
-        raise errors.InputError(
-            f"{path}, row {row + 1}: device_milli",
-            "does not fit device_count",
-            int(milli[row]),
-            expected,
-        )

@@ -113,21 +113,8 @@ def make_shapes(columns: ShapeColumns) -> tuple[list[rows.PodShape], I32]:
         ]
     )
     distinct, inverse = np.unique(packed, axis=0, return_inverse=True)
-    shapes = [_shape(int(c), int(m), int(n), int(s), columns.models[int(k)]) for c, m, n, s, k in distinct]
+    shapes = [rows.plain_shape(int(c), int(m), int(n), int(s), columns.models[int(k)]) for c, m, n, s, k in distinct]
     return shapes, inverse.reshape(-1).astype(np.int32)
-
-
-def _shape(cpu: int, memory: int, count: int, milli: int, models: str) -> rows.PodShape:
-    amounts = tuple((name, amount) for name, amount in ((rows.CPU, cpu), (rows.MEMORY, memory)) if amount > 0)
-    return rows.PodShape(
-        requests=amounts,
-        fit_requests=amounts,
-        nonzero_cpu_milli=cpu,
-        nonzero_memory_bytes=memory,
-        device_count=count,
-        device_milli=milli if count else 0,
-        device_models=tuple(sorted(m for m in models.split("|") if m)) if count else (),
-    )
 
 
 def typical_pods(pods: PodTable, popularity: float = 0.95) -> TypicalPods:

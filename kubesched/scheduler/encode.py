@@ -35,8 +35,6 @@ GPU_MILLI = "alibabacloud.com/gpu-milli"
 GPU_MODEL = "alibabacloud.com/gpu-card-model"
 GPU_INDEX = "alibabacloud.com/gpu-index"
 
-_WILDCARD_IP = "0.0.0.0"
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 _FREE_VOLUMES = frozenset(
     [
@@ -114,8 +112,8 @@ def node_row(obj: dict[str, Any], cluster: str = "") -> rows.NodeRow:
 
 def _taint(view: View) -> rows.Taint:
     effect = view.text("effect")
-    if effect not in _EFFECTS:
-        raise errors.InputError(view.where("effect"), "is not a taint effect", effect, ", ".join(_EFFECTS))
+    if effect not in rows.TAINT_EFFECTS:
+        raise errors.InputError(view.where("effect"), "is not a taint effect", effect, ", ".join(rows.TAINT_EFFECTS))
     if not view.text("key"):
         raise view.missing("key", "a taint key")
     return rows.Taint(view.text("key"), view.text("value"), effect)
@@ -272,8 +270,8 @@ def _requirement(view: View, is_field: bool) -> rows.Requirement:
 
 def _toleration(view: View) -> rows.Toleration:
     effect = view.text("effect")
-    if effect and effect not in _EFFECTS:
-        raise errors.InputError(view.where("effect"), "is not a taint effect", effect, ", ".join(_EFFECTS))
+    if effect and effect not in rows.TAINT_EFFECTS:
+        raise errors.InputError(view.where("effect"), "is not a taint effect", effect, ", ".join(rows.TAINT_EFFECTS))
     return rows.Toleration(view.text("key"), view.text("operator") or "Equal", view.text("value"), effect)
 
 
@@ -288,7 +286,7 @@ def _host_ports(containers: list[View], init: list[View]) -> tuple[rows.HostPort
                 continue
             if not 1 <= port <= 65535:
                 raise errors.InputError(view.where("hostPort"), "is not a port", port, "1 to 65535")
-            found[rows.HostPort(view.text("hostIP") or _WILDCARD_IP, view.text("protocol") or "TCP", port)] = None
+            found[rows.HostPort(view.text("hostIP") or rows.WILDCARD_IP, view.text("protocol") or "TCP", port)] = None
     return tuple(found)
 
 
@@ -319,8 +317,7 @@ def _devices(pod: View) -> tuple[int, int, tuple[str, ...]]:
             milli,
             "1000 with more than one",
         )
-    models = tuple(sorted(m for m in annotations.text(GPU_MODEL).split("|") if m))
-    return count, milli, models
+    return count, milli, rows.split_models(annotations.text(GPU_MODEL))
 
 
 def _annotation(annotations: View, name: str, limit: int) -> int:

@@ -99,6 +99,19 @@ def read_texts(where: str | Path, table: Any, column: Column) -> list[str]:
     return [value or "" for value in data.to_pylist()]
 
 
+def check_shares(where: str | Path, count: I64, milli: I64) -> None:
+    """Refuse the first pod that asks for nothing of its devices, or for shares of several."""
+    bad = np.flatnonzero(((count > 0) & (milli == 0)) | ((count > 1) & (milli != 1000)))
+    if bad.size:
+        row = int(bad[0])
+        raise errors.InputError(
+            f"{where}, row {row + 1}: device_milli",
+            "does not fit device_count",
+            int(milli[row]),
+            "1000 with several devices, 1 to 1000 with one",
+        )
+
+
 def check_unique(where: str | Path, names: Sequence[str]) -> None:
     seen: dict[str, int] = {}
     for row, name in enumerate(names):

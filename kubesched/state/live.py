@@ -22,7 +22,6 @@ from kubesched.state import rows as row_types
 from kubesched.state.intern import Interner, parse_int64
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
-_WILDCARD_IP = "0.0.0.0"
 
 
 @dataclass(slots=True)
@@ -82,7 +81,7 @@ class ClusterState:
         self._keys: Interner[str] = Interner()
         self._values: Interner[str] = Interner()
         self._node_names: Interner[str] = Interner()
-        self._ips: Interner[str] = Interner([_WILDCARD_IP])
+        self._ips: Interner[str] = Interner([row_types.WILDCARD_IP])
         self._protocols: Interner[str] = Interner()
         self._ports: Interner[row_types.HostPort] = Interner()
         self._images: Interner[str] = Interner()
@@ -410,6 +409,14 @@ class ClusterState:
 
     # ---- running pods ----
 
+    def check_new_pods(self, keys: Sequence[str]) -> None:
+        """Refuse a key that runs already or stands in the list twice."""
+        seen: set[str] = set()
+        for key in keys:
+            if key in self.pods or key in seen:
+                raise errors.InputError(f"Pod {key}", "exists twice", key, "one pod of a name")
+            seen.add(key)
+
     def bind(self, pods: Sequence[row_types.PodRow]) -> None:
         """Put running pods on their nodes, unconditionally; either all of them or, on an error, none.
 
@@ -418,12 +425,9 @@ class ClusterState:
         InputError
             A pod runs on a node that is not there, or a key exists twice.
         """
+        self.check_new_pods([pod.key for pod in pods])
         placed: list[BoundPod] = []
-        keys: set[str] = set()
         for pod in pods:
-            if pod.key in self.pods or pod.key in keys:
-                raise errors.InputError(f"Pod {pod.key}", "exists twice", pod.key, "one pod of a name")
-            keys.add(pod.key)
             row = self.row_of(self._full_name(pod.node_name or "", pod.cluster))
             if row is None:
                 raise errors.InputError(

@@ -2,7 +2,7 @@
 """What placement sees of nodes and pods, as plain immutable rows with strings.
 
 This is the seam between the towers. ``scheduler/encode.py`` makes these rows from Kubernetes objects and
-``replay/trace.py`` makes them from traces; ``state/live.py`` interns their strings and hands ids to the C engine.
+the readers of ``replay/`` make them from traces; ``state/live.py`` interns their strings and hands ids to the C engine.
 Nothing here knows an API object: a row holds exactly what a filter or a score plugin can tell apart.
 
 Units are canonical: cpu in thousandths of a core, memory and storage in bytes, everything else in counts,
@@ -22,6 +22,8 @@ CORE_RESOURCES = (CPU, MEMORY, EPHEMERAL_STORAGE, PODS)
 """The first resource slots of every engine, in this order (ks.h KS_CPU ...)."""
 
 HOSTNAME_LABEL = "kubernetes.io/hostname"
+WILDCARD_IP = "0.0.0.0"
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 MAX_QUANTITY = 1 << 56
 """Largest quantity in canonical units that a row may hold (ks.h KS_MAX_QUANTITY)."""
 
@@ -120,6 +122,25 @@ class PodShape:
     device_milli: int = 0
     device_models: tuple[str, ...] = ()
     """Allowed models, sorted; empty: any."""
+
+
+def split_models(text: str) -> tuple[str, ...]:
+    """Device models of a list joined by ``|``, in the form of PodShape."""
+    return tuple(sorted(model for model in text.split("|") if model))
+
+
+def plain_shape(cpu_milli: int, memory_bytes: int, count: int, milli: int, models: str) -> PodShape:
+    """A shape of cpu, memory and devices alone, where no default fills in what is 0; see `split_models`."""
+    amounts = tuple((name, amount) for name, amount in ((CPU, cpu_milli), (MEMORY, memory_bytes)) if amount)
+    return PodShape(
+        requests=amounts,
+        fit_requests=amounts,
+        nonzero_cpu_milli=cpu_milli,
+        nonzero_memory_bytes=memory_bytes,
+        device_count=count,
+        device_milli=milli if count else 0,
+        device_models=split_models(models) if count else (),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubesched.state import rows
+
 CORE_COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("cpu", "cpu_milli", "1/1000 core"),
-    ("memory", "memory_bytes", "bytes"),
-    ("ephemeral-storage", "ephemeral_storage_bytes", "bytes"),
-    ("pods", "pods", "pods"),
+    (rows.CPU, "cpu_milli", "1/1000 core"),
+    (rows.MEMORY, "memory_bytes", "bytes"),
+    (rows.EPHEMERAL_STORAGE, "ephemeral_storage_bytes", "bytes"),
+    (rows.PODS, "pods", "pods"),
 )
 """Resource, its column, its unit; ``used_`` columns stand beside them."""
 VERSION = "1"

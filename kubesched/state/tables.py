@@ -200,7 +200,7 @@ def _node_rows(read: dict[str, Any], amounts: dict[str, Any], nested: dict[str, 
         taints = (nested.get("taints") or {i: ()})[i] or ()
         images = (nested.get("images") or {i: ()})[i] or ()
         for taint in taints:
-            if taint.get("effect") not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+            if taint.get("effect") not in rows.TAINT_EFFECTS:
                 raise errors.InputError(f"nodes, row {i + 1}: taints", "has no such effect", taint, "NoSchedule, ...")
         out.append(
             rows.NodeRow(
@@ -284,17 +284,25 @@ def read_pods(table: Any, shapes: Sequence[rows.PodShape] = ()) -> list[rows.Pod
     by_class = "class" in table.column_names
     if by_class:
         checked.check_range("pods", "class", read["class"], 0, len(shapes) - 1)
+    else:
+        checked.check_shares("pods", read["device_count"], read["device_milli"])
+    amounts = ("cpu_milli", "memory_bytes", "device_count", "device_milli")
     out = []
     for i in range(table.num_rows):
         namespace, _, name = (read["pod"][i] or f"pod-{i}").rpartition("/")
         cluster, node = read["cluster"][i], read["node"][i]
         if cluster and node.startswith(f"{cluster}/"):
             node = node[len(cluster) + 1 :]
+        if by_class:
+            shape = shapes[int(read["class"][i])]
+        else:
+            cpu, memory, count, milli = (int(read[column][i]) for column in amounts)
+            shape = rows.plain_shape(cpu, memory, count, milli, read["device_models"][i])
         out.append(
             rows.PodRow(
                 namespace=namespace or "default",
                 name=name,
-                shape=shapes[int(read["class"][i])] if by_class else _plain_shape(read, i),
+                shape=shape,
                 node_name=node or None,
                 priority=int(read["priority"][i]),
                 device_ids=tuple(d for d in range(64) if int(read["devices"][i]) >> d & 1),
@@ -302,14 +310,3 @@ def read_pods(table: Any, shapes: Sequence[rows.PodShape] = ()) -> list[rows.Pod
             )
         )
     return out
-
-
-def _plain_shape(read: dict[str, Any], i: int) -> rows.PodShape:
-    cpu, memory, count = int(read["cpu_milli"][i]), int(read["memory_bytes"][i]), int(read["device_count"][i])
-    milli = int(read["device_milli"][i]) if count else 0
-    if count and not (milli == 1000 or (count == 1 and milli > 0)):
-        expected = "1000 with several devices, 1 to 1000 with one"
-        raise errors.InputError(f"pods, row {i + 1}: device_milli", "does not fit device_count", milli, expected)
-    amounts = tuple((n, a) for n, a in ((rows.CPU, cpu), (rows.MEMORY, memory)) if a)
-    models = tuple(sorted(m for m in read["device_models"][i].split("|") if m)) if count else ()
-    return rows.PodShape(amounts, amounts, cpu, memory, device_count=count, device_milli=milli, device_models=models)
