@@ -9,7 +9,7 @@ A node has room for 110 pods and carries its name as hostname label unless it is
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 Obj = dict[str, Any]
 HOSTNAME = "kubernetes.io/hostname"
@@ -108,6 +108,15 @@ def make_node(name: str) -> NodeBuilder:
 # ---- pods ----
 
 
+class Parts(TypedDict, total=False):
+    """Parts of a container beside cpu and memory."""
+
+    more: dict[str, str]
+    """Other resources that it requests."""
+    image: str | None
+    ports: tuple[Obj, ...]
+
+
 class PodBuilder:
     """See `make_pod`."""
 
@@ -117,55 +126,29 @@ class PodBuilder:
         self._status: Obj = {}
 
     def _container(
-        self,
-        kind: str,
-        cpu: str | None,
-        memory: str | None,
-        more: dict[str, str] | None,
-        image: str | None,
-        ports: tuple[Obj, ...],
-    ) -> Obj:
+        self, kind: str, cpu: str | None, memory: str | None, parts: Parts, restart_policy: str | None = None
+    ) -> Self:
         listed = self._spec.setdefault(kind, [])
-        made: Obj = {"name": f"{kind[0]}{len(listed)}", "resources": {"requests": requests(cpu, memory, more)}}
+        asked = requests(cpu, memory, parts.get("more"))
+        made: Obj = {"name": f"{kind[0]}{len(listed)}", "resources": {"requests": asked}}
+        image, ports = parts.get("image"), parts.get("ports")
         if image is not None:
             made["image"] = image
         if ports:
             made["ports"] = list(ports)
+        if restart_policy is not None:
+            made["restartPolicy"] = restart_policy
         listed.append(made)
-        return made
-
-    def container(
-        self,
-        cpu: str | None = None,
-        memory: str | None = None,
-        more: dict[str, str] | None = None,
-        image: str | None = None,
-        ports: tuple[Obj, ...] = (),
-    ) -> Self:
-        self._container("containers", cpu, memory, more, image, ports)
         return self
 
-    def init(
-        self,
-        cpu: str | None = None,
-        memory: str | None = None,
-        more: dict[str, str] | None = None,
-        image: str | None = None,
-        ports: tuple[Obj, ...] = (),
-    ) -> Self:
-        self._container("initContainers", cpu, memory, more, image, ports)
-        return self
+    def container(self, cpu: str | None = None, memory: str | None = None, **parts: Unpack[Parts]) -> Self:
+        return self._container("containers", cpu, memory, parts)
 
-    def sidecar(
-        self,
-        cpu: str | None = None,
-        memory: str | None = None,
-        more: dict[str, str] | None = None,
-        image: str | None = None,
-        ports: tuple[Obj, ...] = (),
-    ) -> Self:
-        self._container("initContainers", cpu, memory, more, image, ports)["restartPolicy"] = "Always"
-        return self
+    def init(self, cpu: str | None = None, memory: str | None = None, **parts: Unpack[Parts]) -> Self:
+        return self._container("initContainers", cpu, memory, parts)
+
+    def sidecar(self, cpu: str | None = None, memory: str | None = None, **parts: Unpack[Parts]) -> Self:
+        return self._container("initContainers", cpu, memory, parts, "Always")
 
     def image_volume(self, reference: str) -> Self:
         volumes = self._spec.setdefault("volumes", [])
