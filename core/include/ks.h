@@ -153,7 +153,7 @@ typedef struct ks_score_spec {
     int32_t plugin;            /* KS_SCORE_* */
     int64_t weight;            /* 1..1000000 */
     int32_t variant;           /* KS_FIT_* for NodeResourcesFit, KS_BALANCED_* for balanced allocation, else 0 */
-    int32_t n_resources;
+    int32_t n_resources;            /* at most 64 for balanced allocation, or KS_EUNSUPPORTED */
     const int32_t *resource;        /* [n_resources] */
     const int64_t *resource_weight; /* [n_resources], NULL for balanced allocation */
     int32_t n_points;

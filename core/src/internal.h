@@ -331,6 +331,7 @@ static inline int32_t ks_affinity_weight(const ks_engine *e, const ks_class *c, 
 }
 
 /* ---- score.c ---- */
+enum { KS_MOST_BALANCED = 64 }; /* resources that balanced allocation can weigh; arbitrary, checked in profile.c */
 /* Raw score of one node-local plugin. */
 int64_t ks_score_one(ks_engine *e, const ks_score *s, const ks_class *c, int32_t row);
 /* Weighted sum of the node-local plugins (all but the grouped ones). */

@@ -20,6 +20,8 @@ static ks_status check_resources(const ks_engine *e, const ks_score_spec *s) {
         return s->n_resources == 0 ? KS_OK : KS_EINVAL;
     if (s->n_resources < 1 || s->resource == NULL || (is_fit && s->resource_weight == NULL))
         return KS_EINVAL;
+    if (!is_fit && s->n_resources > KS_MOST_BALANCED)
+        return KS_EUNSUPPORTED;
     for (int32_t i = 0; i < s->n_resources; i++) {
         if (s->resource[i] < 0 || s->resource[i] >= e->n_resources || s->resource[i] == KS_PODS)
             return KS_ERANGE;

@@ -90,12 +90,10 @@ static int64_t balance(const double *fraction, int32_t n, double total) {
     return (int64_t)((1 - deviation) * 100.0);
 }
 
-enum { MOST_BALANCED = 64 }; /* resources that balanced allocation can weigh; arbitrary, checked in ks_score_one */
-
 static int64_t balance_of(const ks_engine *e, const ks_score *s, const ks_class *c, int32_t row, bool with_pod) {
-    double fraction[MOST_BALANCED], total = 0.0;
+    double fraction[KS_MOST_BALANCED], total = 0.0;
     int32_t n = 0;
-    for (int32_t i = 0; i < s->n_resources && n < MOST_BALANCED; i++) {
+    for (int32_t i = 0; i < s->n_resources; i++) {
         load l = load_of(e, s->resource[i], ks_amount_of(c->request, c->n_request, s->resource[i]), false, row);
         if (l.alloc == 0)
             continue;

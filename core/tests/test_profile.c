@@ -31,6 +31,10 @@ static void test_bad_arguments_are_refused(void) {
     fit.utilization = points; /* not ascending */
     fit.shape_score = scores;
     CHECK_EQ(add(e, fit), KS_EINVAL);
+    int32_t many[KS_MOST_BALANCED + 1] = {0};
+    ks_score_spec balanced = {.plugin = KS_SCORE_BALANCED_ALLOCATION, .weight = 1, .resource = many};
+    balanced.n_resources = KS_MOST_BALANCED + 1;
+    CHECK_EQ(add(e, balanced), KS_EUNSUPPORTED);
     ks_profile_spec pairwise = {.filters = 1u << KS_FILTER_INTER_POD_AFFINITY};
     int32_t id;
     CHECK_EQ(ks_profile_add(e, &pairwise, &id), KS_EUNSUPPORTED);
