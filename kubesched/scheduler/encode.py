@@ -35,7 +35,6 @@ GPU_MILLI = "alibabacloud.com/gpu-milli"
 GPU_MODEL = "alibabacloud.com/gpu-card-model"
 GPU_INDEX = "alibabacloud.com/gpu-index"
 
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 _FREE_VOLUMES = frozenset(
     [
         "configMap",
@@ -256,8 +255,8 @@ def _requirements(term: View) -> tuple[rows.Requirement, ...]:
 
 def _requirement(view: View, is_field: bool) -> rows.Requirement:
     key, operator = view.text("key"), view.text("operator")
-    if operator not in _OPERATORS:
-        raise errors.InputError(view.where("operator"), "is not an operator", operator, ", ".join(_OPERATORS))
+    if operator not in rows.OPERATORS:
+        raise errors.InputError(view.where("operator"), "is not an operator", operator, ", ".join(rows.OPERATORS))
     if is_field and (key != "metadata.name" or operator not in ("In", "NotIn")):
         raise errors.InputError(
             view.where("key"),

@@ -24,6 +24,8 @@ CORE_RESOURCES = (CPU, MEMORY, EPHEMERAL_STORAGE, PODS)
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 WILDCARD_IP = "0.0.0.0"
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+"""Of a Requirement."""
 MAX_QUANTITY = 1 << 56
 """Largest quantity in canonical units that a row may hold (ks.h KS_MAX_QUANTITY)."""
 

@@ -219,7 +219,13 @@ def _node_rows(read: dict[str, Any], amounts: dict[str, Any], nested: dict[str, 
 
 
 def read_classes(table: Any) -> list[rows.PodShape]:
-    """Shapes of a classes table, by row."""
+    """Shapes of a classes table, by row.
+
+    Raises
+    ------
+    InputError
+        Other columns than the documented ones, or an operator or effect that does not exist.
+    """
     import pyarrow as pa
 
     try:
@@ -227,7 +233,24 @@ def read_classes(table: Any) -> list[rows.PodShape]:
     except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         text = str(error).splitlines()[0][:200]
         raise errors.InputError("classes", f"does not have the documented columns ({text})") from None
-    return [_shape(row) for row in table.to_pylist()]
+    read = table.to_pylist()
+    for number, row in enumerate(read, 1):
+        _check_class(f"classes, row {number}", row)
+    return [_shape(row) for row in read]
+
+
+def _check_class(where: str, row: dict[str, Any]) -> None:
+    """Refuse operators and effects that do not exist; amounts are checked when the class is made."""
+    for toleration in row["tolerations"]:
+        effect = toleration["effect"]
+        if effect not in ("", *rows.TAINT_EFFECTS):
+            raise errors.InputError(
+                f"{where}: tolerations", "has no such effect", effect, ", ".join(rows.TAINT_EFFECTS)
+            )
+    for name in ("required_terms", "preferred_terms"):
+        for operator in (q["operator"] for term in row[name] or () for q in term["requirements"]):
+            if operator not in rows.OPERATORS:
+                raise errors.InputError(f"{where}: {name}", "has no such operator", operator, ", ".join(rows.OPERATORS))
 
 
 def _shape(row: dict[str, Any]) -> rows.PodShape:

@@ -12,7 +12,7 @@ import pytest
 
 import kubesched as ks
 from kubesched.state import files, live, rows, tables
-from tests import strategies
+from tests import builders, strategies
 
 
 def random_cluster(rng: np.random.Generator) -> tuple[ks.Cluster, list[dict[str, Any]]]:
@@ -105,6 +105,34 @@ def test_wrong_node_tables_are_named(change: dict[str, Any], says: str) -> None:
 def test_missing_columns_are_named() -> None:
     with pytest.raises(ks.InputError, match="nodes: memory_bytes: is missing"):
         ks.Cluster.from_arrow(pa.table({"name": ["a"], "cpu_milli": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"tolerations": [{"key": "k", "operator": "Exists", "value": "", "effect": "NoShedule"}]},
+            "classes, row 2: tolerations: has no such effect, got 'NoShedule'",
+        ),
+        (
+            {"tolerations": [{"key": "k", "operator": "Exists", "value": "", "effect": None}]},
+            "classes, row 2: tolerations: has no such effect",
+        ),
+        (
+            {"required_terms": [{"requirements": [{"key": "k", "operator": "Near", "values": [], "is_field": False}]}]},
+            "classes, row 2: required_terms: has no such operator, got 'Near'",
+        ),
+    ],
+)
+def test_classes_are_checked(change: dict[str, Any], says: str) -> None:
+    cluster = ks.Cluster.synthetic(2)
+    cluster.place([builders.make_pod(name).container(cpu).build() for name, cpu in (("a", "1"), ("b", "2"))])
+    found = cluster.to_arrow()
+    classes = found["classes"].to_pylist()
+    classes[1] |= change
+    with pytest.raises(ks.InputError) as caught:
+        ks.Cluster.from_arrow(found["nodes"], found["pods"], pa.Table.from_pylist(classes, found["classes"].schema))
+    assert says in str(caught.value)
 
 
 def test_rows_are_used_again() -> None:
