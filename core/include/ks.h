@@ -52,8 +52,7 @@ enum {
     KS_FILTER_NODE_PORTS = 4,
     KS_FILTER_NODE_RESOURCES_FIT = 5,
     KS_FILTER_GPU_SHARE = 6,
-    /* Pairwise plugins have their place here; ks_profile_add answers KS_EUNSUPPORTED for them. */
-    KS_FILTER_POD_TOPOLOGY_SPREAD = 7,
+    KS_FILTER_POD_TOPOLOGY_SPREAD = 7, /* pairwise: see ks_pairwise_spec */
     KS_FILTER_INTER_POD_AFFINITY = 8,
     KS_N_FILTERS = 9
 };
@@ -62,9 +61,9 @@ enum {
     KS_SCORE_TAINT_TOLERATION = 0,
     KS_SCORE_NODE_AFFINITY = 1,
     KS_SCORE_NODE_RESOURCES_FIT = 2, /* strategy: KS_FIT_* */
-    KS_SCORE_POD_TOPOLOGY_SPREAD = 3, /* unsupported yet */
-    KS_SCORE_INTER_POD_AFFINITY = 4,  /* unsupported yet */
-    KS_SCORE_DYNAMIC_RESOURCES = 5,   /* 0 for every class without claims; classes cannot have claims yet */
+    KS_SCORE_POD_TOPOLOGY_SPREAD = 3,
+    KS_SCORE_INTER_POD_AFFINITY = 4,
+    KS_SCORE_DYNAMIC_RESOURCES = 5,  /* 0 for every class without claims; classes cannot have claims yet */
     KS_SCORE_BALANCED_ALLOCATION = 6,
     KS_SCORE_IMAGE_LOCALITY = 7,
     /* GPU-sharing policies (Weng et al., ATC 2023), raw scores 0..100 */
@@ -149,6 +148,59 @@ typedef struct ks_class_spec {
     uint64_t device_models;     /* allowed models, one bit each; 0: any */
 } ks_class_spec;
 
+/* Which part of a pairwise filter failed. */
+enum {
+    KS_DETAIL_NONE = 0,
+    KS_DETAIL_NO_TOPOLOGY = 1,   /* spread: the node lacks a topology key; evicting cannot help */
+    KS_DETAIL_SKEW = 2,          /* spread: too many matching pods in the node's domain */
+    KS_DETAIL_AFFINITY = 3,      /* required affinity is not met; evicting cannot help */
+    KS_DETAIL_ANTI_AFFINITY = 4, /* the pod's own anti-affinity */
+    KS_DETAIL_EXISTING = 5       /* anti-affinity of a running pod */
+};
+
+/* Flags of a spread constraint. */
+enum {
+    KS_SPREAD_HARD = 1,           /* DoNotSchedule, else ScheduleAnyway */
+    KS_SPREAD_HONOR_AFFINITY = 2, /* count only nodes that the pod's node affinity admits */
+    KS_SPREAD_HONOR_TAINTS = 4,   /* count only nodes whose taints the pod tolerates */
+    KS_SPREAD_SELF = 8            /* the pod matches the constraint's selector itself */
+};
+
+/* Whose term a scored pair is: profiles weigh and ignore them differently. */
+enum {
+    KS_TERM_OWN = 0,      /* a preferred term of the pod; the counter counts the pods that match it */
+    KS_TERM_EXISTING = 1, /* a preferred term of running pods that match; the counter counts its owners */
+    KS_TERM_REQUIRED = 2  /* a required affinity term of running pods that the pod matches */
+};
+
+/* Pairwise rules of a class. A counter counts, per node, the running pods of the classes that joined it; a rule looks
+ * at the sum of a counter over the nodes that share a value of a topology key. Selectors are the caller's: it decides
+ * which class joins which counter. */
+typedef struct ks_pairwise_spec {
+    int32_t n_spread;
+    const int32_t *spread_counter;     /* [n_spread] */
+    const int32_t *spread_topology;    /* [n_spread] */
+    const int32_t *spread_max_skew;    /* [n_spread] >= 1 */
+    const int32_t *spread_min_domains; /* [n_spread] >= 1 */
+    const int32_t *spread_flags;       /* [n_spread] KS_SPREAD_* */
+    int32_t spread_needs_all;          /* 1: score only nodes that have every soft key (own constraints) */
+    int32_t n_affinity;                /* required affinity: the pods that match all terms are one counter */
+    int32_t affinity_counter;
+    const int32_t *affinity_topology;  /* [n_affinity] */
+    int32_t affinity_self;             /* 1: the pod matches all its own terms */
+    int32_t n_anti;                    /* required anti-affinity of the pod */
+    const int32_t *anti_counter;
+    const int32_t *anti_topology;
+    int32_t n_existing;                /* required anti-affinity of running pods that the pod matches */
+    const int32_t *existing_counter;
+    const int32_t *existing_topology;
+    int32_t n_scored;
+    const int32_t *scored_counter;
+    const int32_t *scored_topology;
+    const int32_t *scored_kind;        /* KS_TERM_* */
+    const int64_t *scored_weight;      /* -1000000..1000000, negative for anti-affinity */
+} ks_pairwise_spec;
+
 typedef struct ks_score_spec {
     int32_t plugin;            /* KS_SCORE_* */
     int64_t weight;            /* 1..1000000 */
@@ -176,6 +228,8 @@ typedef struct ks_profile_spec {
     int32_t n_scores;
     const ks_score_spec *scores; /* in profile order */
     int32_t device_select;       /* KS_DEVICE_* */
+    int64_t required_weight;     /* InterPodAffinity's hardPodAffinityWeight, 0..100 */
+    int32_t ignore_existing;     /* 1: its ignorePreferredTermsOfExistingPods */
 } ks_profile_spec;
 
 typedef struct ks_options {
@@ -255,6 +309,13 @@ ks_status ks_nodes_update(ks_engine *engine, const int32_t *row, const ks_node_r
 ks_status ks_nodes_remove(ks_engine *engine, int32_t n, const int32_t *row);
 
 ks_status ks_class_add(ks_engine *engine, const ks_class_spec *spec, int32_t *out_id);
+/* A label key (or KS_KEY_HOSTNAME) by whose values nodes form domains; empty_value is the id of the value "". O(N). */
+ks_status ks_topology_add(ks_engine *engine, int32_t label_key, int32_t empty_value, int32_t *out_id);
+/* A new counter that no class has joined; joining: the running pods of the class count from now on. O(N). */
+ks_status ks_counter_add(ks_engine *engine, int32_t *out_id);
+ks_status ks_counter_join(ks_engine *engine, int32_t counter, int32_t class_id);
+/* Replaces the pairwise rules of a class. A class with rules is decided by the dense driver. */
+ks_status ks_class_pairwise(ks_engine *engine, int32_t class_id, const ks_pairwise_spec *spec);
 ks_status ks_profile_add(ks_engine *engine, const ks_profile_spec *spec, int32_t *out_id);
 /* The typical pods for KS_SCORE_FGD, KS_DEVICE_FGD and the fragmentation series. */
 ks_status ks_fragmentation_set(ks_engine *engine, const ks_typical_pods *typical);
@@ -285,12 +346,14 @@ ks_status ks_keep(ks_engine *engine, int64_t mark);
 /* Why: for one class and every row.
  * filter        [N] KS_FILTER_* of the first failing filter, KS_NONE feasible, -2 removed row
  * unresolvable  [N] 1: evicting pods cannot help
+ * detail        [N] KS_DETAIL_* of a failing pairwise filter
  * insufficient  [N][W] bit r: resource r is short (NodeResourcesFit only); W = (R + 63) / 64
  * raw, score    [S][N] before and after normalisation, 0 where infeasible
  * skipped       [S] 1: the plugin skips this class
  * total         [N] weighted sum, -1 where infeasible. Any output may be NULL. Always the dense driver. O(N (R + S)) */
 ks_status ks_explain(ks_engine *engine, int32_t profile, int32_t class_id, int32_t *filter, uint8_t *unresolvable,
-                     uint64_t *insufficient, int64_t *raw, int64_t *score, uint8_t *skipped, int64_t *total);
+                     uint8_t *detail, uint64_t *insufficient, int64_t *raw, int64_t *score, uint8_t *skipped,
+                     int64_t *total);
 /* ffi:end */
 
 /* Quantities are refused above this, so that a product with 100 stays inside int64; sums are checked. */

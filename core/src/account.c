@@ -47,7 +47,7 @@ static ks_status check_amounts(const ks_engine *e, const ks_class *c, int32_t ro
 /* Counted: a port that two pods were forced to share is in use until both are gone. (Upstream keeps a set, so that
  * the first to go frees it for a third; no scheduler puts two pods there, and taking a bind back must be exact.) */
 static void account_ports(ks_engine *e, const ks_class *c, int32_t row, bool bind) {
-    ks_port_list *list = &e->ports.at[row];
+    ks_row_list *list = &e->ports.at[row];
     for (int32_t i = 0; i < c->n_ports; i++) {
         int64_t at = 0;
         while (!bind && at < list->n && list->at[at] != c->port[i])
@@ -85,11 +85,14 @@ ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devic
     KS_TRY(ks_log_reserve(e, 1));
     if (bind && c->n_ports > 0)
         KS_TRY(KS_VEC_RESERVE(&e->mem, &e->ports.at[row], e->ports.at[row].n + c->n_ports));
+    if (bind)
+        KS_TRY(KS_VEC_RESERVE(&e->mem, &e->pods.at[row], e->pods.at[row].n + 1));
     KS_TRY(remember(e, class_id, row, devices, bind));
     int64_t sign = bind ? 1 : -1;
     for (int32_t i = 0; i < c->n_request; i++)
         e->used[c->request[i].resource][row] += sign * c->request[i].amount;
     e->used[KS_PODS][row] += sign;
+    ks_pods_count(e, class_id, row, (int32_t)sign);
     e->nonzero_cpu.at[row] += sign * c->nonzero_cpu;
     e->nonzero_memory.at[row] += sign * c->nonzero_memory;
     if (c->n_ports > 0)

@@ -6,10 +6,11 @@
  */
 #include "internal.h"
 
-/* Greatest raw values over the feasible rows. */
+/* Greatest raw values over the feasible rows, and normalised columns of the pairwise plugins, NULL where absent. */
 typedef struct maxima {
     int64_t taint, affinity;
     int32_t feasible;
+    const int64_t *spread, *pods;
 } maxima;
 
 static ks_status reserve_scratch(ks_engine *e) {
@@ -21,7 +22,7 @@ static ks_status reserve_scratch(ks_engine *e) {
 }
 
 static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
-    maxima m = {0, 0, 0};
+    maxima m = {0, 0, 0, NULL, NULL};
     ks_scratch *s = &e->scratch;
     for (int32_t row = 0; row < e->n_rows; row++) {
         s->feasible.at[row] = e->live.at[row] && ks_filter(e, p, c, row) == KS_NONE;
@@ -38,6 +39,21 @@ static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
     return m;
 }
 
+static ks_status score_pairwise(ks_engine *e, const ks_profile *p, ks_class *c, maxima *m) {
+    const uint8_t *feasible = e->scratch.feasible.at;
+    if (p->spread_weight > 0 && c->pairwise.n_soft > 0) {
+        KS_TRY(ks_spread_score(e, c, feasible));
+        ks_normalize_spread(feasible, e->scratch.spread.at, e->n_rows);
+        m->spread = e->scratch.spread.at;
+    }
+    if (p->pods_weight > 0 && !ks_pods_score_skips(e, p, c)) {
+        KS_TRY(ks_pods_score(e, p, c, feasible));
+        ks_normalize_pods(feasible, e->scratch.pods.at, e->n_rows);
+        m->pods = e->scratch.pods.at;
+    }
+    return KS_OK;
+}
+
 static int64_t total_of(const ks_engine *e, const ks_profile *p, const maxima *m, int32_t row) {
     const ks_scratch *s = &e->scratch;
     int64_t total = s->local.at[row];
@@ -45,6 +61,10 @@ static int64_t total_of(const ks_engine *e, const ks_profile *p, const maxima *m
         total += p->taint_weight * ks_normalize_taint(s->taint.at[row], m->taint);
     if (p->affinity_weight > 0)
         total += p->affinity_weight * ks_normalize_affinity(s->affinity.at[row], m->affinity);
+    if (m->spread != NULL)
+        total += p->spread_weight * m->spread[row];
+    if (m->pods != NULL)
+        total += p->pods_weight * m->pods[row];
     return total + p->image_weight * s->image.at[row];
 }
 
@@ -58,7 +78,9 @@ static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const max
 
 ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
     KS_TRY(reserve_scratch(e));
+    KS_TRY(ks_pairwise_prepare(e, c));
     maxima m = score_rows(e, p, c);
+    KS_TRY(score_pairwise(e, p, c, &m));
     *out = (ks_choice){INT64_MIN, KS_NONE, 0, m.feasible}; /* policies go below 0 on machines beyond their scale */
     for (int32_t row = 0; row < e->n_rows; row++) {
         if (!e->scratch.feasible.at[row])

@@ -40,6 +40,7 @@ void ks_engine_free(ks_engine *e) {
     ks_profiles_free(e);
     ks_typical_free(e);
     ks_classes_free(e);
+    ks_pairwise_free(e);
     ks_nodes_free(e);
     ks_sets_free(e);
     KS_VEC_DISCARD(&e->mem, &e->log);
@@ -50,6 +51,10 @@ void ks_engine_free(ks_engine *e) {
     KS_VEC_DISCARD(&e->mem, &e->scratch.taint);
     KS_VEC_DISCARD(&e->mem, &e->scratch.affinity);
     KS_VEC_DISCARD(&e->mem, &e->scratch.image);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.spread);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.pods);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.sum);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.seen);
     ks_allocator allocator = e->mem.allocator;
     allocator.resize(allocator.context, e, sizeof *e, 0);
 }

@@ -8,7 +8,7 @@ enum { REMOVED = -2 };
 
 typedef struct outputs {
     int32_t *filter;
-    uint8_t *unresolvable;
+    uint8_t *unresolvable, *detail;
     uint64_t *insufficient;
     int64_t *raw, *score;
     uint8_t *skipped;
@@ -16,10 +16,17 @@ typedef struct outputs {
 } outputs;
 
 /* Source of what preemption can cure: the status codes of each plugin's Filter, v1.36. */
-static bool is_unresolvable(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter, uint64_t *bits) {
-    if (filter == KS_FILTER_NODE_RESOURCES_FIT)
+static bool is_unresolvable(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter, uint8_t detail,
+                            uint64_t *bits) {
+    switch (filter) {
+    case KS_FILTER_NODE_RESOURCES_FIT:
         return ks_fit_explain(e, c, row, bits);
-    return filter != KS_NONE && filter != KS_FILTER_NODE_PORTS && filter != KS_FILTER_GPU_SHARE;
+    case KS_FILTER_POD_TOPOLOGY_SPREAD:
+    case KS_FILTER_INTER_POD_AFFINITY:
+        return detail == KS_DETAIL_NO_TOPOLOGY || detail == KS_DETAIL_AFFINITY;
+    default:
+        return filter != KS_NONE && filter != KS_FILTER_NODE_PORTS && filter != KS_FILTER_GPU_SHARE;
+    }
 }
 
 static void explain_filters(const ks_engine *e, const ks_profile *p, const ks_class *c, const outputs *o) {
@@ -28,52 +35,89 @@ static void explain_filters(const ks_engine *e, const ks_profile *p, const ks_cl
     for (int32_t row = 0; row < e->n_rows; row++) {
         uint64_t *bits = o->insufficient == NULL ? scrap : o->insufficient + (int64_t)row * words;
         memset(bits, 0, (size_t)words * sizeof *bits);
-        int32_t filter = e->live.at[row] ? ks_filter(e, p, c, row) : REMOVED;
-        bool unresolvable = filter != REMOVED && is_unresolvable(e, c, row, filter, bits);
+        int32_t filter = e->live.at[row] ? ks_filter(e, p, c, row) : REMOVED, same;
+        bool pairwise = filter == KS_FILTER_POD_TOPOLOGY_SPREAD || filter == KS_FILTER_INTER_POD_AFFINITY;
+        uint8_t detail = pairwise ? ks_pairwise_filter(e, p, c, row, &same) : KS_DETAIL_NONE;
+        bool unresolvable = filter != REMOVED && is_unresolvable(e, c, row, filter, detail, bits);
         o->filter[row] = filter;
+        if (o->detail != NULL)
+            o->detail[row] = detail;
         if (o->unresolvable != NULL)
             o->unresolvable[row] = unresolvable;
     }
 }
 
 /* Greatest raw value of a plugin over the feasible rows. */
-static int64_t greatest(const ks_engine *e, const int32_t *filter, const int64_t *raw) {
+static int64_t greatest(const ks_engine *e, const int64_t *raw) {
     int64_t max = 0;
     for (int32_t row = 0; row < e->n_rows; row++)
-        if (filter[row] == KS_NONE && raw[row] > max)
+        if (e->scratch.feasible.at[row] && raw[row] > max)
             max = raw[row];
     return max;
 }
 
-static int64_t normalized(const ks_score *s, int64_t raw, int64_t max) {
-    if (s->plugin == KS_SCORE_TAINT_TOLERATION)
-        return ks_normalize_taint(raw, max);
-    return s->plugin == KS_SCORE_NODE_AFFINITY ? ks_normalize_affinity(raw, max) : raw;
+/* Raw scores of all feasible rows; a row that the plugin ignores shows 0. */
+static ks_status score_column(ks_engine *e, const ks_profile *p, const ks_score *s, ks_class *c, int64_t *column) {
+    const uint8_t *feasible = e->scratch.feasible.at;
+    if (s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD)
+        KS_TRY(ks_spread_score(e, c, feasible));
+    if (s->plugin == KS_SCORE_INTER_POD_AFFINITY)
+        KS_TRY(ks_pods_score(e, p, c, feasible));
+    const int64_t *pairwise = s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD ? e->scratch.spread.at : e->scratch.pods.at;
+    for (int32_t row = 0; row < e->n_rows; row++) {
+        column[row] = !feasible[row] ? 0 : ks_is_pairwise(s->plugin) ? pairwise[row] : ks_score_one(e, s, c, row);
+        column[row] = column[row] == KS_IGNORED ? 0 : column[row];
+    }
+    return KS_OK;
 }
 
-/* One plugin over all feasible rows; `column` is scratch of N entries. */
-static void explain_score(ks_engine *e, const ks_score *s, const ks_class *c, int32_t at, int64_t *column,
-                          const outputs *o) {
-    int64_t offset = (int64_t)at * e->n_rows;
-    bool skipped = ks_score_skips(s, c);
-    if (o->skipped != NULL)
-        o->skipped[at] = skipped;
-    for (int32_t row = 0; row < e->n_rows; row++)
-        column[row] = o->filter[row] == KS_NONE && !skipped ? ks_score_one(e, s, c, row) : 0;
-    int64_t max = greatest(e, o->filter, column);
+static void normalize_column(ks_engine *e, const ks_score *s, int64_t *column) {
+    const uint8_t *feasible = e->scratch.feasible.at;
+    const int64_t *pairwise = s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD ? e->scratch.spread.at : e->scratch.pods.at;
+    int64_t max = greatest(e, column);
+    if (s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD)
+        ks_normalize_spread(feasible, e->scratch.spread.at, e->n_rows);
+    if (s->plugin == KS_SCORE_INTER_POD_AFFINITY)
+        ks_normalize_pods(feasible, e->scratch.pods.at, e->n_rows);
     for (int32_t row = 0; row < e->n_rows; row++) {
-        int64_t score = o->filter[row] == KS_NONE && !skipped ? normalized(s, column[row], max) : 0;
-        if (o->raw != NULL)
-            o->raw[offset + row] = column[row];
-        if (o->score != NULL)
-            o->score[offset + row] = score;
-        if (o->total != NULL && o->filter[row] == KS_NONE)
-            o->total[row] += s->weight * score;
+        if (!feasible[row])
+            continue;
+        if (ks_is_pairwise(s->plugin))
+            column[row] = pairwise[row];
+        else if (s->plugin == KS_SCORE_TAINT_TOLERATION)
+            column[row] = ks_normalize_taint(column[row], max);
+        else if (s->plugin == KS_SCORE_NODE_AFFINITY)
+            column[row] = ks_normalize_affinity(column[row], max);
     }
 }
 
+/* One plugin over all feasible rows; `column` is scratch of N entries. */
+static ks_status explain_score(ks_engine *e, const ks_profile *p, int32_t at, ks_class *c, int64_t *column,
+                               const outputs *o) {
+    const ks_score *s = &p->scores[at];
+    int64_t offset = (int64_t)at * e->n_rows;
+    size_t bytes = (size_t)e->n_rows * sizeof *column;
+    bool skipped = ks_score_skips(e, p, s, c);
+    if (o->skipped != NULL)
+        o->skipped[at] = skipped;
+    memset(column, 0, bytes);
+    if (!skipped)
+        KS_TRY(score_column(e, p, s, c, column));
+    if (o->raw != NULL && bytes > 0)
+        memcpy(o->raw + offset, column, bytes);
+    if (!skipped)
+        normalize_column(e, s, column);
+    if (o->score != NULL && bytes > 0)
+        memcpy(o->score + offset, column, bytes);
+    for (int32_t row = 0; o->total != NULL && row < e->n_rows; row++)
+        if (e->scratch.feasible.at[row])
+            o->total[row] += s->weight * column[row];
+    return KS_OK;
+}
+
 ks_status ks_explain(ks_engine *e, int32_t profile, int32_t class_id, int32_t *filter, uint8_t *unresolvable,
-                     uint64_t *insufficient, int64_t *raw, int64_t *score, uint8_t *skipped, int64_t *total) {
+                     uint8_t *detail, uint64_t *insufficient, int64_t *raw, int64_t *score, uint8_t *skipped,
+                     int64_t *total) {
     if (e == NULL)
         return KS_EINVAL;
     if (profile < 0 || profile >= e->profiles.n || class_id < 0 || class_id >= e->classes.n)
@@ -81,13 +125,19 @@ ks_status ks_explain(ks_engine *e, int32_t profile, int32_t class_id, int32_t *f
     const ks_profile *p = &e->profiles.at[profile];
     ks_class *c = &e->classes.at[class_id];
     KS_TRY(ks_class_prepare(e, c));
+    KS_TRY(ks_pairwise_prepare(e, c));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.local, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.taint, e->n_rows));
-    outputs o = {filter == NULL ? e->scratch.taint.at : filter, unresolvable, insufficient, raw, score, skipped, total};
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.feasible, e->n_rows));
+    outputs o = {
+        filter == NULL ? e->scratch.taint.at : filter, unresolvable, detail, insufficient, raw, score, skipped, total};
     explain_filters(e, p, c, &o);
-    for (int32_t row = 0; total != NULL && row < e->n_rows; row++)
-        total[row] = o.filter[row] == KS_NONE ? 0 : -1;
+    for (int32_t row = 0; row < e->n_rows; row++) {
+        e->scratch.feasible.at[row] = o.filter[row] == KS_NONE;
+        if (total != NULL)
+            total[row] = o.filter[row] == KS_NONE ? 0 : -1;
+    }
     for (int32_t i = 0; i < p->n_scores; i++)
-        explain_score(e, &p->scores[i], c, i, e->scratch.local.at, &o);
+        KS_TRY(explain_score(e, p, i, c, e->scratch.local.at, &o));
     return KS_OK;
 }

@@ -47,6 +47,8 @@ int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, in
         return KS_FILTER_NODE_RESOURCES_FIT;
     if (c->device_count > 0 && is_on(p, KS_FILTER_GPU_SHARE) && !ks_devices_fit(e, c, row))
         return KS_FILTER_GPU_SHARE;
+    if (ks_has_pairwise(c) && ks_pairwise_filter(e, p, c, row, &failed) != KS_DETAIL_NONE)
+        return failed;
     return KS_NONE;
 }
 

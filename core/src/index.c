@@ -401,7 +401,7 @@ static int32_t filter_slot(lane_requests *q, int32_t resource) {
     return i;
 }
 
-static void fill_lane(const ks_index *ix, lane_requests *q, const ks_class *c, int32_t l) {
+static void fill_lane(const ks_engine *e, const ks_index *ix, lane_requests *q, const ks_class *c, int32_t l) {
     q->narrow &= fits_lane(c);
     q->filter[filter_slot(q, KS_PODS) * LANES + l] = 1;
     for (int32_t i = 0; i < c->n_request; i++) {
@@ -415,7 +415,8 @@ static void fill_lane(const ks_index *ix, lane_requests *q, const ks_class *c, i
         q->fit[i][l] = (double)ks_amount_of(c->fit_request, c->n_fit_request, ix->fit->resource[i]);
     for (int32_t i = 0; ix->balanced != NULL && ix->vector && i < ix->balanced->n_resources; i++)
         q->balanced[i][l] = (double)ks_amount_of(c->request, c->n_request, ix->balanced->resource[i]);
-    q->balanced_on[l] = ix->balanced != NULL && !ks_score_skips(ix->balanced, c) ? 1.0 : 0.0;
+    q->balanced_on[l] =
+        ix->balanced != NULL && !ks_score_skips(e, &e->profiles.at[ix->profile], ix->balanced, c) ? 1.0 : 0.0;
     q->with_ports |= c->n_ports > 0 ? (uint64_t)1 << l : 0;
     q->with_devices |= c->device_count > 0 ? (uint64_t)1 << l : 0;
 }
@@ -428,7 +429,7 @@ static ks_status fill_requests(ks_engine *e, const ks_index *ix, lane_group *g) 
     q->filter = filter;
     q->narrow = true;
     for (int32_t l = 0; l < g->n_lanes; l++)
-        fill_lane(ix, q, &e->classes.at[g->lane_class[l]], l);
+        fill_lane(e, ix, q, &e->classes.at[g->lane_class[l]], l);
     return KS_OK;
 }
 
@@ -786,6 +787,14 @@ static void answer(const ks_profile *p, const lane_group *g, const member *of, i
     }
 }
 
+/* Pairwise rules see every placement change the verdict of many rows: lanes cannot follow that. */
+static bool looks_at_pods(const ks_engine *e, int32_t profile, int32_t class_id) {
+    const uint32_t pairwise = 1u << KS_FILTER_POD_TOPOLOGY_SPREAD | 1u << KS_FILTER_INTER_POD_AFFINITY;
+    const ks_profile *p = &e->profiles.at[profile];
+    return ks_has_pairwise(&e->classes.at[class_id]) &&
+           ((p->filters & pairwise) != 0 || p->spread_weight > 0 || p->pods_weight > 0);
+}
+
 ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t n, const int32_t *class_id) {
     ks_index *ix;
     ks_status status = open_index(e, profile, &ix);
@@ -794,7 +803,7 @@ ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t
     check_images(e, ix);
     for (int32_t i = 0; i < n; i++) {
         class_entry *entry = &ix->entries.at[class_id[i]];
-        if (entry->group != KS_NONE || entry->refused)
+        if (entry->group != KS_NONE || entry->refused || looks_at_pods(e, profile, class_id[i]))
             continue;
         if (driver == KS_DRIVER_AUTO && ++entry->asked <= SHY_ASKS)
             continue;
@@ -817,6 +826,8 @@ static ks_status prepare_members(ks_engine *e, lane_group *g) {
 
 ks_status ks_index_decide(ks_engine *e, int32_t profile, int32_t class_id, int32_t tie, uint64_t *rng, ks_choice *out) {
     ks_index *ix;
+    if (looks_at_pods(e, profile, class_id))
+        return KS_EUNSUPPORTED;
     KS_TRY(open_index(e, profile, &ix));
     check_images(e, ix);
     class_entry *entry = &ix->entries.at[class_id];

@@ -6,6 +6,7 @@
  *   ├── mem          allocator and byte count
  *   ├── sets         interned label, taint and image sets, ports          sets.c
  *   ├── nodes        columns [row], structure of arrays                   nodes.c
+ *   ├── pairwise     counters of running pods, topologies, sums over domains      pairwise.c
  *   ├── classes      pod classes with verdicts cached per interned set    classes.c match.c
  *   ├── profiles     which filters and scores, with arguments             profile.c
  *   ├── log          rows that changed, read by every index               log.c
@@ -110,11 +111,11 @@ typedef struct ks_sets {
 
 /* ---- nodes ---- */
 
-/* Ports in use on a node, once for each pod that uses it. */
-typedef struct ks_port_list {
+/* A short list of numbers that each row has of its own. */
+typedef struct ks_row_list {
     int32_t *at;
     int64_t n, cap;
-} ks_port_list;
+} ks_row_list;
 
 /* Kinds of device pods on a node: 0 shares a device, k holds k whole ones (GpuClustering tells them apart). */
 #define KS_KINDS(e) ((e)->device_stride + 1)
@@ -123,6 +124,64 @@ typedef struct ks_amount {
     int32_t resource;
     int64_t amount;
 } ks_amount;
+
+/* ---- pairwise ---- */
+
+/* Domains of a topology key, numbered as their values appear; domain 0 is the value "", which also stands for a
+ * missing label where upstream lets it (KS_TALLY_MISSING). */
+typedef struct ks_topology {
+    int32_t label_key, n_domains;
+    KS_VEC(int32_t) domain;   /* [row] KS_NONE: the row has no such label, or was removed */
+    KS_VEC(int32_t) of_value; /* [value id] domain + 1, 0: not seen */
+} ks_topology;
+
+/* Running pods of the classes that joined. */
+typedef struct ks_counter {
+    KS_VEC(int32_t) pods;    /* [row] */
+    KS_VEC(int32_t) tallies; /* that add it up */
+} ks_counter;
+
+/* Which rows a tally takes in, beside the KS_SPREAD_HONOR_* flags. */
+enum {
+    KS_TALLY_HARD_KEYS = 16, /* rows with every key of the class's hard constraints */
+    KS_TALLY_SOFT_KEYS = 32, /* ... of its soft constraints */
+    KS_TALLY_MISSING = 64    /* rows without the key count as domain 0 */
+};
+
+/* Pods of a counter by domain, over the rows that a class admits; added up when it is first asked for after rows
+ * changed, and kept up to date as pods come and go. */
+typedef struct ks_tally {
+    int32_t counter, topology;
+    int32_t class_id, flags; /* class_id KS_NONE: all rows with the key */
+    int64_t version;         /* ks_engine.rows_version that it was added up for */
+    int64_t total;
+    int32_t n_domains;      /* that have an admitted row */
+    KS_VEC(int32_t) pods;   /* [domain] */
+    KS_VEC(int32_t) rows;   /* [domain] admitted rows */
+    KS_VEC(int32_t) domain; /* [row] KS_NONE: not admitted */
+} ks_tally;
+
+/* A rule of inter-pod affinity. */
+typedef struct ks_pair {
+    int32_t tally, topology, kind;
+    int64_t weight;
+} ks_pair;
+
+typedef struct ks_spread {
+    int32_t counter, topology, tally, max_skew, min_domains;
+    bool self, by_host;
+    int64_t fewest; /* hard: pods in the emptiest domain; of the decision at hand */
+    double weight;  /* soft: of one pod; of the decision at hand */
+} ks_spread;
+
+typedef struct ks_pairwise {
+    int32_t n_hard, n_soft, n_affinity, n_anti, n_existing, n_scored;
+    bool needs_all, affinity_self, affinity_any; /* any: some running pod matches the required affinity */
+    ks_spread *hard, *soft;
+    ks_pair *affinity, *anti, *existing, *scored;
+    void *block;
+    int64_t block_bytes;
+} ks_pairwise;
 
 /* ---- classes ---- */
 
@@ -166,6 +225,9 @@ typedef struct ks_class {
     int32_t *image_score;
     void *block; /* one allocation for all arrays of the specification */
     int64_t block_bytes;
+    ks_pairwise pairwise;
+    KS_VEC(int32_t) counters; /* that the class joined */
+    int64_t n_pods;           /* running */
 } ks_class;
 
 /* ---- profiles ---- */
@@ -186,8 +248,11 @@ typedef struct ks_profile {
     int32_t device_select;
     ks_score *scores;
     int64_t taint_weight, affinity_weight, image_weight; /* of the plugins that see nodes in groups; 0: absent */
-    int64_t local_bound;                                 /* greatest weighted sum of the other plugins */
-    bool has_scale; /* scores by the size of the policies' largest machine: below 0 beyond it */
+    int64_t spread_weight, pods_weight;                  /* of PodTopologySpread and InterPodAffinity; 0: absent */
+    int64_t required_weight;
+    bool ignore_existing;
+    int64_t local_bound; /* greatest weighted sum of the other plugins */
+    bool has_scale;      /* scores by the size of the policies' largest machine: below 0 beyond it */
     void *block;
     int64_t block_bytes;
 } ks_profile;
@@ -222,6 +287,9 @@ typedef struct ks_scratch {
     KS_VEC(int32_t) taint;
     KS_VEC(int32_t) affinity;
     KS_VEC(int32_t) image;
+    KS_VEC(int64_t) spread, pods; /* raw scores of the pairwise plugins */
+    KS_VEC(double) sum;
+    KS_VEC(uint8_t) seen; /* [domain] */
 } ks_scratch;
 
 struct ks_engine {
@@ -249,9 +317,15 @@ struct ks_engine {
     int32_t device_stride;
     KS_VEC(int32_t) device_free;  /* [row][device_stride] */
     KS_VEC(int32_t) device_kinds; /* [row][device_stride + 1] pods per kind */
-    KS_VEC(ks_port_list) ports;
-    KS_VEC(double) fragmented; /* valid where fragmented_valid */
+    KS_VEC(ks_row_list) ports;    /* in use, once for each pod that uses it */
+    KS_VEC(ks_row_list) pods;     /* class of each pod */
+    KS_VEC(double) fragmented;    /* valid where fragmented_valid */
     KS_VEC(uint8_t) fragmented_valid;
+
+    KS_VEC(ks_topology) topologies;
+    KS_VEC(ks_counter) counters;
+    KS_VEC(ks_tally) tallies;
+    int64_t rows_version; /* changes whenever a row is added, rewritten or removed */
 
     KS_VEC(ks_class) classes;
     KS_VEC(ks_profile) profiles;
@@ -308,13 +382,44 @@ static inline int64_t ks_amount_of(const ks_amount *list, int32_t n, int32_t res
     return 0;
 }
 
+/* ---- pairwise.c ---- */
+#define KS_IGNORED INT64_MIN /* raw spread score of a row that is not scored */
+
+/* Filters or scores of other pods' making: such a class is decided by looking at every row. */
+static inline bool ks_has_pairwise(const ks_class *c) {
+    const ks_pairwise *w = &c->pairwise;
+    return w->n_hard + w->n_soft + w->n_affinity + w->n_anti + w->n_existing + w->n_scored > 0;
+}
+void ks_pairwise_free(ks_engine *e);
+void ks_class_pairwise_free(ks_engine *e, ks_class *c);
+/* Room for `rows` rows in all, and for the values that n rows about to be written bring. */
+ks_status ks_domains_reserve(ks_engine *e, int64_t rows, const ks_node_rows *in);
+void ks_domains_set(ks_engine *e, int32_t row); /* after a row was written or removed */
+void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign);
+void ks_pods_clear(ks_engine *e, int32_t row);
+/* Brings the tallies of the class up to date and finds what its filters compare with. The class is prepared. */
+ks_status ks_pairwise_prepare(ks_engine *e, ks_class *c);
+/* Part of the pairwise filters that fails, KS_DETAIL_NONE if they pass; *filter is written if one fails. */
+uint8_t ks_pairwise_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, int32_t *filter);
+/* Raw scores of the feasible rows into scratch.spread and scratch.pods. */
+ks_status ks_spread_score(ks_engine *e, ks_class *c, const uint8_t *feasible);
+ks_status ks_pods_score(ks_engine *e, const ks_profile *p, const ks_class *c, const uint8_t *feasible);
+/* True if no term that the profile looks at has a pod on a node with its key. */
+bool ks_pods_score_skips(const ks_engine *e, const ks_profile *p, const ks_class *c);
+/* Replaces raw scores of the feasible rows by normalised ones. */
+void ks_normalize_spread(const uint8_t *feasible, int64_t *raw, int32_t n);
+void ks_normalize_pods(const uint8_t *feasible, int64_t *raw, int32_t n);
+
 /* ---- profile.c ---- */
 void ks_profiles_free(ks_engine *e);
+static inline bool ks_is_pairwise(int32_t plugin) {
+    return plugin == KS_SCORE_POD_TOPOLOGY_SPREAD || plugin == KS_SCORE_INTER_POD_AFFINITY;
+}
 static inline bool ks_is_grouped(int32_t plugin) {
     return plugin == KS_SCORE_TAINT_TOLERATION || plugin == KS_SCORE_NODE_AFFINITY || plugin == KS_SCORE_IMAGE_LOCALITY;
 }
-/* True if the plugin leaves this class out of scoring (upstream's PreScore Skip). */
-bool ks_score_skips(const ks_score *s, const ks_class *c);
+/* True if the plugin leaves this class out of scoring (upstream's PreScore Skip). The class is prepared. */
+bool ks_score_skips(const ks_engine *e, const ks_profile *p, const ks_score *s, const ks_class *c);
 
 /* ---- fit.c: filters; the class must be prepared ---- */
 /* First failing filter that cannot change by placing pods, or KS_NONE. */

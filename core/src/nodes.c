@@ -130,6 +130,7 @@ static void clear_usage(ks_engine *e, int32_t row) {
     e->nonzero_cpu.at[row] = 0;
     e->nonzero_memory.at[row] = 0;
     e->ports.at[row].n = 0;
+    ks_pods_clear(e, row);
 }
 
 /* ---- calls ---- */
@@ -145,6 +146,7 @@ ks_status ks_nodes_add(ks_engine *e, const ks_node_rows *in, int32_t *first_row)
     int64_t rows = (int64_t)e->n_rows + in->n;
     bool few = in->n <= 64 || in->n <= e->n_rows / 4;
     KS_TRY(reserve_rows(e, rows));
+    KS_TRY(ks_domains_reserve(e, rows, in));
     KS_TRY(reserve_devices(e, rows, widest(e, in)));
     KS_TRY(ks_log_reserve(e, few ? in->n : 1));
     *first_row = e->n_rows;
@@ -157,6 +159,7 @@ ks_status ks_nodes_add(ks_engine *e, const ks_node_rows *in, int32_t *first_row)
         clear_usage(e, row);
         set_devices(e, row, or_default(in->device_count, i, 0));
         describe(e, row, in, i);
+        ks_domains_set(e, row);
         if (few)
             ks_log_row(e, row, true);
     }
@@ -184,6 +187,7 @@ ks_status ks_nodes_update(ks_engine *e, const int32_t *row, const ks_node_rows *
             !devices_are_free(e, row[i]))
             return KS_ESTATE;
     KS_TRY(reserve_devices(e, e->n_rows, widest(e, in)));
+    KS_TRY(ks_domains_reserve(e, e->n_rows, in));
     KS_TRY(ks_log_reserve(e, in->n));
     for (int32_t i = 0; i < in->n; i++) {
         int32_t count = or_default(in->device_count, i, 0);
@@ -192,6 +196,7 @@ ks_status ks_nodes_update(ks_engine *e, const int32_t *row, const ks_node_rows *
         if (!e->live.at[row[i]] || count != e->device_count.at[row[i]])
             set_devices(e, row[i], count);
         describe(e, row[i], in, i);
+        ks_domains_set(e, row[i]);
         ks_log_row(e, row[i], true);
     }
     return KS_OK;
@@ -215,13 +220,14 @@ ks_status ks_nodes_remove(ks_engine *e, int32_t n, const int32_t *row) {
         e->n_live--;
         clear_usage(e, row[i]);
         set_devices(e, row[i], 0);
+        ks_domains_set(e, row[i]);
         ks_log_row(e, row[i], true);
     }
     return KS_OK;
 }
 
 bool ks_ports_in_use(const ks_engine *e, const ks_class *c, int32_t row) {
-    const ks_port_list *list = &e->ports.at[row];
+    const ks_row_list *list = &e->ports.at[row];
     for (int64_t i = 0; i < list->n; i++)
         for (int32_t j = 0; j < c->n_ports; j++)
             if (ks_ports_conflict(e, list->at[i], c->port[j]))

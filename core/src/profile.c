@@ -6,10 +6,6 @@
 
 static const int64_t MAX_WEIGHT = 1000000; /* arbitrary; keeps every weighted sum far inside int64 */
 
-static bool is_pairwise(int32_t plugin) {
-    return plugin == KS_SCORE_POD_TOPOLOGY_SPREAD || plugin == KS_SCORE_INTER_POD_AFFINITY;
-}
-
 static bool takes_resources(int32_t plugin) {
     return plugin == KS_SCORE_NODE_RESOURCES_FIT || plugin == KS_SCORE_BALANCED_ALLOCATION;
 }
@@ -49,8 +45,6 @@ static ks_status check_shape(const ks_score_spec *s) {
 static ks_status check_score(const ks_engine *e, const ks_score_spec *s) {
     if (s->plugin < 0 || s->plugin >= KS_N_SCORES || s->weight < 1 || s->weight > MAX_WEIGHT)
         return KS_EINVAL;
-    if (is_pairwise(s->plugin))
-        return KS_EUNSUPPORTED;
     int32_t last_variant = s->plugin == KS_SCORE_NODE_RESOURCES_FIT    ? KS_FIT_REQUESTED_TO_CAPACITY_RATIO
                            : s->plugin == KS_SCORE_BALANCED_ALLOCATION ? KS_BALANCED_V135
                                                                        : 0;
@@ -61,13 +55,12 @@ static ks_status check_score(const ks_engine *e, const ks_score_spec *s) {
 }
 
 static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
-    const uint32_t pairwise = 1u << KS_FILTER_POD_TOPOLOGY_SPREAD | 1u << KS_FILTER_INTER_POD_AFFINITY;
     if (s->n_scores < 0 || (s->n_scores > 0 && s->scores == NULL) || s->filters >> KS_N_FILTERS != 0)
         return KS_EINVAL;
     if (s->device_select < KS_DEVICE_BEST_FIT || s->device_select > KS_DEVICE_FGD)
         return KS_EINVAL;
-    if ((s->filters & pairwise) != 0)
-        return KS_EUNSUPPORTED;
+    if (s->required_weight < 0 || s->required_weight > 100)
+        return KS_EINVAL;
     uint32_t seen = 0;
     for (int32_t i = 0; i < s->n_scores; i++) {
         KS_TRY(check_score(e, &s->scores[i]));
@@ -112,6 +105,10 @@ static void sum_weights(ks_profile *p) {
             p->affinity_weight = s->weight;
         else if (s->plugin == KS_SCORE_IMAGE_LOCALITY)
             p->image_weight = s->weight;
+        else if (s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD)
+            p->spread_weight = s->weight;
+        else if (s->plugin == KS_SCORE_INTER_POD_AFFINITY)
+            p->pods_weight = s->weight;
         else if (s->plugin != KS_SCORE_DYNAMIC_RESOURCES && s->plugin != KS_SCORE_RANDOM)
             p->local_bound += 100 * s->weight;
         p->has_scale |= ks_policy_has_scale(s->plugin);
@@ -127,7 +124,11 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
     size_t bytes = (size_t)spec->n_scores * sizeof(ks_score);
     for (int32_t i = 0; i < spec->n_scores; i++)
         bytes += score_bytes(&spec->scores[i]);
-    ks_profile made = {.filters = spec->filters, .n_scores = spec->n_scores, .device_select = spec->device_select};
+    ks_profile made = {.filters = spec->filters,
+                       .n_scores = spec->n_scores,
+                       .device_select = spec->device_select,
+                       .required_weight = spec->required_weight,
+                       .ignore_existing = spec->ignore_existing != 0};
     KS_TRY(ks_reserve(&e->mem, &made.block, &made.block_bytes, (int64_t)bytes, 1));
     char *at = (char *)made.block + (size_t)spec->n_scores * sizeof(ks_score);
     made.scores = made.block;
@@ -141,9 +142,13 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
     return KS_OK;
 }
 
-/* Sources, v1.36: nodeaffinity PreScore (no preferred terms), noderesources/balanced_allocation.go PreScore
- * (best-effort pods). */
-bool ks_score_skips(const ks_score *s, const ks_class *c) {
+/* Sources, v1.36: PreScore of nodeaffinity (no preferred terms), podtopologyspread (no soft constraints),
+ * interpodaffinity (no term touches a node), noderesources/balanced_allocation.go (best-effort pods). */
+bool ks_score_skips(const ks_engine *e, const ks_profile *p, const ks_score *s, const ks_class *c) {
+    if (s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD)
+        return c->pairwise.n_soft == 0;
+    if (s->plugin == KS_SCORE_INTER_POD_AFFINITY)
+        return ks_pods_score_skips(e, p, c);
     if (s->plugin == KS_SCORE_NODE_AFFINITY)
         return c->preferred.n_terms == 0;
     if (s->plugin != KS_SCORE_BALANCED_ALLOCATION)

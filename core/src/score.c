@@ -137,7 +137,8 @@ int64_t ks_score_one(ks_engine *e, const ks_score *s, const ks_class *c, int32_t
 int64_t ks_score_local(ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row) {
     int64_t sum = 0;
     for (int32_t i = 0; i < p->n_scores; i++)
-        if (!ks_is_grouped(p->scores[i].plugin) && !ks_score_skips(&p->scores[i], c))
+        if (!ks_is_grouped(p->scores[i].plugin) && !ks_is_pairwise(p->scores[i].plugin) &&
+            !ks_score_skips(e, p, &p->scores[i], c))
             sum += p->scores[i].weight * ks_score_one(e, &p->scores[i], c, row);
     return sum;
 }

@@ -90,7 +90,7 @@ static ks_status scenario(ks_engine *e) {
     ks_options o = {.profile = profile, .driver = KS_DRIVER_INDEXED, .commit = 1};
     KS_TRY(ks_place(e, &o, 1, classes, &out, &done));
     int32_t filter[40];
-    return ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL);
+    return ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 }
 
 static void test_every_allocation_can_fail(void) {

@@ -14,7 +14,8 @@ static void test_scores_add_up(void) {
     CHECK_EQ(add_plain_class(e, 1000, GIB, &id), KS_OK);
     CHECK_EQ(ks_nodes_remove(e, 1, row), KS_OK);
     e->used[KS_CPU][0] = 7500;
-    CHECK_EQ(ks_explain(e, profile, id, filter, unresolvable, insufficient, NULL, &score[0][0], skipped, total), KS_OK);
+    CHECK_EQ(ks_explain(e, profile, id, filter, unresolvable, NULL, insufficient, NULL, &score[0][0], skipped, total),
+             KS_OK);
     CHECK_EQ(filter[0], KS_FILTER_NODE_RESOURCES_FIT);
     CHECK_EQ(insufficient[0], 1u << KS_CPU);
     CHECK_EQ(unresolvable[0], 0);
@@ -37,9 +38,9 @@ static void test_bad_ids_are_refused(void) {
     int32_t profile, filter[1];
     CHECK_EQ(ks_engine_new(4, &e), KS_OK);
     CHECK_EQ(add_default_profile(e, &profile), KS_OK);
-    CHECK_EQ(ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL), KS_ERANGE);
-    CHECK_EQ(ks_explain(e, 3, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL), KS_ERANGE);
-    CHECK_EQ(ks_explain(NULL, 0, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL), KS_EINVAL);
+    CHECK_EQ(ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL), KS_ERANGE);
+    CHECK_EQ(ks_explain(e, 3, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL), KS_ERANGE);
+    CHECK_EQ(ks_explain(NULL, 0, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL), KS_EINVAL);
     ks_engine_free(e);
 }
 

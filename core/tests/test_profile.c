@@ -15,7 +15,6 @@ static void test_bad_arguments_are_refused(void) {
     CHECK_EQ(ks_engine_new(4, &e), KS_OK);
     CHECK_EQ(add(e, (ks_score_spec){.plugin = KS_SCORE_RANDOM, .weight = 0}), KS_EINVAL);
     CHECK_EQ(add(e, (ks_score_spec){.plugin = KS_N_SCORES, .weight = 1}), KS_EINVAL);
-    CHECK_EQ(add(e, (ks_score_spec){.plugin = KS_SCORE_INTER_POD_AFFINITY, .weight = 1}), KS_EUNSUPPORTED);
     ks_score_spec fit = {.plugin = KS_SCORE_NODE_RESOURCES_FIT, .weight = 1, .n_resources = 1, .resource = resource};
     CHECK_EQ(add(e, fit), KS_EINVAL); /* no weights */
     fit.resource_weight = zero;
@@ -35,9 +34,9 @@ static void test_bad_arguments_are_refused(void) {
     ks_score_spec balanced = {.plugin = KS_SCORE_BALANCED_ALLOCATION, .weight = 1, .resource = many};
     balanced.n_resources = KS_MOST_BALANCED + 1;
     CHECK_EQ(add(e, balanced), KS_EUNSUPPORTED);
-    ks_profile_spec pairwise = {.filters = 1u << KS_FILTER_INTER_POD_AFFINITY};
+    ks_profile_spec pairwise = {.filters = 1u << KS_FILTER_INTER_POD_AFFINITY, .required_weight = 101};
     int32_t id;
-    CHECK_EQ(ks_profile_add(e, &pairwise, &id), KS_EUNSUPPORTED);
+    CHECK_EQ(ks_profile_add(e, &pairwise, &id), KS_EINVAL);
     CHECK_EQ(e->profiles.n, 1);
     ks_engine_free(e);
 }
@@ -49,12 +48,13 @@ static void test_plugins_skip_classes(void) {
     CHECK_EQ(add_default_profile(e, &profile), KS_OK);
     CHECK_EQ(add_plain_class(e, 0, 0, &none), KS_OK);
     CHECK_EQ(add_plain_class(e, 1, 0, &some), KS_OK);
-    const ks_score *scores = e->profiles.at[profile].scores;
-    CHECK(ks_score_skips(&scores[1], &e->classes.at[some])); /* NodeAffinity without preferred terms */
-    CHECK(ks_score_skips(&scores[3], &e->classes.at[none])); /* balanced allocation of a best-effort pod */
-    CHECK(!ks_score_skips(&scores[3], &e->classes.at[some]));
-    CHECK(!ks_score_skips(&scores[0], &e->classes.at[none]));
-    CHECK_EQ(e->profiles.at[profile].local_bound, 200);
+    const ks_profile *p = &e->profiles.at[profile];
+    const ks_score *scores = p->scores;
+    CHECK(ks_score_skips(e, p, &scores[1], &e->classes.at[some])); /* NodeAffinity without preferred terms */
+    CHECK(ks_score_skips(e, p, &scores[3], &e->classes.at[none])); /* balanced allocation of a best-effort pod */
+    CHECK(!ks_score_skips(e, p, &scores[3], &e->classes.at[some]));
+    CHECK(!ks_score_skips(e, p, &scores[0], &e->classes.at[none]));
+    CHECK_EQ(p->local_bound, 200);
     ks_engine_free(e);
 }
 

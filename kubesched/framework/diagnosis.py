@@ -32,6 +32,14 @@ REASONS: dict[str, str] = {
     "NodePorts": "node(s) didn't have free ports for the requested pod ports",
     "GpuShare": "node(s) didn't have the requested device share",
 }
+_DETAILS: dict[int, str] = {
+    native.DETAIL_NO_TOPOLOGY: "node(s) didn't match pod topology spread constraints (missing required label)",
+    native.DETAIL_SKEW: "node(s) didn't match pod topology spread constraints",
+    native.DETAIL_AFFINITY: "node(s) didn't match pod affinity rules",
+    native.DETAIL_ANTI_AFFINITY: "node(s) didn't match pod anti-affinity rules",
+    native.DETAIL_EXISTING: "node(s) didn't satisfy existing pods anti-affinity rules",
+}
+"""Reasons of the pairwise filters, which fail in several ways."""
 _CONFLICT = "pod affinity terms conflict"
 _NO_CLAIMS = "no new claims to deallocate"
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
@@ -165,10 +173,24 @@ def diagnose(state: live.ClusterState, shape: rows.PodShape, verdicts: Verdicts)
         if failing.size and name == "NodeResourcesFit":
             _add_fit(state, verdicts, failing, statuses, status_of)
         elif failing.size:
-            code = UNRESOLVABLE if verdicts.unresolvable[failing[0]] else UNSCHEDULABLE
-            status_of[failing] = len(statuses)
-            statuses.append(Status(name, code, (REASONS[name],)))
+            _add_filter(verdicts, name, failing, statuses, status_of)
     return Diagnosis(tuple(statuses), status_of, state.n_nodes, pre_filter)
+
+
+def _add_filter(
+    verdicts: Verdicts,
+    name: str,
+    failing: np.ndarray[tuple[int], np.dtype[np.intp]],
+    statuses: list[Status],
+    status_of: I32,
+) -> None:
+    """One status for each detail of a filter that fails in one way per node."""
+    details = verdicts.detail[failing]
+    for detail in np.unique(details):
+        part = failing[details == detail]
+        code = UNRESOLVABLE if verdicts.unresolvable[part[0]] else UNSCHEDULABLE
+        status_of[part] = len(statuses)
+        statuses.append(Status(name, code, (_DETAILS.get(int(detail)) or REASONS[name],)))
 
 
 def _add_fit(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Profiles: which filters and score plugins decide, with weights and arguments.
 
-``default-v1.36`` is kube-scheduler's default profile of that release as far as it is node-local; profiles are
+``default-v1.36`` is kube-scheduler's default profile of that release as far as it is implemented; profiles are
 versioned because formulas change between releases. The research policies are the ones that Weng et al. (ATC 2023)
 compare; they differ in one score plugin and in which device of a node a share takes.
 """
@@ -71,6 +71,7 @@ _DEFAULT_FILTERS = (
     "NodePorts",
     "NodeResourcesFit",
 )
+_ALL_FILTERS = (*_DEFAULT_FILTERS, "PodTopologySpread", "InterPodAffinity")
 
 
 def _default(release: str) -> tuple[ScorePlugin, ...]:
@@ -79,6 +80,8 @@ def _default(release: str) -> tuple[ScorePlugin, ...]:
         ScorePlugin("TaintToleration", 3),
         ScorePlugin("NodeAffinity", 2),
         ScorePlugin("NodeResourcesFit", 1, "LeastAllocated", _CPU_AND_MEMORY),
+        ScorePlugin("PodTopologySpread", 2),
+        ScorePlugin("InterPodAffinity", 2),
         ScorePlugin("DynamicResources", 2),
         ScorePlugin("NodeResourcesBalancedAllocation", 1, release, _CPU_AND_MEMORY),
         ScorePlugin("ImageLocality", 1),
@@ -93,13 +96,13 @@ def _policy(name: str, plugin: str, summary: str, device_select: str = "best-fit
 _ALL = (
     Profile(
         DEFAULT,
-        _DEFAULT_FILTERS,
+        _ALL_FILTERS,
         _default("v1.36"),
         summary="kube-scheduler 1.36, default plugins",
     ),
     Profile(
         "default-v1.35",
-        _DEFAULT_FILTERS,
+        _ALL_FILTERS,
         _default("v1.35"),
         summary="the same with the balanced-allocation formula up to 1.35",
     ),

@@ -55,6 +55,18 @@ TOLERATION_OPERATORS: dict[str, int] = {
     "Exists": _lib.KS_TOLERATE_EXISTS,
 }
 TOLERATE_NEVER: int = _lib.KS_TOLERATE_NEVER
+SPREAD_HARD: int = _lib.KS_SPREAD_HARD
+SPREAD_HONOR_AFFINITY: int = _lib.KS_SPREAD_HONOR_AFFINITY
+SPREAD_HONOR_TAINTS: int = _lib.KS_SPREAD_HONOR_TAINTS
+SPREAD_SELF: int = _lib.KS_SPREAD_SELF
+TERM_OWN: int = _lib.KS_TERM_OWN
+TERM_EXISTING: int = _lib.KS_TERM_EXISTING
+TERM_REQUIRED: int = _lib.KS_TERM_REQUIRED
+DETAIL_NO_TOPOLOGY: int = _lib.KS_DETAIL_NO_TOPOLOGY
+DETAIL_SKEW: int = _lib.KS_DETAIL_SKEW
+DETAIL_AFFINITY: int = _lib.KS_DETAIL_AFFINITY
+DETAIL_ANTI_AFFINITY: int = _lib.KS_DETAIL_ANTI_AFFINITY
+DETAIL_EXISTING: int = _lib.KS_DETAIL_EXISTING
 FILTERS: dict[str, int] = {
     "NodeUnschedulable": _lib.KS_FILTER_NODE_UNSCHEDULABLE,
     "NodeName": _lib.KS_FILTER_NODE_NAME,
@@ -156,6 +168,31 @@ class ClassSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PairwiseSpec:
+    """ks_pairwise_spec, each rule a tuple of numbers in the order of its columns there.
+
+    Parameters
+    ----------
+    spread
+        (counter, topology, max_skew, min_domains, flags)
+    affinity
+        (counter, topology); all of one counter
+    anti, existing
+        (counter, topology)
+    scored
+        (counter, topology, kind, weight)
+    """
+
+    spread: Sequence[tuple[int, int, int, int, int]] = ()
+    spread_needs_all: bool = False
+    affinity: Sequence[tuple[int, int]] = ()
+    affinity_self: bool = False
+    anti: Sequence[tuple[int, int]] = ()
+    existing: Sequence[tuple[int, int]] = ()
+    scored: Sequence[tuple[int, int, int, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreSpec:
     """ks_score_spec; ``plugin`` and ``variant`` are the numbers of SCORES, FIT_STRATEGIES, BALANCED_FORMULAS."""
 
@@ -217,6 +254,7 @@ class Verdicts:
 
     filter: I32
     unresolvable: U8
+    detail: U8
     insufficient: U64
     raw: I64
     score: I64
@@ -461,7 +499,49 @@ class Engine:
         _raise("add_class", _lib.ks_class_add(self._engine, c, out))
         return int(out[0])
 
-    def add_profile(self, filters: int, scores: Sequence[ScoreSpec], device_select: int) -> int:
+    def add_topology(self, label_key: int, empty_value: int) -> int:
+        """A label key by whose values nodes form domains. O(N)."""
+        out = _ffi.new("int32_t *")
+        _raise("add_topology", _lib.ks_topology_add(self._engine, label_key, empty_value, out), label_key)
+        return int(out[0])
+
+    def add_counter(self) -> int:
+        """A counter of running pods that no class has joined yet. O(N)."""
+        out = _ffi.new("int32_t *")
+        _raise("add_counter", _lib.ks_counter_add(self._engine, out))
+        return int(out[0])
+
+    def join_counter(self, counter: int, class_id: int) -> None:
+        """Let the class's running pods count. O(N) if there are any."""
+        _raise("join_counter", _lib.ks_counter_join(self._engine, counter, class_id), (counter, class_id))
+
+    def set_pairwise(self, class_id: int, spec: PairwiseSpec) -> None:
+        """Replace the pairwise rules of a class."""
+        p = _Pointers("set_pairwise")
+        s = _ffi.new("ks_pairwise_spec *")
+        names = ("counter", "topology", "max_skew", "min_domains", "flags")
+        _fill_rules(p, s, "spread", spec.spread, names)
+        s.spread_needs_all = int(spec.spread_needs_all)
+        s.n_affinity, s.affinity_self = len(spec.affinity), int(spec.affinity_self)
+        if spec.affinity:
+            s.affinity_counter = spec.affinity[0][0]
+            topologies = arrays.int32([topology for _, topology in spec.affinity])
+            s.affinity_topology = p.of(topologies, np.int32, (None,), "affinity_topology")
+        _fill_rules(p, s, "anti", spec.anti, names[:2])
+        _fill_rules(p, s, "existing", spec.existing, names[:2])
+        _fill_rules(p, s, "scored", spec.scored, ("counter", "topology", "kind"))
+        weights = arrays.int64([rule[3] for rule in spec.scored])
+        s.scored_weight = p.of(weights, np.int64, (None,), "scored_weight")
+        _raise("set_pairwise", _lib.ks_class_pairwise(self._engine, class_id, s), class_id)
+
+    def add_profile(
+        self,
+        filters: int,
+        scores: Sequence[ScoreSpec],
+        device_select: int,
+        required_weight: int = 1,
+        ignore_existing: bool = False,
+    ) -> int:
         """Add a profile; ``filters`` has bit f set for filter number f."""
         p = _Pointers("add_profile")
         specs = _ffi.new("ks_score_spec[]", max(len(scores), 1))
@@ -471,6 +551,7 @@ class Engine:
         profile.filters = filters
         profile.n_scores, profile.scores = len(scores), specs
         profile.device_select = device_select
+        profile.required_weight, profile.ignore_existing = required_weight, int(ignore_existing)
         out = _ffi.new("int32_t *")
         _raise("add_profile", _lib.ks_profile_add(self._engine, profile, out))
         return int(out[0])
@@ -574,6 +655,7 @@ class Engine:
         out = Verdicts(
             filter=np.zeros(n, dtype=np.int32),
             unresolvable=np.zeros(n, dtype=np.uint8),
+            detail=np.zeros(n, dtype=np.uint8),
             insufficient=np.zeros((n, words), dtype=np.uint64),
             raw=np.zeros((n_scores, n), dtype=np.int64),
             score=np.zeros((n_scores, n), dtype=np.int64),
@@ -587,6 +669,7 @@ class Engine:
             class_id,
             p.of(out.filter, np.int32, (n,), "filter"),
             p.of(out.unresolvable, np.uint8, (n,), "unresolvable"),
+            p.of(out.detail, np.uint8, (n,), "detail"),
             p.of(out.insufficient, np.uint64, (n, words), "insufficient"),
             p.of(out.raw, np.int64, (n_scores, n), "raw"),
             p.of(out.score, np.int64, (n_scores, n), "score"),
@@ -610,6 +693,16 @@ def _fill_selector(p: _Pointers, out: Any, s: Selector, name: str) -> None:
     if n > 0 and (s.value_start[0] != 0 or s.value_start[-1] != len(s.value)):
         raise errors.InputError(f"{p.where}: {name}.value_start", "does not cover the values", s.value_start.tolist())
     out.value = p.of(s.value, np.int32, (None,), f"{name}.value")
+
+
+def _fill_rules(
+    p: _Pointers, out: Any, prefix: str, rules: Sequence[tuple[int, ...]], columns: tuple[str, ...]
+) -> None:
+    """Columns ``<prefix>_<column>`` of a structure from rules as tuples."""
+    setattr(out, f"n_{prefix}", len(rules))
+    for at, column in enumerate(columns):
+        name = f"{prefix}_{column}"
+        setattr(out, name, p.of(arrays.int32([rule[at] for rule in rules]), np.int32, (len(rules),), name))
 
 
 def _fill_score(p: _Pointers, out: Any, s: ScoreSpec) -> None:

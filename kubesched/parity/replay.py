@@ -74,6 +74,7 @@ def _load(case: Case, new: list[dict[str, Any]]) -> tuple[live.ClusterState, lis
     placed = {row.key: row for row in encoded.running + encoded.pending}
     running = [row for row in encoded.running if row.key not in to_place]
     state = live.ClusterState()
+    state.pairwise.set_namespaces(encoded.namespaces)
     state.add_nodes(encoded.nodes)
     state.bind(running)
     waiting = [row for row in encoded.pending if row.key not in to_place]

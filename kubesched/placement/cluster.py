@@ -23,7 +23,7 @@ from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.placement import plan as plans
 from kubesched.placement.explanation import Explanation
-from kubesched.scheduler import defaults, encode
+from kubesched.scheduler import defaults, encode, pods
 from kubesched.state import files, live, rows, tables
 
 PodLike = rows.PodRow | Mapping[str, Any]
@@ -76,6 +76,7 @@ class Cluster:
         self._state = live.ClusterState()
         self._profiles: dict[profiles.Profile, int] = {}
         self._ignore: tuple[str, ...] = ()
+        self._spread = pods.DefaultSpread(())
         self.pending: list[rows.PodRow] = []
         """Pods of the input that do not run yet, in order."""
         self.left_out: dict[str, int] = {}
@@ -90,8 +91,8 @@ class Cluster:
         Parameters
         ----------
         objects
-            Nodes and Pods; other kinds are not looked at, except that a Service or controller of a pending pod asks
-            for default spreading.
+            Nodes and Pods; Namespaces for selectors of namespaces, Services and controllers for default spreading;
+            other kinds are not looked at.
         ignore
             Features to decide without (``encode.FEATURES``): pods that use them are refused otherwise.
 
@@ -104,7 +105,10 @@ class Cluster:
         """
         cluster = cls()
         cluster._ignore = tuple(ignore)
-        encoded = encode.encode([obj if isinstance(obj, dict) else dict(obj) for obj in objects], ignore)
+        plain = [obj if isinstance(obj, dict) else dict(obj) for obj in objects]
+        encoded = encode.encode(plain, ignore)
+        cluster._spread = pods.DefaultSpread(plain)
+        cluster._state.pairwise.set_namespaces(encoded.namespaces)
         cluster._state.add_nodes(encoded.nodes)
         cluster._state.bind(encoded.running)
         cluster.pending = encoded.pending
@@ -383,7 +387,7 @@ class Cluster:
         copied = self.to_arrow()
         made = Cluster.from_arrow(copied["nodes"], copied["pods"], copied["classes"])
         made.pending, made.left_out = list(self.pending), dict(self.left_out)
-        made._ignore = self._ignore  # noqa: SLF001 - of the same class
+        made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
         return made
 
     def to_arrow(self, copy: bool = True) -> dict[str, Any]:
@@ -438,7 +442,7 @@ class Cluster:
             return pod
         if not isinstance(pod, Mapping):
             raise errors.InputError("pod", "is not a pod", type(pod).__name__, "a Kubernetes dict or a PodRow")
-        return encode.pod_row(dict(pod), self._ignore)
+        return encode.pod_row(dict(pod), self._ignore, spread=self._spread)
 
     def _profile_id(self, profile: profiles.Profile) -> int:
         found = self._profiles.get(profile)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the API server would fill in before a scheduler sees a pod, and the pods that workloads stand for.
 
-Only what placement looks at: requests from limits, host ports of host-network pods, the default protocol. Used for
-manifests from files; objects from a server have it already. Source: pkg/apis/core/v1/defaults.go, v1.36.
+Only what placement looks at: requests from limits, host ports of host-network pods, the default protocol, label keys
+of affinity terms. Used for manifests from files; objects from a server have it already.
+Sources: pkg/apis/core/v1/defaults.go, pkg/registry/core/pod/strategy.go, v1.36.
 """
 
 from __future__ import annotations
@@ -29,7 +30,43 @@ def apply(obj: dict[str, Any]) -> dict[str, Any]:
     for name in ("containers", "initContainers"):
         if spec.has(name):
             changed[name] = [_container(view, host_network) for view in spec.views(name)]
+    if spec.has("affinity"):
+        labels = dict(pod.view("metadata").pairs("labels"))
+        changed["affinity"] = _affinity(spec.view("affinity"), labels)
     return manifest.like({**obj, "spec": changed}, obj)
+
+
+def _affinity(affinity: View, labels: dict[str, str]) -> dict[str, Any]:
+    """Inter-pod terms with their matchLabelKeys and mismatchLabelKeys made part of the selector."""
+    out = dict(affinity.data)
+    for kind in ("podAffinity", "podAntiAffinity"):
+        if not affinity.has(kind):
+            continue
+        view, required = affinity.view(kind), "requiredDuringSchedulingIgnoredDuringExecution"
+        preferred = "preferredDuringSchedulingIgnoredDuringExecution"
+        out[kind] = dict(view.data)
+        if view.has(required):
+            out[kind][required] = [_merged_keys(term, labels) for term in view.views(required)]
+        if view.has(preferred):
+            out[kind][preferred] = [
+                {**term.data, "podAffinityTerm": _merged_keys(term.view("podAffinityTerm"), labels)}
+                for term in view.views(preferred)
+            ]
+    return out
+
+
+def _merged_keys(term: View, labels: dict[str, str]) -> dict[str, Any]:
+    if not term.has("labelSelector"):
+        return dict(term.data)
+    selector = term.view("labelSelector")
+    added = [
+        {"key": key, "operator": operator, "values": [labels[key]]}
+        for name, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+        for key in term.texts(name)
+        if key in labels
+    ]
+    expressions = [view.data for view in selector.views("matchExpressions")]
+    return {**term.data, "labelSelector": {**selector.data, "matchExpressions": expressions + added}}
 
 
 def _container(view: View, host_network: bool) -> dict[str, Any]:
@@ -74,10 +111,16 @@ def _pods_of(obj: dict[str, Any]) -> list[dict[str, Any]]:
         raise errors.InputError(spec.where(field), "is out of range", replicas, f"0 to {MAX_REPLICAS}")
     template = spec.view("template")
     namespace = metadata.text("namespace") or "default"
-    owner = {"kind": "ReplicaSet" if kind == "Deployment" else kind, "name": metadata.text("name")}
+    owner = {
+        "apiVersion": "apps/v1" if kind == "Deployment" else str(obj.get("apiVersion")),
+        "kind": "ReplicaSet" if kind == "Deployment" else kind,
+        "name": metadata.text("name"),
+        "controller": True,
+    }
     out: list[dict[str, Any]] = []
     if kind == "Deployment":
-        out.append({"kind": "ReplicaSet", "metadata": {"name": metadata.text("name"), "namespace": namespace}})
+        replica_set = {"name": metadata.text("name"), "namespace": namespace}
+        out.append({"kind": "ReplicaSet", "metadata": replica_set, "spec": {"selector": spec.view("selector").data}})
     labels = template.view("metadata").data
     pod_spec = dict(template.view("spec").data)
     claims = [c.view("metadata").text("name") for c in spec.views("volumeClaimTemplates")]

@@ -16,13 +16,10 @@ from typing import Any
 from kubesched.api import fields, quantity
 from kubesched.api.fields import View
 from kubesched.base import errors
-from kubesched.scheduler import requests
+from kubesched.scheduler import pods, requests
 from kubesched.state import rows
 
 FEATURES: dict[str, str] = {
-    "spread": "topology spread constraints",
-    "default-spread": "default topology spreading of a Service's or controller's pods",
-    "pod-affinity": "inter-pod affinity and anti-affinity",
     "volumes": "volumes that bind a pod to nodes",
     "claims": "resource claims",
     "nominated": "nominated nodes",
@@ -77,6 +74,8 @@ class Encoded:
     nodes: list[rows.NodeRow] = field(default_factory=list)
     running: list[rows.PodRow] = field(default_factory=list)
     pending: list[rows.PodRow] = field(default_factory=list)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Labels of the namespaces that are listed."""
     ignored: Counter[str] = field(default_factory=Counter)
     """Objects that placement does not look at, by kind."""
     left_out: Counter[str] = field(default_factory=Counter)
@@ -131,7 +130,12 @@ def _images(status: View) -> tuple[rows.Image, ...]:
 # ---- pods ----
 
 
-def pod_row(obj: dict[str, Any], ignore: Collection[str] = (), cluster: str = "") -> rows.PodRow:
+def pod_row(
+    obj: dict[str, Any],
+    ignore: Collection[str] = (),
+    cluster: str = "",
+    spread: pods.DefaultSpread | None = None,
+) -> rows.PodRow:
     """Encode a v1 Pod.
 
     Parameters
@@ -142,6 +146,8 @@ def pod_row(obj: dict[str, Any], ignore: Collection[str] = (), cluster: str = ""
         Ids of FEATURES to leave out of the decision.
     cluster
         The pod's cluster in a fleet.
+    spread
+        Services and controllers that may ask for default spreading; None: there are none.
 
     Raises
     ------
@@ -150,10 +156,12 @@ def pod_row(obj: dict[str, Any], ignore: Collection[str] = (), cluster: str = ""
     InputError
         A field is wrong.
     """
-    return _pod_row(fields.of(obj, "Pod"), ignore, cluster)[0]
+    return _pod_row(fields.of(obj, "Pod"), ignore, cluster, spread or pods.DefaultSpread(()))[0]
 
 
-def _pod_row(pod: View, ignore: Collection[str], cluster: str) -> tuple[rows.PodRow, list[str]]:
+def _pod_row(
+    pod: View, ignore: Collection[str], cluster: str, spread: pods.DefaultSpread
+) -> tuple[rows.PodRow, list[str]]:
     """The row, and the features that it was decided without, one entry for each field that asks."""
     metadata, spec = pod.view("metadata"), pod.view("spec")
     left_out = []
@@ -166,7 +174,7 @@ def _pod_row(pod: View, ignore: Collection[str], cluster: str) -> tuple[rows.Pod
     row = rows.PodRow(
         namespace=metadata.text("namespace") or "default",
         name=metadata.text("name"),
-        shape=_shape(pod),
+        shape=_shape(pod, cluster, spread),
         node_name=node_name,
         priority=spec.integer("priority"),
         preempts=spec.text("preemptionPolicy") != "Never",
@@ -180,12 +188,6 @@ def _pod_row(pod: View, ignore: Collection[str], cluster: str) -> tuple[rows.Pod
 def _features(pod: View) -> Iterable[tuple[str, str]]:
     """Features of a pod that no plugin looks at, with the field that asks for them."""
     spec = pod.view("spec")
-    if any(spec.views("topologySpreadConstraints")):
-        yield "spread", spec.where("topologySpreadConstraints")
-    affinity = spec.view("affinity")
-    for name in ("podAffinity", "podAntiAffinity"):
-        if affinity.view(name).data:
-            yield "pod-affinity", affinity.where(name)
     for volume in spec.views("volumes"):
         tied = volume.data.keys() - _FREE_VOLUMES
         if tied:
@@ -206,14 +208,23 @@ def _node_features(spec: View) -> Iterable[tuple[str, str]]:
         yield "declared-features", spec.where("hostUsers")
 
 
-def _shape(pod: View) -> rows.PodShape:
-    spec = pod.view("spec")
+def _shape(pod: View, cluster: str, spread: pods.DefaultSpread) -> rows.PodShape:
+    metadata, spec = pod.view("metadata"), pod.view("spec")
     total = requests.PodRequests(pod)
     nonzero_cpu, nonzero_memory = total.nonzero()
     node_affinity = spec.view("affinity").view("nodeAffinity")
     required = node_affinity.view("requiredDuringSchedulingIgnoredDuringExecution")
     containers, init = list(spec.views("containers")), list(spec.views("initContainers"))
     count, milli, models = _devices(pod)
+    namespace = metadata.text("namespace") or "default"
+    labels = metadata.pairs("labels")
+    own = pods.spread_constraints(spec, dict(labels))
+    # The defaults of a running pod bind nobody.
+    default = spread.constraints(pod) if not own and not spec.text("nodeName") else ()
+    affinity = spec.view("affinity")
+    near, apart = affinity.view("podAffinity"), affinity.view("podAntiAffinity")
+    if cluster and (own or default or near.data or apart.data):
+        raise errors.UnsupportedError(pod.owner, "has rules about other pods, which a fleet does not support", cluster)
     return rows.PodShape(
         requests=requests.canonical(total.total()),
         fit_requests=requests.canonical(total.total(pod_level=False, defaults=(rows.CPU, rows.MEMORY))),
@@ -230,6 +241,14 @@ def _shape(pod: View) -> rows.PodShape:
         device_count=count,
         device_milli=milli,
         device_models=models,
+        namespace=f"{cluster}/{namespace}" if cluster else namespace,
+        labels=labels,
+        terminating=metadata.has("deletionTimestamp"),
+        spread=own or default,
+        spread_is_default=bool(default),
+        required_pods=pods.required_terms(near, namespace),
+        required_anti_pods=pods.required_terms(apart, namespace),
+        preferred_pods=pods.preferred_terms(near, namespace, 1) + pods.preferred_terms(apart, namespace, -1),
     )
 
 
@@ -363,7 +382,7 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
         raise errors.InputError("ignore", "is not a feature", min(unknown), ", ".join(FEATURES))
     out = Encoded()
     seen: set[tuple[str, str]] = set()
-    spread = _SpreadSelectors(objects)
+    spread = pods.DefaultSpread(objects)
     for obj in objects:
         kind = obj.get("kind")
         if kind == "Node":
@@ -372,6 +391,9 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
             out.nodes.append(row)
         elif kind == "Pod":
             _add_pod(out, obj, ignore, cluster, spread, seen)
+        elif kind == "Namespace":
+            metadata = fields.of(obj).view("metadata")
+            out.namespaces[metadata.text("name")] = dict(metadata.pairs("labels"))
         else:
             out.ignored[str(kind)] += 1
     return out
@@ -388,54 +410,17 @@ def _add_pod(
     obj: dict[str, Any],
     ignore: Collection[str],
     cluster: str,
-    spread: _SpreadSelectors,
+    spread: pods.DefaultSpread,
     seen: set[tuple[str, str]],
 ) -> None:
     pod = fields.of(obj, "Pod")
     if pod.view("status").text("phase") in _TERMINAL:
         out.ignored["Pod (finished)"] += 1
         return
-    row, left_out = _pod_row(pod, ignore, cluster)
+    row, left_out = _pod_row(pod, ignore, cluster, spread)
     _once(seen, "Pod", row.key)
     out.left_out.update(left_out)
     if row.node_name is not None:
         out.running.append(row)
         return
-    if spread.applies(pod):
-        if "default-spread" not in ignore:
-            raise FeatureError(pod.owner, "default-spread")
-        out.left_out["default-spread"] += 1
     out.pending.append(row)
-
-
-class _SpreadSelectors:
-    """Which pending pods kube-scheduler would spread by default: those of a Service or of a controller."""
-
-    _CONTROLLERS = ("ReplicaSet", "StatefulSet", "ReplicationController")
-
-    def __init__(self, objects: Sequence[dict[str, Any]]) -> None:
-        self._services: dict[str, list[dict[str, str]]] = {}
-        self._owners: set[tuple[str, str, str]] = set()
-        for obj in objects:
-            kind = obj.get("kind")
-            if kind != "Service" and kind not in self._CONTROLLERS:
-                continue
-            view = fields.of(obj)
-            namespace = view.view("metadata").text("namespace") or "default"
-            selector = dict(view.view("spec").pairs("selector")) if kind == "Service" else {}
-            if selector:
-                self._services.setdefault(namespace, []).append(selector)
-            if kind in self._CONTROLLERS:
-                self._owners.add((str(kind), namespace, view.view("metadata").text("name")))
-
-    def applies(self, pod: View) -> bool:
-        metadata = pod.view("metadata")
-        namespace = metadata.text("namespace") or "default"
-        labels = dict(metadata.pairs("labels"))
-        if any(pod.view("spec").views("topologySpreadConstraints")):
-            return False
-        for owner in metadata.views("ownerReferences"):
-            if (owner.text("kind"), namespace, owner.text("name")) in self._owners:
-                return True
-        services = self._services.get(namespace, ())
-        return any(selector.items() <= labels.items() for selector in services)

@@ -20,6 +20,7 @@ from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
 from kubesched.state import rows as row_types
 from kubesched.state.intern import Interner, parse_int64
+from kubesched.state.pairwise import Pairwise
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 
@@ -91,6 +92,7 @@ class ClusterState:
         self._nodes = _NodeNames()
         self._class_ids: dict[row_types.PodShape, int] = {}
         self._hostnames: dict[int, str] = {}
+        self.pairwise = Pairwise(self.engine, self._add_topology)
 
     # ---- names ----
 
@@ -343,7 +345,12 @@ class ClusterState:
             found = self.engine.add_class(self._class_spec(shape))
             self._class_ids[shape] = found
             self.shapes.id(shape)
+            self.pairwise.add_class(found, shape)
         return found
+
+    def _add_topology(self, key: str) -> int:
+        number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self._keys.id(key)
+        return self.engine.add_topology(number, self._values.id(""))
 
     def shape_of(self, class_id: int) -> row_types.PodShape:
         return self.shapes.value(class_id)

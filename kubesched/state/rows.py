@@ -68,6 +68,38 @@ class Term:
     """Of a preferred term."""
 
 
+LabelSelector = tuple[Requirement, ...] | None
+"""Requirements and-ed, sorted, without Gt and Lt. Empty: matches everything; None: matches nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadConstraint:
+    topology_key: str
+    max_skew: int
+    selector: LabelSelector
+    hard: bool
+    """DoNotSchedule; else ScheduleAnyway."""
+    min_domains: int = 1
+    honor_affinity: bool = True
+    """Count only nodes that the pod's node affinity admits."""
+    honor_taints: bool = False
+    """Count only nodes whose taints the pod tolerates."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodTerm:
+    """A term of inter-pod affinity or anti-affinity."""
+
+    topology_key: str
+    selector: LabelSelector
+    namespaces: tuple[str, ...] = ()
+    """Sorted; the pod's own where the object names none and selects none."""
+    namespace_selector: LabelSelector = None
+    """More namespaces, by their labels."""
+    weight: int = 0
+    """Of a preferred term; negative for anti-affinity."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostPort:
     ip: str
@@ -124,6 +156,18 @@ class PodShape:
     device_milli: int = 0
     device_models: tuple[str, ...] = ()
     """Allowed models, sorted; empty: any."""
+    namespace: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Of the pod, sorted by key: what other pods' selectors see."""
+    terminating: bool = False
+    """Being deleted: topology spreading does not count it."""
+    spread: tuple[SpreadConstraint, ...] = ()
+    spread_is_default: bool = False
+    """The constraints are the profile's defaults: nodes without a key are scored, too."""
+    required_pods: tuple[PodTerm, ...] = ()
+    """Required affinity to pods."""
+    required_anti_pods: tuple[PodTerm, ...] = ()
+    preferred_pods: tuple[PodTerm, ...] = ()
 
 
 def split_models(text: str) -> tuple[str, ...]:

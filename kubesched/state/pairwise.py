@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which classes see each other: selectors of spread constraints and affinity terms against the labels of classes.
+
+The engine knows no selectors. It counts running pods per node in counters that classes join, and a class's rules name
+counters. This module decides who joins what, once for each pair of a selector and a class:
+
+- a *match* counter holds the pods that a class's own constraint or term selects;
+- an *owner* counter holds the pods that have a certain term, for the rules of the classes that the term selects
+  (anti-affinity and preferences of running pods work both ways).
+
+Sources: plugins/podtopologyspread, plugins/interpodaffinity, v1.36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from kubesched.kernel import native
+from kubesched.state import rows
+
+Labels = dict[str, str]
+_Match = tuple[str, object]
+"""What a match counter holds: a kind, and what it needs to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """A term as the classes see it that it selects; ``weight`` is the sum over equal terms of a class."""
+
+    kind: str
+    """anti, preferred or required."""
+    term: rows.PodTerm
+    weight: int
+
+
+@dataclass(slots=True)
+class _Class:
+    """A class as selectors see it, and the terms of others that select it."""
+
+    class_id: int
+    shape: rows.PodShape
+    labels: Labels
+    selected_by: list[_Owned] = field(default_factory=list)
+
+
+def selects(selector: rows.LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector matches. Source: apimachinery labels.Requirement.Matches."""
+    return selector is not None and all(_holds(q, labels) for q in selector)
+
+
+def _holds(q: rows.Requirement, labels: Mapping[str, str]) -> bool:
+    value = labels.get(q.key)
+    if q.operator == "In":
+        return value is not None and value in q.values
+    if q.operator == "NotIn":
+        return value is None or value not in q.values
+    return (value is not None) == (q.operator == "Exists")
+
+
+class Pairwise:
+    """Counters, topologies and rules of one engine.
+
+    Parameters
+    ----------
+    engine
+        Borrowed.
+    add_topology
+        Makes the engine's topology of a label key.
+    """
+
+    def __init__(self, engine: native.Engine, add_topology: Callable[[str], int]) -> None:
+        self._engine = engine
+        self._add_topology = add_topology
+        self._topologies: dict[str, int] = {}
+        self._classes: list[_Class] = []
+        self._matches: dict[_Match, int] = {}
+        self._owners: dict[_Owned, int] = {}
+        self._namespaces: dict[str, Labels] = {}
+
+    @property
+    def namespaces(self) -> dict[str, Labels]:
+        """Labels of the namespaces that exist; a copy."""
+        return dict(self._namespaces)
+
+    def set_namespaces(self, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        """Change labels of namespaces; every selector is judged again. O(classes * terms)."""
+        changed = {name: dict(labels) for name, labels in namespaces.items()}
+        if all(self._namespaces.get(name) == labels for name, labels in changed.items()):
+            return
+        self._namespaces |= changed
+        known, self._classes = self._classes, []
+        self._matches, self._owners = {}, {}
+        for of in known:
+            self.add_class(of.class_id, of.shape)
+
+    def add_class(self, class_id: int, shape: rows.PodShape) -> None:
+        """Tell a new class and the others of each other. O(counters + terms)."""
+        new = _Class(class_id, shape, dict(shape.labels))
+        for match, counter in self._matches.items():
+            if self._is_match(match, new):
+                self._engine.join_counter(counter, class_id)
+        new.selected_by = [owned for owned in self._owners if self._is_selected(owned.term, new)]
+        self._classes.append(new)
+        for owned in _owned_terms(shape):
+            self._own(owned, new)
+        self._set_rules(new)
+
+    # ---- counters ----
+
+    def _topology(self, key: str) -> int:
+        found = self._topologies.get(key)
+        if found is None:
+            found = self._topologies[key] = self._add_topology(key)
+        return found
+
+    def _match(self, match: _Match) -> int:
+        """The counter of a match; a new one is joined by every class that it holds."""
+        found = self._matches.get(match)
+        if found is None:
+            found = self._matches[match] = self._engine.add_counter()
+            for of in self._classes:
+                if self._is_match(match, of):
+                    self._engine.join_counter(found, of.class_id)
+        return found
+
+    def _own(self, owned: _Owned, owner: _Class) -> None:
+        """Let a class's pods count as owners of a term; a new term changes the rules of the classes it selects."""
+        counter = self._owners.get(owned)
+        if counter is None:
+            counter = self._owners[owned] = self._engine.add_counter()
+            for of in self._classes:
+                if self._is_selected(owned.term, of):
+                    of.selected_by.append(owned)
+                    if of is not owner:
+                        self._set_rules(of)
+        self._engine.join_counter(counter, owner.class_id)
+
+    # ---- who sees whom ----
+
+    def _is_match(self, match: _Match, of: _Class) -> bool:
+        kind, what = match
+        if kind == "spread":
+            namespace, selector = what  # type: ignore[misc]
+            return of.shape.namespace == namespace and not of.shape.terminating and selects(selector, of.labels)
+        return all(self._sees(term, of) for term in what)  # type: ignore[attr-defined]
+
+    def _sees(self, term: rows.PodTerm, of: _Class) -> bool:
+        """Whether a class's own term takes in pods of another. Only namespaces that exist can be selected."""
+        namespace, by_labels = of.shape.namespace, term.namespace_selector
+        exists = namespace in self._namespaces and selects(by_labels, self._namespaces[namespace])
+        near = namespace in term.namespaces or by_labels == () or exists
+        return near and selects(term.selector, of.labels)
+
+    def _is_selected(self, term: rows.PodTerm, of: _Class) -> bool:
+        """Whether a running pod's term takes in a class; an unknown namespace has no labels."""
+        namespace = of.shape.namespace
+        near = namespace in term.namespaces or selects(term.namespace_selector, self._namespaces.get(namespace, {}))
+        return near and selects(term.selector, of.labels)
+
+    # ---- rules ----
+
+    def _set_rules(self, of: _Class) -> None:
+        shape = of.shape
+        owned = [(o.kind, self._owners[o], self._topology(o.term.topology_key), o.weight) for o in of.selected_by]
+        if not (owned or shape.spread or shape.required_pods or shape.required_anti_pods or shape.preferred_pods):
+            return
+        scored = [
+            (self._match_one(t), self._topology(t.topology_key), native.TERM_OWN, t.weight)
+            for t in shape.preferred_pods
+        ]
+        kinds = {"preferred": native.TERM_EXISTING, "required": native.TERM_REQUIRED}
+        scored += [
+            (counter, topology, kinds[kind], weight) for kind, counter, topology, weight in owned if kind in kinds
+        ]
+        required = tuple(_placeless(t) for t in shape.required_pods)
+        self._engine.set_pairwise(
+            of.class_id,
+            native.PairwiseSpec(
+                spread=[self._spread_rule(s, of) for s in shape.spread],
+                spread_needs_all=not shape.spread_is_default,
+                affinity=[
+                    (self._match(("pods", required)), self._topology(t.topology_key)) for t in shape.required_pods
+                ],
+                affinity_self=all(self._sees(t, of) for t in shape.required_pods),
+                anti=[(self._match_one(t), self._topology(t.topology_key)) for t in shape.required_anti_pods],
+                existing=[(counter, topology) for kind, counter, topology, _ in owned if kind == "anti"],
+                scored=scored,
+            ),
+        )
+
+    def _match_one(self, term: rows.PodTerm) -> int:
+        return self._match(("pods", (_placeless(term),)))
+
+    def _spread_rule(self, s: rows.SpreadConstraint, of: _Class) -> tuple[int, int, int, int, int]:
+        # An empty selector counts no pod, though it matches the pod itself: upstream's shortcut.
+        counted = None if s.selector == () else s.selector
+        flags = native.SPREAD_HARD if s.hard else 0
+        flags |= native.SPREAD_HONOR_AFFINITY if s.honor_affinity else 0
+        flags |= native.SPREAD_HONOR_TAINTS if s.honor_taints else 0
+        flags |= native.SPREAD_SELF if selects(s.selector, of.labels) else 0
+        counter = self._match(("spread", (of.shape.namespace, counted)))
+        return counter, self._topology(s.topology_key), s.max_skew, s.min_domains, flags
+
+
+def _placeless(term: rows.PodTerm) -> rows.PodTerm:
+    """The term without what does not matter to which pods it takes in."""
+    return rows.PodTerm("", term.selector, term.namespaces, term.namespace_selector)
+
+
+def _owned_terms(shape: rows.PodShape) -> list[_Owned]:
+    """Terms that the class's running pods hold against others, equal ones added up."""
+    sums: dict[tuple[str, rows.PodTerm], int] = {}
+    for kind, terms in (
+        ("anti", shape.required_anti_pods),
+        ("required", shape.required_pods),
+        ("preferred", shape.preferred_pods),
+    ):
+        for t in terms:
+            key = kind, rows.PodTerm(t.topology_key, t.selector, t.namespaces, t.namespace_selector)
+            sums[key] = sums.get(key, 0) + (t.weight if kind == "preferred" else 1)
+    return [_Owned(kind, term, weight) for (kind, term), weight in sums.items()]
