@@ -51,11 +51,20 @@ enum {
     KS_FILTER_NODE_AFFINITY = 3,
     KS_FILTER_NODE_PORTS = 4,
     KS_FILTER_NODE_RESOURCES_FIT = 5,
-    KS_FILTER_GPU_SHARE = 6,
-    KS_FILTER_POD_TOPOLOGY_SPREAD = 7, /* pairwise: see ks_pairwise_spec */
-    KS_FILTER_INTER_POD_AFFINITY = 8,
-    KS_N_FILTERS = 9
+    KS_FILTER_VOLUME_RESTRICTIONS = 6,
+    KS_FILTER_NODE_VOLUME_LIMITS = 7,
+    KS_FILTER_VOLUME_BINDING = 8,
+    KS_FILTER_VOLUME_ZONE = 9,
+    KS_FILTER_POD_TOPOLOGY_SPREAD = 10, /* pairwise: see ks_pairwise_spec */
+    KS_FILTER_INTER_POD_AFFINITY = 11,
+    KS_FILTER_DYNAMIC_RESOURCES = 12,
+    KS_FILTER_NODE_DECLARED_FEATURES = 13,
+    KS_FILTER_GPU_SHARE = 14,
+    KS_N_FILTERS = 15
 };
+
+/* Codes of ks_class_verdicts: 0 passes, else the caller's number 1..127, and this bit if evicting cannot help. */
+enum { KS_VERDICT_UNRESOLVABLE = 128 };
 
 enum {
     KS_SCORE_TAINT_TOLERATION = 0,
@@ -63,7 +72,7 @@ enum {
     KS_SCORE_NODE_RESOURCES_FIT = 2, /* strategy: KS_FIT_* */
     KS_SCORE_POD_TOPOLOGY_SPREAD = 3,
     KS_SCORE_INTER_POD_AFFINITY = 4,
-    KS_SCORE_DYNAMIC_RESOURCES = 5,  /* 0 for every class without claims; classes cannot have claims yet */
+    KS_SCORE_DYNAMIC_RESOURCES = 5,  /* raw scores of ks_class_raw, normalised to 100 * raw / max; else 0 */
     KS_SCORE_BALANCED_ALLOCATION = 6,
     KS_SCORE_IMAGE_LOCALITY = 7,
     /* GPU-sharing policies (Weng et al., ATC 2023), raw scores 0..100 */
@@ -225,6 +234,7 @@ typedef struct ks_typical_pods {
 
 typedef struct ks_profile_spec {
     uint32_t filters;            /* bit f: filter KS_FILTER_f is on */
+    const int32_t *filter_order; /* those filters, first to last; NULL: by number */
     int32_t n_scores;
     const ks_score_spec *scores; /* in profile order */
     int32_t device_select;       /* KS_DEVICE_* */
@@ -316,6 +326,14 @@ ks_status ks_counter_add(ks_engine *engine, int32_t *out_id);
 ks_status ks_counter_join(ks_engine *engine, int32_t counter, int32_t class_id);
 /* Replaces the pairwise rules of a class. A class with rules is decided by the dense driver. */
 ks_status ks_class_pairwise(ks_engine *engine, int32_t class_id, const ks_pairwise_spec *spec);
+/* Verdicts of a filter that the caller computes: VOLUME_RESTRICTIONS to VOLUME_ZONE, DYNAMIC_RESOURCES or
+ * NODE_DECLARED_FEATURES. Rows that were never given pass. row NULL: code [N], all rows. O(n). */
+ks_status ks_class_verdicts(ks_engine *engine, int32_t class_id, int32_t filter, int32_t n, const int32_t *row,
+                            const uint8_t *code);
+/* Raw scores 0..1000000 that the caller computes for KS_SCORE_DYNAMIC_RESOURCES; rows never given have 0. Such a class
+ * is decided densely. row NULL: raw [N], all rows. O(n). */
+ks_status ks_class_raw(ks_engine *engine, int32_t class_id, int32_t score, int32_t n, const int32_t *row,
+                       const int64_t *raw);
 ks_status ks_profile_add(ks_engine *engine, const ks_profile_spec *spec, int32_t *out_id);
 /* The typical pods for KS_SCORE_FGD, KS_DEVICE_FGD and the fragmentation series. */
 ks_status ks_fragmentation_set(ks_engine *engine, const ks_typical_pods *typical);
@@ -346,7 +364,7 @@ ks_status ks_keep(ks_engine *engine, int64_t mark);
 /* Why: for one class and every row.
  * filter        [N] KS_FILTER_* of the first failing filter, KS_NONE feasible, -2 removed row
  * unresolvable  [N] 1: evicting pods cannot help
- * detail        [N] KS_DETAIL_* of a failing pairwise filter
+ * detail        [N] KS_DETAIL_* of a failing pairwise filter; the code of ks_class_verdicts, without its bit 7
  * insufficient  [N][W] bit r: resource r is short (NodeResourcesFit only); W = (R + 63) / 64
  * raw, score    [S][N] before and after normalisation, 0 where infeasible
  * skipped       [S] 1: the plugin skips this class

@@ -260,6 +260,7 @@ void ks_classes_free(ks_engine *e) {
         ks_discard(&e->mem, (void **)&c->image_score, &c->image_cap, sizeof(int32_t));
         ks_discard(&e->mem, &c->block, &c->block_bytes, 1);
         ks_class_pairwise_free(e, c);
+        ks_class_verdicts_free(e, c);
     }
     KS_VEC_DISCARD(&e->mem, &e->classes);
 }

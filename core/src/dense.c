@@ -8,7 +8,7 @@
 
 /* Greatest raw values over the feasible rows, and normalised columns of the pairwise plugins, NULL where absent. */
 typedef struct maxima {
-    int64_t taint, affinity;
+    int64_t taint, affinity, claim;
     int32_t feasible;
     const int64_t *spread, *pods;
 } maxima;
@@ -22,10 +22,11 @@ static ks_status reserve_scratch(ks_engine *e) {
 }
 
 static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
-    maxima m = {0, 0, 0, NULL, NULL};
+    maxima m = {0};
     ks_scratch *s = &e->scratch;
+    uint8_t detail;
     for (int32_t row = 0; row < e->n_rows; row++) {
-        s->feasible.at[row] = e->live.at[row] && ks_filter(e, p, c, row) == KS_NONE;
+        s->feasible.at[row] = e->live.at[row] && ks_filter(e, p, c, row, &detail) == KS_NONE;
         if (!s->feasible.at[row])
             continue;
         s->local.at[row] = ks_score_local(e, p, c, row);
@@ -34,6 +35,7 @@ static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
         s->image.at[row] = c->image_score[e->image_set.at[row]];
         m.taint = s->taint.at[row] > m.taint ? s->taint.at[row] : m.taint;
         m.affinity = s->affinity.at[row] > m.affinity ? s->affinity.at[row] : m.affinity;
+        m.claim = ks_raw_of(c, row) > m.claim ? ks_raw_of(c, row) : m.claim;
         m.feasible++;
     }
     return m;
@@ -54,13 +56,15 @@ static ks_status score_pairwise(ks_engine *e, const ks_profile *p, ks_class *c, 
     return KS_OK;
 }
 
-static int64_t total_of(const ks_engine *e, const ks_profile *p, const maxima *m, int32_t row) {
+static int64_t total_of(const ks_engine *e, const ks_profile *p, const ks_class *c, const maxima *m, int32_t row) {
     const ks_scratch *s = &e->scratch;
     int64_t total = s->local.at[row];
     if (p->taint_weight > 0)
         total += p->taint_weight * ks_normalize_taint(s->taint.at[row], m->taint);
     if (p->affinity_weight > 0)
-        total += p->affinity_weight * ks_normalize_affinity(s->affinity.at[row], m->affinity);
+        total += p->affinity_weight * ks_normalize_up(s->affinity.at[row], m->affinity);
+    if (m->claim > 0)
+        total += p->claim_weight * ks_normalize_up(ks_raw_of(c, row), m->claim);
     if (m->spread != NULL)
         total += p->spread_weight * m->spread[row];
     if (m->pods != NULL)
@@ -68,10 +72,10 @@ static int64_t total_of(const ks_engine *e, const ks_profile *p, const maxima *m
     return total + p->image_weight * s->image.at[row];
 }
 
-static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const maxima *m, int64_t total,
-                              uint32_t wanted) {
+static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const ks_class *c, const maxima *m,
+                              int64_t total, uint32_t wanted) {
     for (int32_t row = 0; row < e->n_rows; row++)
-        if (e->scratch.feasible.at[row] && total_of(e, p, m, row) == total && wanted-- == 0)
+        if (e->scratch.feasible.at[row] && total_of(e, p, c, m, row) == total && wanted-- == 0)
             return row;
     return KS_NONE;
 }
@@ -85,7 +89,7 @@ ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_
     for (int32_t row = 0; row < e->n_rows; row++) {
         if (!e->scratch.feasible.at[row])
             continue;
-        int64_t total = total_of(e, p, &m, row);
+        int64_t total = total_of(e, p, c, &m, row);
         if (total > out->score)
             *out = (ks_choice){total, row, 1, m.feasible};
         else if (total == out->score)
@@ -94,6 +98,6 @@ ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_
     if (out->node == KS_NONE)
         out->score = -1;
     if (tie == KS_TIE_UNIFORM && out->ties > 1)
-        out->node = nth_with_total(e, p, &m, out->score, ks_random_below(rng, (uint32_t)out->ties));
+        out->node = nth_with_total(e, p, c, &m, out->score, ks_random_below(rng, (uint32_t)out->ties));
     return KS_OK;
 }

@@ -24,8 +24,16 @@ static bool is_unresolvable(const ks_engine *e, const ks_class *c, int32_t row, 
     case KS_FILTER_POD_TOPOLOGY_SPREAD:
     case KS_FILTER_INTER_POD_AFFINITY:
         return detail == KS_DETAIL_NO_TOPOLOGY || detail == KS_DETAIL_AFFINITY;
-    default:
-        return filter != KS_NONE && filter != KS_FILTER_NODE_PORTS && filter != KS_FILTER_GPU_SHARE;
+    case KS_FILTER_NODE_PORTS:
+    case KS_FILTER_GPU_SHARE:
+        return false;
+    case KS_FILTER_NODE_UNSCHEDULABLE:
+    case KS_FILTER_NODE_NAME:
+    case KS_FILTER_TAINT_TOLERATION:
+    case KS_FILTER_NODE_AFFINITY:
+        return true;
+    default: /* what the caller says; passing rows have no detail */
+        return (detail & KS_VERDICT_UNRESOLVABLE) != 0;
     }
 }
 
@@ -35,13 +43,12 @@ static void explain_filters(const ks_engine *e, const ks_profile *p, const ks_cl
     for (int32_t row = 0; row < e->n_rows; row++) {
         uint64_t *bits = o->insufficient == NULL ? scrap : o->insufficient + (int64_t)row * words;
         memset(bits, 0, (size_t)words * sizeof *bits);
-        int32_t filter = e->live.at[row] ? ks_filter(e, p, c, row) : REMOVED, same;
-        bool pairwise = filter == KS_FILTER_POD_TOPOLOGY_SPREAD || filter == KS_FILTER_INTER_POD_AFFINITY;
-        uint8_t detail = pairwise ? ks_pairwise_filter(e, p, c, row, &same) : KS_DETAIL_NONE;
+        uint8_t detail = KS_DETAIL_NONE;
+        int32_t filter = e->live.at[row] ? ks_filter(e, p, c, row, &detail) : REMOVED;
         bool unresolvable = filter != REMOVED && is_unresolvable(e, c, row, filter, detail, bits);
         o->filter[row] = filter;
         if (o->detail != NULL)
-            o->detail[row] = detail;
+            o->detail[row] = detail & (uint8_t)~KS_VERDICT_UNRESOLVABLE;
         if (o->unresolvable != NULL)
             o->unresolvable[row] = unresolvable;
     }
@@ -86,8 +93,8 @@ static void normalize_column(ks_engine *e, const ks_score *s, int64_t *column) {
             column[row] = pairwise[row];
         else if (s->plugin == KS_SCORE_TAINT_TOLERATION)
             column[row] = ks_normalize_taint(column[row], max);
-        else if (s->plugin == KS_SCORE_NODE_AFFINITY)
-            column[row] = ks_normalize_affinity(column[row], max);
+        else if (s->plugin == KS_SCORE_NODE_AFFINITY || s->plugin == KS_SCORE_DYNAMIC_RESOURCES)
+            column[row] = ks_normalize_up(column[row], max);
     }
 }
 

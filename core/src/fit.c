@@ -2,27 +2,14 @@
  * fit.c: the filters, in kube-scheduler's order.
  *
  * Static filters look at what placing pods never changes (names, taints, labels): indexes keep their verdict.
- * Dynamic ones (ports, resources, devices) are asked again whenever a row changes. */
+ * Dynamic ones (ports, resources, devices) are asked again whenever a row changes. What a filter returns says how it
+ * failed; filters that fail in one way return 1. */
 #include "internal.h"
-
-static bool is_on(const ks_profile *p, int32_t filter) { return (p->filters >> filter & 1u) != 0; }
 
 static bool affinity_passes(const ks_engine *e, const ks_class *c, int32_t row) {
     if (!c->by_node)
         return c->label_pass[e->label_set.at[row]] != 0;
     return ks_affinity_passes(e, c, e->label_set.at[row], e->hostname_value.at[row], e->name_id.at[row]);
-}
-
-int32_t ks_filter_static(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row) {
-    if (e->unschedulable.at[row] && !c->tolerates_unschedulable && is_on(p, KS_FILTER_NODE_UNSCHEDULABLE))
-        return KS_FILTER_NODE_UNSCHEDULABLE;
-    if (c->node_name != KS_NONE && c->node_name != e->name_id.at[row] && is_on(p, KS_FILTER_NODE_NAME))
-        return KS_FILTER_NODE_NAME;
-    if (!c->taint_pass[e->taint_set.at[row]] && is_on(p, KS_FILTER_TAINT_TOLERATION))
-        return KS_FILTER_TAINT_TOLERATION;
-    if (is_on(p, KS_FILTER_NODE_AFFINITY) && !affinity_passes(e, c, row))
-        return KS_FILTER_NODE_AFFINITY;
-    return KS_NONE;
 }
 
 /* A request of 0 passes even where a node is over-committed. Source: noderesources/fit.go fitsRequest, v1.36. */
@@ -37,18 +24,47 @@ bool ks_fit_passes(const ks_engine *e, const ks_class *c, int32_t row) {
     return true;
 }
 
-int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row) {
-    int32_t failed = ks_filter_static(e, p, c, row);
-    if (failed != KS_NONE)
-        return failed;
-    if (c->n_ports > 0 && is_on(p, KS_FILTER_NODE_PORTS) && ks_ports_in_use(e, c, row))
-        return KS_FILTER_NODE_PORTS;
-    if (is_on(p, KS_FILTER_NODE_RESOURCES_FIT) && !ks_fit_passes(e, c, row))
-        return KS_FILTER_NODE_RESOURCES_FIT;
-    if (c->device_count > 0 && is_on(p, KS_FILTER_GPU_SHARE) && !ks_devices_fit(e, c, row))
-        return KS_FILTER_GPU_SHARE;
-    if (ks_has_pairwise(c) && ks_pairwise_filter(e, p, c, row, &failed) != KS_DETAIL_NONE)
-        return failed;
+/* Why the filter turns the row down: a KS_DETAIL_* or the caller's code; KS_DETAIL_NONE if it passes. */
+static uint8_t filter_fails(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter) {
+    switch (filter) {
+    case KS_FILTER_NODE_UNSCHEDULABLE:
+        return e->unschedulable.at[row] && !c->tolerates_unschedulable;
+    case KS_FILTER_NODE_NAME:
+        return c->node_name != KS_NONE && c->node_name != e->name_id.at[row];
+    case KS_FILTER_TAINT_TOLERATION:
+        return !c->taint_pass[e->taint_set.at[row]];
+    case KS_FILTER_NODE_AFFINITY:
+        return !affinity_passes(e, c, row);
+    case KS_FILTER_NODE_PORTS:
+        return c->n_ports > 0 && ks_ports_in_use(e, c, row);
+    case KS_FILTER_NODE_RESOURCES_FIT:
+        return !ks_fit_passes(e, c, row);
+    case KS_FILTER_POD_TOPOLOGY_SPREAD:
+        return ks_spread_filter(e, c, row);
+    case KS_FILTER_INTER_POD_AFFINITY:
+        return ks_pods_filter(e, c, row);
+    case KS_FILTER_GPU_SHARE:
+        return c->device_count > 0 && !ks_devices_fit(e, c, row);
+    default:
+        return ks_verdict_of(c, filter, row);
+    }
+}
+
+bool ks_passes_static(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row) {
+    static const int32_t filters[] = {KS_FILTER_NODE_UNSCHEDULABLE, KS_FILTER_NODE_NAME, KS_FILTER_TAINT_TOLERATION,
+                                      KS_FILTER_NODE_AFFINITY};
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+        if (ks_filter_is_on(p, filters[i]) && filter_fails(e, c, row, filters[i]) != KS_DETAIL_NONE)
+            return false;
+    return true;
+}
+
+int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, uint8_t *detail) {
+    for (int32_t i = 0; i < p->n_filters; i++) {
+        *detail = filter_fails(e, c, row, p->filter[i]);
+        if (*detail != KS_DETAIL_NONE)
+            return p->filter[i];
+    }
     return KS_NONE;
 }
 

@@ -59,7 +59,7 @@ typedef struct lane_requests {
     double fit[MAX_SCORED][LANES];
     double balanced[MAX_SCORED][LANES];
     double balanced_on[LANES]; /* 1, or 0 where the plugin skips the class */
-    uint64_t with_ports, with_devices;
+    uint64_t with_ports, with_devices, with_verdicts;
     bool narrow; /* all requests are inside the bounds of score_lanes */
 } lane_requests;
 
@@ -225,7 +225,16 @@ static bool gather_balanced(const ks_engine *e, const ks_score *b, int32_t row, 
     return true;
 }
 
-/* Lanes that static filters, ports and devices leave open; resources come in score_lanes. */
+static bool passes_verdicts(const ks_profile *p, const ks_class *c, int32_t row) {
+    for (int64_t i = 0; i < c->verdicts.n; i++) {
+        const ks_verdicts *v = &c->verdicts.at[i];
+        if (row < v->code.n && v->code.at[row] != 0 && ks_filter_is_on(p, v->filter))
+            return false;
+    }
+    return true;
+}
+
+/* Lanes that static filters, ports, devices and the caller's verdicts leave open; resources come in score_lanes. */
 static uint64_t allowed_lanes(const ks_engine *e, const ks_profile *p, const lane_group *g, int32_t row) {
     uint64_t allowed = g->fixed.at[row]; /* 0 on removed rows */
     uint64_t ports = allowed & g->requests.with_ports, devices = allowed & g->requests.with_devices;
@@ -241,6 +250,11 @@ static uint64_t allowed_lanes(const ks_engine *e, const ks_profile *p, const lan
     for (; devices != 0; devices &= devices - 1) {
         int32_t l = __builtin_ctzll(devices);
         if (!ks_devices_fit(e, &e->classes.at[g->lane_class[l]], row))
+            allowed &= ~((uint64_t)1 << l);
+    }
+    for (uint64_t verdicts = allowed & g->requests.with_verdicts; verdicts != 0; verdicts &= verdicts - 1) {
+        int32_t l = __builtin_ctzll(verdicts);
+        if (!passes_verdicts(p, &e->classes.at[g->lane_class[l]], row))
             allowed &= ~((uint64_t)1 << l);
     }
     return allowed;
@@ -312,7 +326,7 @@ static int32_t find_keys(const ks_engine *e, const ks_profile *p, const ks_class
         if (!e->live.at[row] || (last != KS_NONE && !is_by_node(c) && same_sets(e, row, last)))
             continue;
         last = row;
-        if (ks_filter_static(e, p, c, row) != KS_NONE)
+        if (!ks_passes_static(e, p, c, row))
             continue;
         group_key k = key_of(e, p, c, row);
         int32_t i = 0;
@@ -337,7 +351,7 @@ static uint64_t fixed_lanes(const ks_engine *e, const ks_profile *p, const lane_
     for (int32_t m = 0; m < g->n_members; m++) {
         const member *of = &g->members[m];
         const ks_class *c = &e->classes.at[of->class_id];
-        if (ks_filter_static(e, p, c, row) != KS_NONE)
+        if (!ks_passes_static(e, p, c, row))
             continue;
         group_key k = key_of(e, p, c, row);
         int32_t l = of->first;
@@ -419,6 +433,7 @@ static void fill_lane(const ks_engine *e, const ks_index *ix, lane_requests *q, 
         ix->balanced != NULL && !ks_score_skips(e, &e->profiles.at[ix->profile], ix->balanced, c) ? 1.0 : 0.0;
     q->with_ports |= c->n_ports > 0 ? (uint64_t)1 << l : 0;
     q->with_devices |= c->device_count > 0 ? (uint64_t)1 << l : 0;
+    q->with_verdicts |= c->verdicts.n > 0 ? (uint64_t)1 << l : 0;
 }
 
 static ks_status fill_requests(ks_engine *e, const ks_index *ix, lane_group *g) {
@@ -737,7 +752,7 @@ static int64_t group_score(const ks_profile *p, group_key k, group_key max) {
     if (p->taint_weight > 0)
         score += p->taint_weight * ks_normalize_taint(k.taint, max.taint);
     if (p->affinity_weight > 0)
-        score += p->affinity_weight * ks_normalize_affinity(k.affinity, max.affinity);
+        score += p->affinity_weight * ks_normalize_up(k.affinity, max.affinity);
     return score;
 }
 
@@ -787,12 +802,24 @@ static void answer(const ks_profile *p, const lane_group *g, const member *of, i
     }
 }
 
-/* Pairwise rules see every placement change the verdict of many rows: lanes cannot follow that. */
-static bool looks_at_pods(const ks_engine *e, int32_t profile, int32_t class_id) {
+/* Pairwise rules see every placement change the verdict of many rows, and the caller's raw scores are normalised over
+ * all of them: lanes cannot follow that. */
+static bool is_dense_only(const ks_engine *e, int32_t profile, int32_t class_id) {
     const uint32_t pairwise = 1u << KS_FILTER_POD_TOPOLOGY_SPREAD | 1u << KS_FILTER_INTER_POD_AFFINITY;
     const ks_profile *p = &e->profiles.at[profile];
+    if (p->claim_weight > 0 && e->classes.at[class_id].raw.n > 0)
+        return true;
     return ks_has_pairwise(&e->classes.at[class_id]) &&
            ((p->filters & pairwise) != 0 || p->spread_weight > 0 || p->pods_weight > 0);
+}
+
+void ks_indexes_forget(ks_engine *e, int32_t class_id) {
+    for (int64_t i = 0; i < e->indexes.n; i++) {
+        ks_index *ix = e->indexes.at[i];
+        const class_entry *entry = ix == NULL || class_id >= ix->entries.n ? NULL : &ix->entries.at[class_id];
+        if (entry != NULL && entry->group != KS_NONE)
+            drop_member(ix, ix->groups[entry->group], entry->member);
+    }
 }
 
 ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t n, const int32_t *class_id) {
@@ -803,7 +830,7 @@ ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t
     check_images(e, ix);
     for (int32_t i = 0; i < n; i++) {
         class_entry *entry = &ix->entries.at[class_id[i]];
-        if (entry->group != KS_NONE || entry->refused || looks_at_pods(e, profile, class_id[i]))
+        if (entry->group != KS_NONE || entry->refused || is_dense_only(e, profile, class_id[i]))
             continue;
         if (driver == KS_DRIVER_AUTO && ++entry->asked <= SHY_ASKS)
             continue;
@@ -826,7 +853,7 @@ static ks_status prepare_members(ks_engine *e, lane_group *g) {
 
 ks_status ks_index_decide(ks_engine *e, int32_t profile, int32_t class_id, int32_t tie, uint64_t *rng, ks_choice *out) {
     ks_index *ix;
-    if (looks_at_pods(e, profile, class_id))
+    if (is_dense_only(e, profile, class_id))
         return KS_EUNSUPPORTED;
     KS_TRY(open_index(e, profile, &ix));
     check_images(e, ix);

@@ -183,6 +183,12 @@ typedef struct ks_pairwise {
     int64_t block_bytes;
 } ks_pairwise;
 
+/* Verdicts or raw scores of one plugin that the caller computed for a class; rows beyond the end have 0. */
+typedef struct ks_verdicts {
+    int32_t filter;
+    KS_VEC(uint8_t) code;
+} ks_verdicts;
+
 /* ---- classes ---- */
 
 typedef struct ks_terms {
@@ -226,6 +232,8 @@ typedef struct ks_class {
     void *block; /* one allocation for all arrays of the specification */
     int64_t block_bytes;
     ks_pairwise pairwise;
+    KS_VEC(ks_verdicts) verdicts;
+    KS_VEC(int64_t) raw;      /* of KS_SCORE_DYNAMIC_RESOURCES */
     KS_VEC(int32_t) counters; /* that the class joined */
     int64_t n_pods;           /* running */
 } ks_class;
@@ -244,10 +252,12 @@ typedef struct ks_score {
 
 typedef struct ks_profile {
     uint32_t filters;
+    int32_t n_filters, filter[KS_N_FILTERS]; /* in order */
     int32_t n_scores;
     int32_t device_select;
     ks_score *scores;
     int64_t taint_weight, affinity_weight, image_weight; /* of the plugins that see nodes in groups; 0: absent */
+    int64_t claim_weight;                                /* of DynamicResources */
     int64_t spread_weight, pods_weight;                  /* of PodTopologySpread and InterPodAffinity; 0: absent */
     int64_t required_weight;
     bool ignore_existing;
@@ -382,6 +392,17 @@ static inline int64_t ks_amount_of(const ks_amount *list, int32_t n, int32_t res
     return 0;
 }
 
+/* ---- verdicts.c ---- */
+void ks_class_verdicts_free(ks_engine *e, ks_class *c);
+/* What the caller said of a filter on a row; 0 passes. */
+static inline uint8_t ks_verdict_of(const ks_class *c, int32_t filter, int32_t row) {
+    for (int64_t i = 0; i < c->verdicts.n; i++)
+        if (c->verdicts.at[i].filter == filter)
+            return row < c->verdicts.at[i].code.n ? c->verdicts.at[i].code.at[row] : 0;
+    return 0;
+}
+static inline int64_t ks_raw_of(const ks_class *c, int32_t row) { return row < c->raw.n ? c->raw.at[row] : 0; }
+
 /* ---- pairwise.c ---- */
 #define KS_IGNORED INT64_MIN /* raw spread score of a row that is not scored */
 
@@ -399,8 +420,9 @@ void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign);
 void ks_pods_clear(ks_engine *e, int32_t row);
 /* Brings the tallies of the class up to date and finds what its filters compare with. The class is prepared. */
 ks_status ks_pairwise_prepare(ks_engine *e, ks_class *c);
-/* Part of the pairwise filters that fails, KS_DETAIL_NONE if they pass; *filter is written if one fails. */
-uint8_t ks_pairwise_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, int32_t *filter);
+/* How PodTopologySpread and InterPodAffinity turn the row down. The class's tallies are up to date. */
+uint8_t ks_spread_filter(const ks_engine *e, const ks_class *c, int32_t row);
+uint8_t ks_pods_filter(const ks_engine *e, const ks_class *c, int32_t row);
 /* Raw scores of the feasible rows into scratch.spread and scratch.pods. */
 ks_status ks_spread_score(ks_engine *e, ks_class *c, const uint8_t *feasible);
 ks_status ks_pods_score(ks_engine *e, const ks_profile *p, const ks_class *c, const uint8_t *feasible);
@@ -422,11 +444,12 @@ static inline bool ks_is_grouped(int32_t plugin) {
 bool ks_score_skips(const ks_engine *e, const ks_profile *p, const ks_score *s, const ks_class *c);
 
 /* ---- fit.c: filters; the class must be prepared ---- */
-/* First failing filter that cannot change by placing pods, or KS_NONE. */
-int32_t ks_filter_static(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
+static inline bool ks_filter_is_on(const ks_profile *p, int32_t filter) { return (p->filters >> filter & 1u) != 0; }
+/* Whether the filters pass that placing pods cannot change. */
+bool ks_passes_static(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
 bool ks_fit_passes(const ks_engine *e, const ks_class *c, int32_t row);
-/* First failing filter, or KS_NONE. */
-int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
+/* First failing filter, or KS_NONE; *detail says how it failed. */
+int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, uint8_t *detail);
 /* Which resources are short; true if evicting pods cannot help. bits [W] is written. */
 bool ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t *bits);
 static inline int32_t ks_affinity_weight(const ks_engine *e, const ks_class *c, int32_t row) {
@@ -442,7 +465,7 @@ int64_t ks_score_one(ks_engine *e, const ks_score *s, const ks_class *c, int32_t
 /* Weighted sum of the node-local plugins (all but the grouped ones). */
 int64_t ks_score_local(ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
 int64_t ks_normalize_taint(int64_t raw, int64_t max);
-int64_t ks_normalize_affinity(int64_t raw, int64_t max);
+int64_t ks_normalize_up(int64_t raw, int64_t max);
 
 /* ---- gpu.c ---- */
 bool ks_devices_fit(const ks_engine *e, const ks_class *c, int32_t row);
@@ -468,6 +491,8 @@ ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_
 /* KS_EUNSUPPORTED: this class or profile cannot be indexed; the dense driver must answer. */
 ks_status ks_index_decide(ks_engine *e, int32_t profile, int32_t class_id, int32_t tie, uint64_t *rng, ks_choice *out);
 /* Tells the index which classes a batch is about to ask for, so that it builds them together. */
+/* Takes the class out of all indexes: its static side changed. */
+void ks_indexes_forget(ks_engine *e, int32_t class_id);
 ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t n, const int32_t *class_id);
 void ks_indexes_free(ks_engine *e);
 

@@ -431,7 +431,8 @@ static int64_t pods_near(const ks_engine *e, const ks_pair *pair, int32_t row) {
     return domain == KS_NONE ? 0 : e->tallies.at[pair->tally].pods.at[domain];
 }
 
-static uint8_t spread_fails(const ks_engine *e, const ks_pairwise *w, int32_t row) {
+uint8_t ks_spread_filter(const ks_engine *e, const ks_class *c, int32_t row) {
+    const ks_pairwise *w = &c->pairwise;
     for (int32_t i = 0; i < w->n_hard; i++) {
         const ks_spread *s = &w->hard[i];
         int32_t domain = e->topologies.at[s->topology].domain.at[row];
@@ -461,17 +462,8 @@ static bool any_near(const ks_engine *e, const ks_pair *pair, int32_t n, int32_t
     return false;
 }
 
-uint8_t ks_pairwise_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, int32_t *filter) {
+uint8_t ks_pods_filter(const ks_engine *e, const ks_class *c, int32_t row) {
     const ks_pairwise *w = &c->pairwise;
-    uint8_t detail = KS_DETAIL_NONE;
-    *filter = KS_FILTER_POD_TOPOLOGY_SPREAD;
-    if ((p->filters >> KS_FILTER_POD_TOPOLOGY_SPREAD & 1u) != 0)
-        detail = spread_fails(e, w, row);
-    if (detail != KS_DETAIL_NONE)
-        return detail;
-    *filter = KS_FILTER_INTER_POD_AFFINITY;
-    if ((p->filters >> KS_FILTER_INTER_POD_AFFINITY & 1u) == 0)
-        return KS_DETAIL_NONE;
     if (affinity_fails(e, w, row))
         return KS_DETAIL_AFFINITY;
     if (any_near(e, w->anti, w->n_anti, row))

@@ -54,8 +54,30 @@ static ks_status check_score(const ks_engine *e, const ks_score_spec *s) {
     return check_shape(s);
 }
 
+/* filter_order must name each filter that is on, once. */
+static bool check_order(const ks_profile_spec *s) {
+    uint32_t rest = s->filters;
+    for (int32_t i = 0; s->filter_order != NULL && rest != 0; i++) {
+        int32_t filter = s->filter_order[i];
+        if (filter < 0 || filter >= KS_N_FILTERS || (rest >> filter & 1u) == 0)
+            return false;
+        rest &= ~(1u << filter);
+    }
+    return true;
+}
+
+static void set_order(ks_profile *p, const ks_profile_spec *s) {
+    for (int32_t i = 0; i < KS_N_FILTERS; i++)
+        if ((s->filters >> i & 1u) != 0)
+            p->filter[p->n_filters++] = i;
+    for (int32_t i = 0; s->filter_order != NULL && i < p->n_filters; i++)
+        p->filter[i] = s->filter_order[i];
+}
+
 static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
     if (s->n_scores < 0 || (s->n_scores > 0 && s->scores == NULL) || s->filters >> KS_N_FILTERS != 0)
+        return KS_EINVAL;
+    if (!check_order(s))
         return KS_EINVAL;
     if (s->device_select < KS_DEVICE_BEST_FIT || s->device_select > KS_DEVICE_FGD)
         return KS_EINVAL;
@@ -109,7 +131,9 @@ static void sum_weights(ks_profile *p) {
             p->spread_weight = s->weight;
         else if (s->plugin == KS_SCORE_INTER_POD_AFFINITY)
             p->pods_weight = s->weight;
-        else if (s->plugin != KS_SCORE_DYNAMIC_RESOURCES && s->plugin != KS_SCORE_RANDOM)
+        else if (s->plugin == KS_SCORE_DYNAMIC_RESOURCES)
+            p->claim_weight = s->weight;
+        else if (s->plugin != KS_SCORE_RANDOM)
             p->local_bound += 100 * s->weight;
         p->has_scale |= ks_policy_has_scale(s->plugin);
     }
@@ -135,6 +159,7 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
     for (int32_t i = 0; i < spec->n_scores; i++)
         copy_score(&made.scores[i], &spec->scores[i], &at);
     sum_weights(&made);
+    set_order(&made, spec);
     *out_id = (int32_t)e->profiles.n;
     e->indexes.at[e->profiles.n] = NULL;
     e->profiles.at[e->profiles.n++] = made;

@@ -127,6 +127,7 @@ int64_t ks_score_one(ks_engine *e, const ks_score *s, const ks_class *c, int32_t
     case KS_SCORE_IMAGE_LOCALITY:
         return c->image_score[e->image_set.at[row]];
     case KS_SCORE_DYNAMIC_RESOURCES:
+        return ks_raw_of(c, row);
     case KS_SCORE_RANDOM:
         return 0;
     default:
@@ -138,7 +139,7 @@ int64_t ks_score_local(ks_engine *e, const ks_profile *p, const ks_class *c, int
     int64_t sum = 0;
     for (int32_t i = 0; i < p->n_scores; i++)
         if (!ks_is_grouped(p->scores[i].plugin) && !ks_is_pairwise(p->scores[i].plugin) &&
-            !ks_score_skips(e, p, &p->scores[i], c))
+            p->scores[i].plugin != KS_SCORE_DYNAMIC_RESOURCES && !ks_score_skips(e, p, &p->scores[i], c))
             sum += p->scores[i].weight * ks_score_one(e, &p->scores[i], c, row);
     return sum;
 }
@@ -146,4 +147,4 @@ int64_t ks_score_local(ks_engine *e, const ks_profile *p, const ks_class *c, int
 /* Source: helper.DefaultNormalizeScore, v1.36: reversed for taints, and all 100 if nothing is untolerated. */
 int64_t ks_normalize_taint(int64_t raw, int64_t max) { return max == 0 ? 100 : 100 - 100 * raw / max; }
 
-int64_t ks_normalize_affinity(int64_t raw, int64_t max) { return max == 0 ? raw : 100 * raw / max; }
+int64_t ks_normalize_up(int64_t raw, int64_t max) { return max == 0 ? raw : 100 * raw / max; }

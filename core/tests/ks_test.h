@@ -109,7 +109,8 @@ static inline ks_status add_default_profile(ks_engine *e, int32_t *id) {
 /* One policy and the device filter. */
 static inline ks_status add_policy(ks_engine *e, int32_t plugin, int32_t select, int32_t *id) {
     ks_score_spec score = {.plugin = plugin, .weight = 1};
-    ks_profile_spec spec = {.filters = 0x7f, .n_scores = 1, .scores = &score, .device_select = select};
+    ks_profile_spec spec = {
+        .filters = 0x3f | 1u << KS_FILTER_GPU_SHARE, .n_scores = 1, .scores = &score, .device_select = select};
     return ks_profile_add(e, &spec, id);
 }
 

@@ -6,7 +6,7 @@ static void test_filters_fail_in_order(void) {
     ks_engine *e;
     int32_t profile, id, row[] = {0}, name[] = {5}, key[] = {1}, value[] = {1}, effect[] = {KS_EFFECT_NO_SCHEDULE}, set;
     int64_t amount[4] = {100, 100, 0, 1};
-    uint8_t unschedulable[] = {1};
+    uint8_t unschedulable[] = {1}, detail;
     CHECK_EQ(ks_engine_new(4, &e), KS_OK);
     CHECK_EQ(add_plain_nodes(e, 1), KS_OK);
     CHECK_EQ(ks_taint_set_add(e, 1, key, value, effect, &set), KS_OK);
@@ -21,15 +21,15 @@ static void test_filters_fail_in_order(void) {
         .n = 1, .allocatable = amount, .name_id = name, .taint_set = &set, .unschedulable = unschedulable};
     CHECK_EQ(ks_nodes_update(e, row, &rows), KS_OK);
     CHECK_EQ(ks_class_prepare(e, c), KS_OK);
-    CHECK_EQ(ks_filter(e, of, c, 0), KS_FILTER_NODE_UNSCHEDULABLE);
+    CHECK_EQ(ks_filter(e, of, c, 0, &detail), KS_FILTER_NODE_UNSCHEDULABLE);
     unschedulable[0] = 0;
     CHECK_EQ(ks_nodes_update(e, row, &rows), KS_OK);
-    CHECK_EQ(ks_filter(e, of, c, 0), KS_FILTER_NODE_NAME);
+    CHECK_EQ(ks_filter(e, of, c, 0, &detail), KS_FILTER_NODE_NAME);
     c->node_name = KS_NONE;
-    CHECK_EQ(ks_filter(e, of, c, 0), KS_FILTER_TAINT_TOLERATION);
+    CHECK_EQ(ks_filter(e, of, c, 0, &detail), KS_FILTER_TAINT_TOLERATION);
     rows.taint_set = NULL;
     CHECK_EQ(ks_nodes_update(e, row, &rows), KS_OK);
-    CHECK_EQ(ks_filter(e, of, c, 0), KS_FILTER_NODE_RESOURCES_FIT);
+    CHECK_EQ(ks_filter(e, of, c, 0, &detail), KS_FILTER_NODE_RESOURCES_FIT);
     ks_engine_free(e);
 }
 

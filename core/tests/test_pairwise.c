@@ -27,7 +27,10 @@ static ks_engine *zoned(int32_t *profile, int32_t *topology, int32_t *host) {
     CHECK_EQ(ks_nodes_remove(e, 1, gone), KS_OK);
     ks_score_spec scores[] = {{.plugin = KS_SCORE_POD_TOPOLOGY_SPREAD, .weight = 2},
                               {.plugin = KS_SCORE_INTER_POD_AFFINITY, .weight = 2}};
-    ks_profile_spec spec = {.filters = 0x1ff, .n_scores = 2, .scores = scores, .required_weight = 1};
+    ks_profile_spec spec = {.filters = 0x3f | 1u << KS_FILTER_POD_TOPOLOGY_SPREAD | 1u << KS_FILTER_INTER_POD_AFFINITY,
+                            .n_scores = 2,
+                            .scores = scores,
+                            .required_weight = 1};
     CHECK_EQ(ks_profile_add(e, &spec, profile), KS_OK);
     return e;
 }

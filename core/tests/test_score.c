@@ -60,8 +60,8 @@ static void test_normalisation(void) {
     CHECK_EQ(ks_normalize_taint(0, 0), 100);
     CHECK_EQ(ks_normalize_taint(1, 3), 67); /* 100 - 33 */
     CHECK_EQ(ks_normalize_taint(3, 3), 0);
-    CHECK_EQ(ks_normalize_affinity(5, 0), 5);
-    CHECK_EQ(ks_normalize_affinity(1, 3), 33);
+    CHECK_EQ(ks_normalize_up(5, 0), 5);
+    CHECK_EQ(ks_normalize_up(1, 3), 33);
 }
 
 static void test_huge_quantities_do_not_overflow(void) {

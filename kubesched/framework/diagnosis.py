@@ -18,7 +18,9 @@ from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.kernel.native import Verdicts
 from kubesched.state import live, rows
+from kubesched.state.stateful import Rejection
 
+ERROR = "Error"
 UNSCHEDULABLE = "Unschedulable"
 UNRESOLVABLE = "UnschedulableAndUnresolvable"
 PREFILTER_RESULT = "PreFilterResult"
@@ -40,6 +42,7 @@ _DETAILS: dict[int, str] = {
     native.DETAIL_EXISTING: "node(s) didn't satisfy existing pods anti-affinity rules",
 }
 """Reasons of the pairwise filters, which fail in several ways."""
+_PAIRWISE = ("PodTopologySpread", "InterPodAffinity")
 _CONFLICT = "pod affinity terms conflict"
 _NO_CLAIMS = "no new claims to deallocate"
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
@@ -138,24 +141,42 @@ def named_nodes(shape: rows.PodShape) -> set[str] | None:
     return names
 
 
-def _pre_filter(state: live.ClusterState, shape: rows.PodShape) -> PreFilter:
+def _pre_filter(state: live.ClusterState, shape: rows.PodShape, rejection: Rejection | None) -> PreFilter:
     names = named_nodes(shape)
+    if names is not None and not names:
+        return PreFilter(Status("NodeAffinity", UNRESOLVABLE, (_CONFLICT,)))
+    if rejection is not None:
+        return PreFilter(rejection_status(rejection))
     if names is None:
         return PreFilter()
-    if not names:
-        return PreFilter(Status("NodeAffinity", UNRESOLVABLE, (_CONFLICT,)))
     found = sorted(row for row in (state.row_of(name) for name in names) if row is not None)
     return PreFilter(rows=np.array(found, dtype=np.int32))
+
+
+def rejection_status(rejection: Rejection) -> Status:
+    """What a stateful plugin's PreFilter said, as a status."""
+    code = ERROR if rejection.is_error else UNRESOLVABLE if rejection.unresolvable else UNSCHEDULABLE
+    return Status(rejection.plugin, code, rejection.reasons)
 
 
 # ---- Filter ----
 
 
-def diagnose(state: live.ClusterState, shape: rows.PodShape, verdicts: Verdicts) -> Diagnosis:
-    """Name what the engine found. O(N), no Python per node."""
+def diagnose(
+    state: live.ClusterState, shape: rows.PodShape, verdicts: Verdicts, rejection: Rejection | None = None
+) -> Diagnosis:
+    """Name what the engine found. O(N), no Python per node.
+
+    Parameters
+    ----------
+    verdicts
+        Of ``state.engine.explain``.
+    rejection
+        What ``state.prepare`` said before.
+    """
     n = len(verdicts.filter)
     status_of = np.full(n, -2, dtype=np.int32)
-    pre_filter = _pre_filter(state, shape)
+    pre_filter = _pre_filter(state, shape, rejection)
     if pre_filter.status is not None:
         return Diagnosis((), status_of, state.n_nodes, pre_filter)
     open_rows = verdicts.filter != native.REMOVED_ROW
@@ -173,11 +194,12 @@ def diagnose(state: live.ClusterState, shape: rows.PodShape, verdicts: Verdicts)
         if failing.size and name == "NodeResourcesFit":
             _add_fit(state, verdicts, failing, statuses, status_of)
         elif failing.size:
-            _add_filter(verdicts, name, failing, statuses, status_of)
+            _add_filter(state, verdicts, name, failing, statuses, status_of)
     return Diagnosis(tuple(statuses), status_of, state.n_nodes, pre_filter)
 
 
 def _add_filter(
+    state: live.ClusterState,
     verdicts: Verdicts,
     name: str,
     failing: np.ndarray[tuple[int], np.dtype[np.intp]],
@@ -185,12 +207,17 @@ def _add_filter(
     status_of: I32,
 ) -> None:
     """One status for each detail of a filter that fails in one way per node."""
-    details = verdicts.detail[failing]
-    for detail in np.unique(details):
-        part = failing[details == detail]
-        code = UNRESOLVABLE if verdicts.unresolvable[part[0]] else UNSCHEDULABLE
-        status_of[part] = len(statuses)
-        statuses.append(Status(name, code, (_DETAILS.get(int(detail)) or REASONS[name],)))
+    kinds = verdicts.detail[failing].astype(np.int64) * 2 + verdicts.unresolvable[failing]
+    for kind in np.unique(kinds):
+        status_of[failing[kinds == kind]] = len(statuses)
+        code = UNRESOLVABLE if kind % 2 else UNSCHEDULABLE
+        statuses.append(Status(name, code, _reasons(state, name, int(kind // 2))))
+
+
+def _reasons(state: live.ClusterState, name: str, detail: int) -> tuple[str, ...]:
+    if name in REASONS:
+        return (REASONS[name],)
+    return (_DETAILS[detail],) if name in _PAIRWISE else state.reasons.reasons(name, detail)
 
 
 def _add_fit(

@@ -71,7 +71,17 @@ _DEFAULT_FILTERS = (
     "NodePorts",
     "NodeResourcesFit",
 )
-_ALL_FILTERS = (*_DEFAULT_FILTERS, "PodTopologySpread", "InterPodAffinity")
+_ALL_FILTERS = (
+    *_DEFAULT_FILTERS,
+    "VolumeRestrictions",
+    "NodeVolumeLimits",
+    "VolumeBinding",
+    "VolumeZone",
+    "PodTopologySpread",
+    "InterPodAffinity",
+    "DynamicResources",
+    "NodeDeclaredFeatures",
+)
 
 
 def _default(release: str) -> tuple[ScorePlugin, ...]:
@@ -146,9 +156,7 @@ def find(name: str) -> Profile:
 
 def register(state: live.ClusterState, profile: Profile) -> int:
     """Add a profile to the state's engine and return its engine id."""
-    filters = 0
-    for name in profile.filters:
-        filters |= 1 << native.FILTERS[name]
+    filters = [native.FILTERS[name] for name in profile.filters]
     scores = [_score_spec(state, plugin) for plugin in profile.scores]
     return state.engine.add_profile(filters, scores, native.DEVICE_SELECTS[profile.device_select])
 

@@ -74,10 +74,17 @@ FILTERS: dict[str, int] = {
     "NodeAffinity": _lib.KS_FILTER_NODE_AFFINITY,
     "NodePorts": _lib.KS_FILTER_NODE_PORTS,
     "NodeResourcesFit": _lib.KS_FILTER_NODE_RESOURCES_FIT,
-    "GpuShare": _lib.KS_FILTER_GPU_SHARE,
+    "VolumeRestrictions": _lib.KS_FILTER_VOLUME_RESTRICTIONS,
+    "NodeVolumeLimits": _lib.KS_FILTER_NODE_VOLUME_LIMITS,
+    "VolumeBinding": _lib.KS_FILTER_VOLUME_BINDING,
+    "VolumeZone": _lib.KS_FILTER_VOLUME_ZONE,
     "PodTopologySpread": _lib.KS_FILTER_POD_TOPOLOGY_SPREAD,
     "InterPodAffinity": _lib.KS_FILTER_INTER_POD_AFFINITY,
+    "DynamicResources": _lib.KS_FILTER_DYNAMIC_RESOURCES,
+    "NodeDeclaredFeatures": _lib.KS_FILTER_NODE_DECLARED_FEATURES,
+    "GpuShare": _lib.KS_FILTER_GPU_SHARE,
 }
+VERDICT_UNRESOLVABLE: int = _lib.KS_VERDICT_UNRESOLVABLE
 FILTER_NAMES = {number: name for name, number in FILTERS.items()}
 SCORES: dict[str, int] = {
     "TaintToleration": _lib.KS_SCORE_TAINT_TOLERATION,
@@ -534,21 +541,44 @@ class Engine:
         s.scored_weight = p.of(weights, np.int64, (None,), "scored_weight")
         _raise("set_pairwise", _lib.ks_class_pairwise(self._engine, class_id, s), class_id)
 
+    def set_verdicts(self, class_id: int, filter_id: int, row: I32 | None, code: U8) -> None:
+        """Verdicts of a filter that the caller computes for a class.
+
+        Parameters
+        ----------
+        row
+            ``[n]``; None: all rows.
+        code
+            ``[n]``: 0 passes, else a number 1..127, plus VERDICT_UNRESOLVABLE where evicting pods cannot help.
+        """
+        p, n = _Pointers("set_verdicts"), len(code)
+        rows = p.of(row, np.int32, (n,), "row")
+        codes = p.of(code, np.uint8, (n,), "code")
+        _raise("set_verdicts", _lib.ks_class_verdicts(self._engine, class_id, filter_id, n, rows, codes), filter_id)
+
+    def set_raw(self, class_id: int, score: int, row: I32 | None, raw: I64) -> None:
+        """Raw scores 0..1,000,000 of DynamicResources for a class, ``[n]``; ``row`` None: all rows."""
+        p, n = _Pointers("set_raw"), len(raw)
+        rows = p.of(row, np.int32, (n,), "row")
+        column = p.of(raw, np.int64, (n,), "raw")
+        _raise("set_raw", _lib.ks_class_raw(self._engine, class_id, score, n, rows, column), score)
+
     def add_profile(
         self,
-        filters: int,
+        filters: Sequence[int],
         scores: Sequence[ScoreSpec],
         device_select: int,
         required_weight: int = 1,
         ignore_existing: bool = False,
     ) -> int:
-        """Add a profile; ``filters`` has bit f set for filter number f."""
+        """Add a profile; ``filters`` are filter numbers, first to last."""
         p = _Pointers("add_profile")
         specs = _ffi.new("ks_score_spec[]", max(len(scores), 1))
         for out_spec, spec in zip(specs, scores, strict=False):
             _fill_score(p, out_spec, spec)
         profile = _ffi.new("ks_profile_spec *")
-        profile.filters = filters
+        profile.filters = sum(1 << f for f in set(filters))
+        profile.filter_order = p.of(arrays.int32(filters), np.int32, (len(set(filters)),), "filters")
         profile.n_scores, profile.scores = len(scores), specs
         profile.device_select = device_select
         profile.required_weight, profile.ignore_existing = required_weight, int(ignore_existing)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kubesched.base import errors
+from kubesched.framework import cycle
 from kubesched.framework import diagnosis as diagnoses
 from kubesched.framework import profile as profiles
 from kubesched.kernel import arrays, native
@@ -94,8 +95,9 @@ def _single(case: Case) -> list[Difference]:
         return _compare({"gated": expect.get("gated")}, {"gated": gated})
     profile = profiles.find(case["profile"])
     engine_profile, class_id = profiles.register(state, profile), state.class_id(pod.shape)
+    rejection = state.prepare(class_id)
     verdicts = state.engine.explain(engine_profile, class_id, len(profile.scores))
-    why = diagnoses.diagnose(state, pod.shape, verdicts)
+    why = diagnoses.diagnose(state, pod.shape, verdicts, rejection)
     got = _recorded(profile, verdicts, why)
     if not got["feasible"]:
         got["message"] = why.message()
@@ -204,10 +206,11 @@ def _sequence(case: Case) -> list[Difference]:
     classes = arrays.int32([state.class_id(pods[i].shape) for i in open_pods])
     out = []
     for name in ("dense", "indexed"):
-        mark = state.engine.speculate()
-        decisions = state.engine.place(native.Options(profile, driver=native.DRIVERS[name]), classes)
-        state.engine.rollback(mark)
-        got = _sequence_columns(len(pods), open_pods, decisions)
+        mark = state.speculate()
+        options = native.Options(profile, driver=native.DRIVERS[name])
+        decided = cycle.decide(state, options, [pods[i].key for i in open_pods], classes)
+        state.rollback(mark)
+        got = _sequence_columns(len(pods), open_pods, decided.columns)
         for field, column in got.items():
             wanted = case["expect"].get(field)
             if wanted != column:

@@ -17,6 +17,7 @@ import numpy as np
 
 from kubesched.api import manifest
 from kubesched.base import errors
+from kubesched.framework import cycle
 from kubesched.framework import diagnosis as diagnoses
 from kubesched.framework import profile as profiles
 from kubesched.kernel import native
@@ -252,7 +253,8 @@ class Cluster:
         for i, pod in enumerate(asked.pods):
             if pod.scheduling_gates:
                 reasons[i] = diagnoses.gate_status(pod.scheduling_gates).reasons[0]
-        found = self._state.engine.place(options, class_of)
+        decided = cycle.decide(self._state, options, [asked.pods[i].key for i in asked.open], class_of)
+        found = decided.columns
         self._explain_failures(asked, profile, class_of, found, reasons, options.commit)
         for at, i in enumerate(asked.open):
             statuses[i] = plans.PLACED if found.node[at] >= 0 else plans.UNSCHEDULABLE
@@ -288,26 +290,37 @@ class Cluster:
             return
         for at in failed[_MAX_REASONS:]:
             reasons[asked.open[at]] = _NOT_COMPUTED
-        engine = self._state.engine
-        mark = engine.speculate()
+        mark = self._state.speculate()
         undone = len(class_of)
         known: dict[int, str] = {}  # by class, on the state reached
         for at in failed[:_MAX_REASONS][::-1]:
             later = np.arange(at + 1, undone if committed else at + 1)
             later = later[found.node[later] >= 0]
             if later.size:
-                engine.release(class_of[later], found.node[later], found.devices[later])
+                self._undo(asked, class_of, found, later)
                 known.clear()
             undone = int(at) + 1
             class_id = int(class_of[at])
             if class_id not in known:
                 known[class_id] = self._message(profile, asked.pods[asked.open[at]], class_id)
             reasons[asked.open[at]] = known[class_id]
-        engine.rollback(mark)
+        self._state.rollback(mark)
+
+    def _undo(self, asked: _Asked, class_of: I32, found: native.Decisions, at: Any) -> None:
+        self._state.engine.release(class_of[at], found.node[at], found.devices[at])
+        for plugin in self._state.stateful:
+            for i in at.tolist():
+                plugin.release(asked.pods[asked.open[i]].key)
 
     def _message(self, profile: profiles.Profile, pod: rows.PodRow, class_id: int) -> str:
+        return self._diagnose(profile, pod.shape, class_id)[0].message()
+
+    def _diagnose(
+        self, profile: profiles.Profile, shape: rows.PodShape, class_id: int
+    ) -> tuple[diagnoses.Diagnosis, native.Verdicts]:
+        rejection = self._state.prepare(class_id)
         verdicts = self._state.engine.explain(self._profile_id(profile), class_id, len(profile.scores))
-        return diagnoses.diagnose(self._state, pod.shape, verdicts).message()
+        return diagnoses.diagnose(self._state, shape, verdicts, rejection), verdicts
 
     def _remember(self, asked: _Asked, class_of: I32, found: native.Decisions) -> None:
         placed = [at for at in range(len(class_of)) if found.node[at] >= 0]
@@ -332,7 +345,7 @@ class Cluster:
         row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
         class_id = self._state.class_id(row.shape)
-        verdicts = self._state.engine.explain(self._profile_id(chosen), class_id, len(chosen.scores))
+        diagnosis, verdicts = self._diagnose(chosen, row.shape, class_id)
         gate = diagnoses.gate_status(row.scheduling_gates).reasons[0] if row.scheduling_gates else ""
         return Explanation(
             pod=row.key,
@@ -340,7 +353,7 @@ class Cluster:
             node_names=self._state.node_names(),
             plugins=chosen.score_names,
             weights=tuple(plugin.weight for plugin in chosen.scores),
-            diagnosis=diagnoses.diagnose(self._state, row.shape, verdicts),
+            diagnosis=diagnosis,
             verdicts=verdicts,
             gate_reason=gate,
         )
@@ -372,12 +385,12 @@ class Cluster:
     @contextlib.contextmanager
     def what_if(self) -> Iterator[Cluster]:
         """A block whose placements and releases are undone at its end; nodes cannot change inside."""
-        mark = self._state.engine.speculate()
+        mark = self._state.speculate()
         pods, pending = dict(self._state.pods), list(self.pending)
         try:
             yield self
         finally:
-            self._state.engine.rollback(mark)
+            self._state.rollback(mark)
             self._state.pods, self.pending = pods, pending
 
     # ---- state ----

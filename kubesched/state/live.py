@@ -21,6 +21,7 @@ from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
 from kubesched.state import rows as row_types
 from kubesched.state.intern import Interner, parse_int64
 from kubesched.state.pairwise import Pairwise
+from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 
@@ -65,6 +66,14 @@ class _NodeNames:
     free: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A speculation: of the engine, and of each stateful plugin."""
+
+    engine: int
+    plugins: list[int]
+
+
 class ClusterState:
     """Nodes, classes and running pods of a cluster or a fleet.
 
@@ -93,6 +102,9 @@ class ClusterState:
         self._class_ids: dict[row_types.PodShape, int] = {}
         self._hostnames: dict[int, str] = {}
         self.pairwise = Pairwise(self.engine, self._add_topology)
+        self.stateful: list[Stateful] = []
+        """Plugins with state of their own, in PreFilter order."""
+        self.reasons = VerdictReasons()
 
     # ---- names ----
 
@@ -355,6 +367,24 @@ class ClusterState:
     def shape_of(self, class_id: int) -> row_types.PodShape:
         return self.shapes.value(class_id)
 
+    # ---- stateful plugins ----
+
+    def is_concerned(self, class_id: int) -> bool:
+        """Whether a stateful plugin has a say in the class."""
+        shape = self.shape_of(class_id)
+        return any(plugin.concerns(shape) for plugin in self.stateful)
+
+    def prepare(self, class_id: int) -> Rejection | None:
+        """Bring the verdicts of stateful plugins for the class up to date; what PreFilter says if it rejects."""
+        return prepare(self.stateful, class_id, self.shape_of(class_id))
+
+    def reserve(self, key: str, class_id: int, row: int) -> None:
+        """Tell stateful plugins that the pod is on the row."""
+        shape = self.shape_of(class_id)
+        for plugin in self.stateful:
+            if plugin.concerns(shape):
+                plugin.reserve(key, class_id, shape, row)
+
     def _class_spec(self, shape: row_types.PodShape) -> native.ClassSpec:
         for resource, amount in shape.requests + shape.fit_requests:
             _check_quantity(f"pod request {resource}", amount)
@@ -454,6 +484,8 @@ class ClusterState:
             raise
         self.engine.keep(mark)
         self.pods.update(zip((pod.key for pod in pods), placed, strict=True))
+        for pod, at in zip(pods, placed, strict=True) if self.stateful else ():
+            self.reserve(pod.key, at.class_id, at.row)
 
     def _bind_some(self, pods: Sequence[BoundPod]) -> None:
         before = {p.row: self.engine.columns().device_free[p.row].copy() for p in pods if self._needs_devices(p)}
@@ -489,6 +521,20 @@ class ClusterState:
         )
         for key in dict.fromkeys(keys):
             del self.pods[key]
+            for plugin in self.stateful:
+                plugin.release(key)
+
+    # ---- speculation ----
+
+    def speculate(self) -> Mark:
+        """Open a speculation over the engine and the stateful plugins."""
+        return Mark(self.engine.speculate(), [plugin.mark() for plugin in self.stateful])
+
+    def rollback(self, mark: Mark) -> None:
+        """Undo what was placed, bound or released since the mark. The pods table is the caller's."""
+        self.engine.rollback(mark.engine)
+        for plugin, at in zip(self.stateful, mark.plugins, strict=True):
+            plugin.rollback(at)
 
 
 def _check_quantity(where: str, amount: int) -> None:

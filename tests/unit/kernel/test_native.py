@@ -58,7 +58,7 @@ def test_status_codes_become_exceptions(engine: native.Engine) -> None:
     with pytest.raises(errors.KernelError, match="an id or row does not exist"):
         engine.place(native.Options(9), arrays.int32([0]))
     with pytest.raises(errors.UnsupportedError):
-        engine.add_profile(1 << native.FILTERS["InterPodAffinity"], [], 0)
+        engine.add_profile([native.FILTERS["InterPodAffinity"]], [], 0)
     with pytest.raises(errors.KernelError, match="too large"):
         engine.add_nodes(np.full((4, 1), 1 << 60, dtype=np.int64))
     with pytest.raises(errors.KernelError, match="item 1 of 2"):
@@ -92,7 +92,7 @@ def test_views_show_changes_and_are_read_only(engine: native.Engine) -> None:
 
 def test_runs_update_decisions_in_place(engine: native.Engine) -> None:
     class_id = engine.add_class(spec())
-    profile = engine.add_profile(1 << native.FILTERS["NodeResourcesFit"], [], 0)
+    profile = engine.add_profile([native.FILTERS["NodeResourcesFit"]], [], 0)
     pods = arrays.int32([class_id] * 3)
     decisions, series = engine.run(native.Options(profile), arrays.int32([1, 2]), pods)
     assert series is None
