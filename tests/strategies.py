@@ -246,6 +246,8 @@ def shape(obj: Obj) -> rows.PodShape:
         host_ports=tuple(rows.HostPort(*port) for port in dict.fromkeys(ask.ports)),
         images=tuple(oracle.image_name(name) for name in images if name),
         n_image_containers=len(containers),
+        namespace=obj["metadata"]["namespace"],
+        labels=tuple(sorted((obj["metadata"].get("labels") or {}).items())),
     )
 
 

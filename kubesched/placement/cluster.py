@@ -123,7 +123,7 @@ class Cluster:
         return cls.from_objects([defaults.apply(obj) for obj in objects], ignore=ignore)
 
     @classmethod
-    def from_arrow(cls, nodes: Any, pods: Any = None, classes: Any = None) -> Cluster:
+    def from_arrow(cls, nodes: Any, pods: Any = None, classes: Any = None, namespaces: Any = None) -> Cluster:
         """Build from Arrow tables (docs/reference/state-schema.md).
 
         Parameters
@@ -134,8 +134,12 @@ class Cluster:
             Pods with ``node`` run there; the others wait.
         classes
             Shapes that ``pods.class`` refers to.
+        namespaces
+            Labels of namespaces, for the shapes that select them.
         """
         cluster = cls()
+        if namespaces is not None:
+            cluster._state.pairwise.set_namespaces(tables.read_namespaces(namespaces))
         tables.read_nodes(cluster._state, nodes)
         if pods is not None:
             shapes = tables.read_classes(classes) if classes is not None else []
@@ -398,13 +402,13 @@ class Cluster:
     def snapshot(self) -> Cluster:
         """An independent copy. O(nodes + pods)."""
         copied = self.to_arrow()
-        made = Cluster.from_arrow(copied["nodes"], copied["pods"], copied["classes"])
+        made = Cluster.from_arrow(**copied)
         made.pending, made.left_out = list(self.pending), dict(self.left_out)
         made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
         return made
 
     def to_arrow(self, copy: bool = True) -> dict[str, Any]:
-        """Tables ``nodes``, ``pods``, ``classes``.
+        """Tables ``nodes``, ``pods``, ``classes``, ``namespaces``.
 
         Parameters
         ----------
@@ -416,10 +420,11 @@ class Cluster:
             "nodes": tables.nodes(self._state, copy),
             "pods": tables.pods(self._state),
             "classes": tables.classes(self._state),
+            "namespaces": tables.namespaces(self._state),
         }
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``nodes.parquet``, ``pods.parquet`` and ``classes.parquet``; each appears whole or not at all."""
+        """Write ``nodes.parquet``, ``pods.parquet``, ``classes.parquet``, ``namespaces.parquet``; each appears whole or not at all."""
         from pyarrow import parquet as pq
 
         written = []
@@ -432,10 +437,10 @@ class Cluster:
 
     @classmethod
     def load(cls, folder: str | Path) -> Cluster:
-        """Read what `save` wrote; without pods and classes files the nodes alone."""
-        found = {name: Path(folder) / f"{name}.parquet" for name in ("nodes", "pods", "classes")}
+        """Read what `save` wrote; only the nodes file must be there."""
+        found = {name: Path(folder) / f"{name}.parquet" for name in ("nodes", "pods", "classes", "namespaces")}
         read = {name: files.read_file(path) for name, path in found.items() if name == "nodes" or path.exists()}
-        return cls.from_arrow(read["nodes"], read.get("pods"), read.get("classes"))
+        return cls.from_arrow(**read)
 
     # ---- reading what the caller gave ----
 

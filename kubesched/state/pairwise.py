@@ -20,8 +20,18 @@ from kubesched.kernel import native
 from kubesched.state import rows
 
 Labels = dict[str, str]
-_Match = tuple[str, object]
-"""What a match counter holds: a kind, and what it needs to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """What a spread constraint counts: pods of its namespace that stay and that it selects."""
+
+    namespace: str
+    selector: rows.LabelSelector
+
+
+_Match = _Spread | tuple[rows.PodTerm, ...]
+"""What a match counter holds: pods of a spread constraint, or pods that all the terms take in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +149,10 @@ class Pairwise:
     # ---- who sees whom ----
 
     def _is_match(self, match: _Match, of: _Class) -> bool:
-        kind, what = match
-        if kind == "spread":
-            namespace, selector = what  # type: ignore[misc]
-            return of.shape.namespace == namespace and not of.shape.terminating and selects(selector, of.labels)
-        return all(self._sees(term, of) for term in what)  # type: ignore[attr-defined]
+        if isinstance(match, _Spread):
+            near = of.shape.namespace == match.namespace and not of.shape.terminating
+            return near and selects(match.selector, of.labels)
+        return all(self._sees(term, of) for term in match)
 
     def _sees(self, term: rows.PodTerm, of: _Class) -> bool:
         """Whether a class's own term takes in pods of another. Only namespaces that exist can be selected."""
@@ -179,9 +188,7 @@ class Pairwise:
             native.PairwiseSpec(
                 spread=[self._spread_rule(s, of) for s in shape.spread],
                 spread_needs_all=not shape.spread_is_default,
-                affinity=[
-                    (self._match(("pods", required)), self._topology(t.topology_key)) for t in shape.required_pods
-                ],
+                affinity=[(self._match(required), self._topology(t.topology_key)) for t in shape.required_pods],
                 affinity_self=all(self._sees(t, of) for t in shape.required_pods),
                 anti=[(self._match_one(t), self._topology(t.topology_key)) for t in shape.required_anti_pods],
                 existing=[(counter, topology) for kind, counter, topology, _ in owned if kind == "anti"],
@@ -190,7 +197,7 @@ class Pairwise:
         )
 
     def _match_one(self, term: rows.PodTerm) -> int:
-        return self._match(("pods", (_placeless(term),)))
+        return self._match((_placeless(term),))
 
     def _spread_rule(self, s: rows.SpreadConstraint, of: _Class) -> tuple[int, int, int, int, int]:
         # An empty selector counts no pod, though it matches the pod itself: upstream's shortcut.
@@ -199,7 +206,7 @@ class Pairwise:
         flags |= native.SPREAD_HONOR_AFFINITY if s.honor_affinity else 0
         flags |= native.SPREAD_HONOR_TAINTS if s.honor_taints else 0
         flags |= native.SPREAD_SELF if selects(s.selector, of.labels) else 0
-        counter = self._match(("spread", (of.shape.namespace, counted)))
+        counter = self._match(_Spread(of.shape.namespace, counted))
         return counter, self._topology(s.topology_key), s.max_skew, s.min_domains, flags
 
 

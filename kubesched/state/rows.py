@@ -26,6 +26,8 @@ WILDCARD_IP = "0.0.0.0"
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 """Of a Requirement."""
+LABEL_OPERATORS = OPERATORS[:4]
+"""Of a Requirement in a LabelSelector."""
 MAX_QUANTITY = 1 << 56
 """Largest quantity in canonical units that a row may hold (ks.h KS_MAX_QUANTITY)."""
 

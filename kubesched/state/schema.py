@@ -83,6 +83,29 @@ def classes() -> Any:
     terms = pa.list_(pa.struct([("requirements", pa.list_(requirement)), ("weight", pa.int32())]))
     toleration = pa.struct([("key", text), ("operator", text), ("value", text), ("effect", text)])
     port = pa.struct([("ip", text), ("protocol", text), ("port", pa.int32())])
+    selector = pa.list_(pa.struct([("key", text), ("operator", text), ("values", pa.list_(text))]))
+    spread = pa.struct(
+        [
+            ("topology_key", text),
+            ("max_skew", pa.int32()),
+            ("selector", selector),
+            ("hard", pa.bool_()),
+            ("min_domains", pa.int32()),
+            ("honor_affinity", pa.bool_()),
+            ("honor_taints", pa.bool_()),
+        ]
+    )
+    pod_terms = pa.list_(
+        pa.struct(
+            [
+                ("topology_key", text),
+                ("selector", selector),
+                ("namespaces", pa.list_(text)),
+                ("namespace_selector", selector),
+                ("weight", pa.int32()),
+            ]
+        )
+    )
     fields = [
         _field("class", pa.int32()),
         _field("requests", amounts, "canonical: 1/1000 core, bytes, counts"),
@@ -100,5 +123,21 @@ def classes() -> Any:
         _field("device_count", pa.int32(), "devices"),
         _field("device_milli", pa.int32(), "1/1000 device"),
         _field("device_models", pa.list_(text)),
+        _field("namespace", text),
+        _field("labels", pa.map_(text, text)),
+        _field("terminating", pa.bool_()),
+        _field("spread", pa.list_(spread)),
+        _field("spread_is_default", pa.bool_()),
+        _field("required_pods", pod_terms),
+        _field("required_anti_pods", pod_terms),
+        _field("preferred_pods", pod_terms),
     ]
     return pa.schema(fields, metadata={"kubesched.table": "classes", "kubesched.version": VERSION})
+
+
+def namespaces() -> Any:
+    """Schema of the namespaces table: what selectors of namespaces see."""
+    import pyarrow as pa
+
+    fields = [_field("name", pa.string()), _field("labels", pa.map_(pa.string(), pa.string()))]
+    return pa.schema(fields, metadata={"kubesched.table": "namespaces", "kubesched.version": VERSION})

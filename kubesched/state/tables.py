@@ -129,7 +129,44 @@ def _class_row(number: int, s: rows.PodShape) -> dict[str, Any]:
         "device_count": s.device_count,
         "device_milli": s.device_milli,
         "device_models": list(s.device_models),
+        "namespace": s.namespace,
+        "labels": list(s.labels),
+        "terminating": s.terminating,
+        "spread": [_spread_row(c) for c in s.spread],
+        "spread_is_default": s.spread_is_default,
+        "required_pods": [_pod_term_row(t) for t in s.required_pods],
+        "required_anti_pods": [_pod_term_row(t) for t in s.required_anti_pods],
+        "preferred_pods": [_pod_term_row(t) for t in s.preferred_pods],
     }
+
+
+def _selector_row(selector: rows.LabelSelector) -> list[dict[str, Any]] | None:
+    if selector is None:
+        return None
+    return [{"key": q.key, "operator": q.operator, "values": list(q.values)} for q in selector]
+
+
+def _spread_row(c: rows.SpreadConstraint) -> dict[str, Any]:
+    names = ("topology_key", "max_skew", "hard", "min_domains", "honor_affinity", "honor_taints")
+    return {name: getattr(c, name) for name in names} | {"selector": _selector_row(c.selector)}
+
+
+def _pod_term_row(t: rows.PodTerm) -> dict[str, Any]:
+    return {
+        "topology_key": t.topology_key,
+        "selector": _selector_row(t.selector),
+        "namespaces": list(t.namespaces),
+        "namespace_selector": _selector_row(t.namespace_selector),
+        "weight": t.weight,
+    }
+
+
+def namespaces(state: live.ClusterState) -> Any:
+    """Table of the namespaces that are known, and their labels."""
+    import pyarrow as pa
+
+    found = [{"name": name, "labels": list(labels.items())} for name, labels in state.pairwise.namespaces.items()]
+    return pa.Table.from_pylist(found, schema=schema.namespaces())
 
 
 def _term_row(t: rows.Term) -> dict[str, Any]:
@@ -239,6 +276,18 @@ def read_classes(table: Any) -> list[rows.PodShape]:
     return [_shape(row) for row in read]
 
 
+def read_namespaces(table: Any) -> dict[str, dict[str, str]]:
+    """Labels of each namespace of a namespaces table."""
+    import pyarrow as pa
+
+    try:
+        table = table.select(schema.namespaces().names).cast(schema.namespaces())
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        text = str(error).splitlines()[0][:200]
+        raise errors.InputError("namespaces", f"does not have the documented columns ({text})") from None
+    return {row["name"]: dict(row["labels"]) for row in table.to_pylist()}
+
+
 def _check_class(where: str, row: dict[str, Any]) -> None:
     """Refuse operators and effects that do not exist; amounts are checked when the class is made."""
     for toleration in row["tolerations"]:
@@ -251,6 +300,13 @@ def _check_class(where: str, row: dict[str, Any]) -> None:
         for operator in (q["operator"] for term in row[name] or () for q in term["requirements"]):
             if operator not in rows.OPERATORS:
                 raise errors.InputError(f"{where}: {name}", "has no such operator", operator, ", ".join(rows.OPERATORS))
+    selectors = [c["selector"] for c in row["spread"]]
+    for name in ("required_pods", "required_anti_pods", "preferred_pods"):
+        selectors += [t[which] for t in row[name] for which in ("selector", "namespace_selector")]
+    for operator in (q["operator"] for selector in selectors for q in selector or ()):
+        if operator not in rows.LABEL_OPERATORS:
+            known = ", ".join(rows.LABEL_OPERATORS)
+            raise errors.InputError(f"{where}: label selector", "has no such operator", operator, known)
 
 
 def _shape(row: dict[str, Any]) -> rows.PodShape:
@@ -271,6 +327,28 @@ def _shape(row: dict[str, Any]) -> rows.PodShape:
         device_count=row["device_count"],
         device_milli=row["device_milli"],
         device_models=tuple(row["device_models"]),
+        namespace=row["namespace"],
+        labels=tuple(row["labels"]),
+        terminating=row["terminating"],
+        spread=tuple(rows.SpreadConstraint(**c | {"selector": _selector(c["selector"])}) for c in row["spread"]),
+        spread_is_default=row["spread_is_default"],
+        required_pods=tuple(_pod_term(t) for t in row["required_pods"]),
+        required_anti_pods=tuple(_pod_term(t) for t in row["required_anti_pods"]),
+        preferred_pods=tuple(_pod_term(t) for t in row["preferred_pods"]),
+    )
+
+
+def _selector(row: list[dict[str, Any]] | None) -> rows.LabelSelector:
+    return None if row is None else tuple(rows.Requirement(q["key"], q["operator"], tuple(q["values"])) for q in row)
+
+
+def _pod_term(row: dict[str, Any]) -> rows.PodTerm:
+    return rows.PodTerm(
+        row["topology_key"],
+        _selector(row["selector"]),
+        tuple(row["namespaces"]),
+        _selector(row["namespace_selector"]),
+        row["weight"],
     )
 
 

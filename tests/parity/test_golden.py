@@ -12,7 +12,8 @@ from kubesched.parity import cases, replay
 
 FAMILIES = (
     *("resources", "resources-inplace", "taints", "node-affinity", "node-name", "host-ports", "images", "gates"),
-    *("seq-resources", "seq-ports-taints"),
+    *("spread-hard", "spread-soft", "spread-default", "pod-affinity", "pod-affinity-preferred"),
+    *("seq-resources", "seq-ports-taints", "seq-spread", "seq-pod-affinity"),
 )
 
 
@@ -44,14 +45,13 @@ def test_a_changed_record_is_noticed(golden: Path) -> None:
 
 def test_other_families_are_skipped_by_feature(golden: Path) -> None:
     skipped = {}
-    for family in ("spread-hard", "pod-affinity", "dra", "volumes", "seq-preemption"):
+    for family in ("dra", "volumes", "seq-preemption", "nominated"):
         outcomes = [
             replay.replay(case) for case, _ in zip(cases.read(golden / f"{family}.jsonl.gz"), range(20), strict=False)
         ]
         skipped[family] = {outcome.skipped for outcome in outcomes}
         assert not any(outcome.differences for outcome in outcomes)
-    assert "spread" in skipped["spread-hard"]
-    assert "pod-affinity" in skipped["pod-affinity"]
     assert skipped["dra"] == {"claims"}
     assert "volumes" in skipped["volumes"]
     assert skipped["seq-preemption"] == {"sequence operations"}
+    assert skipped["nominated"] == {"nominated"}

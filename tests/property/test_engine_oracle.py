@@ -325,7 +325,7 @@ def test_one_image_size_a_cluster() -> None:
     def image_scores() -> tuple[list[int], list[int]]:
         d = oracle.decide(pod, nodes)
         at = d["scorePlugins"].index("ImageLocality")
-        return state.engine.explain(number, class_id, 6).score[5].tolist(), [row[at] for row in d["scores"]]
+        return state.engine.explain(number, class_id, 8).score[7].tolist(), [row[at] for row in d["scores"]]
 
     got, expected = image_scores()
     assert got == expected == [89, 89]

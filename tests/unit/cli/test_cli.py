@@ -171,7 +171,7 @@ OUT = ("--policy", "node-local", "--out", "out")
         (("place", "-f", "cyc.yaml"), "cyc.yaml, line 2: refers to itself"),
         (("place", "-f", "line.yaml"), "line.yaml, line 2: is too long"),
         (("place", "-f", "trunc.json"), "trunc.json: is not JSON"),
-        (("place", "-f", "node.yaml", "-f", "spread.yaml"), "(feature 'spread')"),
+        (("place", "-f", "node.yaml", "-f", "spread.yaml"), "topologySpreadConstraints[0].topologyKey: is missing"),
         (("place", "-f", "node.yaml", "-f", "pod.yaml", "--profile", "fdg"), "did you mean 'fgd'"),
         (("explain", "-f", "node.yaml", "-f", "pod.yaml", "nope"), "is not a pending pod, got 'nope'"),
         (("replay", "openb", "--variant", "nope", "--out", "out"), "variant: is unknown, got 'nope'"),

@@ -58,7 +58,10 @@ def test_status_codes_become_exceptions(engine: native.Engine) -> None:
     with pytest.raises(errors.KernelError, match="an id or row does not exist"):
         engine.place(native.Options(9), arrays.int32([0]))
     with pytest.raises(errors.UnsupportedError):
-        engine.add_profile([native.FILTERS["InterPodAffinity"]], [], 0)
+        balanced = native.ScoreSpec(
+            native.SCORES["NodeResourcesBalancedAllocation"], 1, resource=arrays.int32([0] * 65)
+        )
+        engine.add_profile([native.FILTERS["NodeResourcesFit"]], [balanced], 0)
     with pytest.raises(errors.KernelError, match="too large"):
         engine.add_nodes(np.full((4, 1), 1 << 60, dtype=np.int64))
     with pytest.raises(errors.KernelError, match="item 1 of 2"):

@@ -9,6 +9,7 @@ import pytest
 
 from kubesched.base import errors
 from kubesched.scheduler import defaults, encode
+from kubesched.state import rows
 
 GIB = 1 << 30
 
@@ -89,9 +90,6 @@ def test_device_annotations() -> None:
 @pytest.mark.parametrize(
     ("spec", "feature"),
     [
-        ({"topologySpreadConstraints": [{"maxSkew": 1}]}, "spread"),
-        ({"affinity": {"podAffinity": {"x": []}}}, "pod-affinity"),
-        ({"affinity": {"podAntiAffinity": {"x": []}}}, "pod-affinity"),
         ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}, "volumes"),
         ({"volumes": [{"name": "v", "ephemeral": {}}]}, "volumes"),
         ({"resourceClaims": [{"name": "r"}]}, "claims"),
@@ -109,13 +107,76 @@ def test_default_spreading_is_noticed() -> None:
     service = {"kind": "Service", "metadata": {"name": "s"}, "spec": {"selector": {"app": "a"}}}
     obj = pod()
     obj["metadata"]["labels"] = {"app": "a"}
-    with pytest.raises(encode.FeatureError) as caught:
-        encode.encode([service, obj])
-    assert caught.value.feature == "default-spread"
-    found = encode.encode([service, obj], ignore=["default-spread"])
-    assert found.left_out == {"default-spread": 1}
+    selector = (rows.Requirement("app", "In", ("a",)),)
+    shape = encode.encode([service, obj]).pending[0].shape
+    assert shape.spread_is_default
+    assert [(s.topology_key, s.max_skew, s.selector, s.hard) for s in shape.spread] == [
+        ("kubernetes.io/hostname", 3, selector, False),
+        ("topology.kubernetes.io/zone", 5, selector, False),
+    ]
     obj["metadata"]["labels"] = {"app": "b"}
-    assert len(encode.encode([service, obj]).pending) == 1
+    assert encode.encode([service, obj]).pending[0].shape.spread == ()
+
+
+@pytest.mark.parametrize(
+    ("constraint", "says"),
+    [
+        ({"maxSkew": 1}, "topologyKey: is missing"),
+        ({"topologyKey": "zone", "whenUnsatisfiable": "Never"}, "whenUnsatisfiable: is unknown, got 'Never'"),
+        (
+            {"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 0},
+            "maxSkew: is out of range, got 0",
+        ),
+        (
+            {"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 1, "minDomains": -1},
+            "minDomains: is out of range, got -1",
+        ),
+        (
+            {"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 1, "nodeTaintsPolicy": "Maybe"},
+            "nodeTaintsPolicy: is not a policy, got 'Maybe'",
+        ),
+        (
+            {
+                "topologyKey": "zone",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]},
+            },
+            "operator: is not an operator of label selectors, got 'Near'",
+        ),
+        (
+            {
+                "topologyKey": "zone",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]},
+            },
+            "values: does not fit In",
+        ),
+    ],
+)
+def test_wrong_spread_constraints_are_named(constraint: dict[str, Any], says: str) -> None:
+    with pytest.raises(errors.InputError) as caught:
+        encode.pod_row(pod(topologySpreadConstraints=[constraint]))
+    assert says in str(caught.value)
+    assert "spec.topologySpreadConstraints[0]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("term", "says"),
+    [
+        ({"labelSelector": {}}, "topologyKey: is missing"),
+        (
+            {"topologyKey": "zone", "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Gt"}]}},
+            "operator: is not an operator of label selectors, got 'Gt'",
+        ),
+        ({"topologyKey": "zone", "labelSelector": {"matchExpressions": [{"operator": "Exists"}]}}, "key: is missing"),
+    ],
+)
+def test_wrong_affinity_terms_are_named(term: dict[str, Any], says: str) -> None:
+    field = "requiredDuringSchedulingIgnoredDuringExecution"
+    with pytest.raises(errors.InputError) as caught:
+        encode.pod_row(pod(affinity={"podAntiAffinity": {field: [term]}}))
+    assert says in str(caught.value)
+    assert f"spec.affinity.podAntiAffinity.{field}[0]" in str(caught.value)
 
 
 def test_finished_pods_do_not_count() -> None:

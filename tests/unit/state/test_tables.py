@@ -41,6 +41,39 @@ def test_round_trip_decides_alike(rng: np.random.Generator) -> None:
         assert (a.nodes, a.scores.tolist(), a.reasons) == (b.nodes, b.scores.tolist(), b.reasons)
 
 
+def test_rules_about_other_pods_survive_a_round_trip(tmp_path: Path) -> None:
+    """Spread constraints, affinity terms and namespaces' labels: a copy without them would decide otherwise."""
+    spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
+    spread["labelSelector"] = {"matchLabels": {"app": "a"}}
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "b"}}}
+    term["namespaceSelector"] = {"matchExpressions": [{"key": "team", "operator": "Exists"}]}
+    objects: list[dict[str, Any]] = [{"kind": "Namespace", "metadata": {"name": "x", "labels": {"team": "t"}}}]
+    for i in range(4):
+        node = builders.make_node(f"n{i}").cpu("8").memory("8Gi").build()
+        node["metadata"]["labels"] = {"zone": f"z{i % 2}", "kubernetes.io/hostname": f"n{i}"}
+        objects.append(node)
+    running = builders.make_pod("b").container("1").on("n0").build()
+    running["metadata"] |= {"namespace": "x", "labels": {"app": "b"}}
+    waiting = []
+    for i in range(5):
+        pod = builders.make_pod(f"a{i}").container("1").build()
+        pod["metadata"]["labels"] = {"app": "a"}
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        pod["spec"] |= {"topologySpreadConstraints": [spread], "affinity": {"podAntiAffinity": required}}
+        waiting.append(pod)
+    cluster = ks.Cluster.from_objects([*objects, running])
+    cluster.place(waiting[:2])
+    cluster.save(tmp_path)
+    copy = ks.Cluster.load(tmp_path)
+    for name, table in cluster.to_arrow().items():
+        assert copy.to_arrow()[name].equals(table), name
+    a, b = cluster.place(waiting[2:]), copy.place(waiting[2:])
+    assert (a.nodes, a.scores.tolist(), a.reasons) == (b.nodes, b.scores.tolist(), b.reasons)
+    assert "n0" not in a.nodes
+    zones = [int((cluster.node_of(f"default/a{i}") or "n0")[1]) % 2 for i in range(5)]
+    assert abs(zones.count(0) - zones.count(1)) == 1
+
+
 def test_units_are_in_the_metadata() -> None:
     schema = ks.Cluster.synthetic(1).to_arrow()["nodes"].schema
     assert schema.field("memory_bytes").metadata == {b"unit": b"bytes"}
