@@ -424,7 +424,7 @@ class Cluster:
         }
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``nodes.parquet``, ``pods.parquet``, ``classes.parquet``, ``namespaces.parquet``; each appears whole or not at all."""
+        """Write each table of `to_arrow` as ``<name>.parquet``; each appears whole or not at all."""
         from pyarrow import parquet as pq
 
         written = []
