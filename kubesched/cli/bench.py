@@ -11,7 +11,8 @@ import click
 import numpy as np
 
 from kubesched.base import errors
-from kubesched.cli import output
+from kubesched.bench import runner, scenario
+from kubesched.cli import inputs, output
 from kubesched.framework import profile as profiles
 from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, I64
@@ -196,6 +197,42 @@ def engine(nodes: int, classes: int, placements: int, driver: str, seed: int, ou
     }
     _output.write([row], output, "\n".join(f"{name:<24}{value}" for name, value in row.items()), row)
     return 0
+
+
+@command.command("scheduler-perf")
+@click.argument("case", nargs=-1)
+@click.option("--nodes", type=click.IntRange(1, 1_000_000), help="Scale whole cases to so many nodes.")
+@click.option("--list", "listing", is_flag=True, help="List the cases instead.")
+@inputs.driver_option
+@output.format_option
+def scheduler_perf(case: tuple[str, ...], nodes: int | None, listing: bool, driver: str, output: str) -> int:
+    """Cases of Kubernetes' scheduler_perf in one process, against the thresholds of its CI.
+
+    CASE is a case, CASE/SIZE, or a family (affinity, basic, spreading); default: all. Every decision is judged from
+    the objects before its time is printed. Latencies are those of single Cluster.place calls, on a second run.
+
+    \b
+      kubesched bench scheduler-perf TopologySpreading -o json
+    """
+    chosen = scenario.choose(scenario.load(), case)
+    if listing:
+        _output.write(
+            [{"case": c.name, "family": c.family, "threshold": c.threshold, "about": c.about} for c in chosen], output
+        )
+        return 0
+    rows_out, skipped = [], []
+    with _output.Progress("bench", len(chosen)) as progress:
+        for at, one in enumerate(chosen):
+            progress.step(at, one.name)
+            try:
+                rows_out.append(runner.run(one.scaled(nodes) if nodes else one, driver))
+            except runner.NotSupportedError as error:
+                skipped.append(f"{one.name}: {error.what}")
+        progress.step(len(chosen))
+    for line in skipped:
+        click.echo(f"bench: skipped {line}", err=True)
+    _output.write(rows_out, output)
+    return 1 if case and skipped else 0
 
 
 def _sample(nodes: int, placements: int) -> int:

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judge: replays what a case did in plain Python, from the objects alone, and says what does not hold.
+
+Every placement is checked on the state that it met: capacity, selectors, taints, ports, inter-pod affinity and hard
+spreading at the chosen node; a pod that was left out must fit nowhere. It shares no code with the encoder, the engine
+or its bindings; only quantities are read by the same parser. Which of the possible nodes is best is not judged here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubesched.api import quantity
+from kubesched.base import errors
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_HANDLED = {"containers", "affinity", "topologySpreadConstraints", "tolerations", "nodeSelector", "schedulingGates"}
+_FREE = {"priority", "preemptionPolicy", "volumes", "resourceClaims", "terminationGracePeriodSeconds"}
+"""Fields that constrain no node, or that other checks look at."""
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    name: str
+    labels: Mapping[str, str]
+    taints: Sequence[Mapping[str, str]]
+    unschedulable: bool
+    left: dict[str, int]
+    ports: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+
+@dataclass(slots=True, eq=False)
+class _Tally:
+    """Pods that a rule counts, by the value of its topology key."""
+
+    key: str
+    total: int = 0
+    by_value: Counter[str] = field(default_factory=Counter)
+
+    def add(self, node: _Node, n: int) -> None:
+        self.total += n
+        if self.key in node.labels:
+            self.by_value[node.labels[self.key]] += n
+
+    def at(self, node: _Node) -> int:
+        return self.by_value[node.labels[self.key]] if self.key in node.labels else 0
+
+
+@dataclass(slots=True, eq=False)
+class _Spread:
+    """A hard constraint: counts of the domains of the nodes that count, and how many domains have each count."""
+
+    rule: Mapping[str, Any]
+    namespace: str
+    own: bool
+    counts: dict[str, int]
+    levels: Counter[int]
+    nodes: set[str]
+
+    def add(self, node: _Node, n: int) -> None:
+        if node.name not in self.nodes:
+            return
+        value = node.labels[self.rule["topologyKey"]]
+        old = self.counts[value]
+        self.counts[value] = old + n
+        self.levels[old] -= 1
+        self.levels[old + n] += 1
+
+    def holds(self, node: _Node) -> bool:
+        value = node.labels.get(self.rule["topologyKey"])
+        if value is None or value not in self.counts:
+            return False
+        lowest = min(level for level, n in self.levels.items() if n > 0)
+        if len(self.counts) < self.rule.get("minDomains", 1):
+            lowest = 0
+        limit: int = self.rule["maxSkew"]
+        return self.counts[value] + self.own - lowest <= limit
+
+
+@dataclass(slots=True, eq=False)
+class _Kind:
+    """Pods that no rule can tell apart."""
+
+    pod: Mapping[str, Any]
+    namespace: str
+    labels: Mapping[str, str]
+    requests: dict[str, int]
+    ports: tuple[tuple[str, int], ...]
+    spread: list[_Spread] = field(default_factory=list)
+    near: list[tuple[_Tally, bool]] = field(default_factory=list)
+    """Tally and whether the kind matches the term itself."""
+    apart: list[_Tally] = field(default_factory=list)
+    repelled_by: list[_Tally] = field(default_factory=list)
+    """Owners of anti-affinity that selects this kind."""
+    counted_by: list[_Tally | _Spread] = field(default_factory=list)
+    fits_nowhere_at: int = -1
+    """Number of the state on which no node took it."""
+
+
+class Judge:
+    """A cluster as the objects describe it.
+
+    Parameters
+    ----------
+    objects
+        Everything but the pods; Nodes and Namespaces are read.
+    """
+
+    def __init__(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        self._nodes: dict[str, _Node] = {}
+        self._namespaces: dict[str, Mapping[str, str]] = {}
+        self._kinds: dict[tuple[int, str, tuple[tuple[str, str], ...]], _Kind] = {}
+        self._terms: list[tuple[Mapping[str, Any], str, str, _Tally]] = []
+        """(term, namespace of its owner, whose pods the tally counts: matched or owners, tally)."""
+        self._running: dict[str, tuple[_Kind, _Node]] = {}
+        self._state = 0
+        for obj in objects:
+            if obj["kind"] == "Node":
+                self.add_node(obj)
+            elif obj["kind"] == "Namespace":
+                self._namespaces[obj["metadata"]["name"]] = obj["metadata"].get("labels") or {}
+
+    # ---- what happens ----
+
+    def add_node(self, obj: Mapping[str, Any]) -> None:
+        name, spec = obj["metadata"]["name"], obj.get("spec") or {}
+        labels, amounts = obj["metadata"].get("labels") or {}, obj["status"]["allocatable"]
+        left = {r: _amount(r, q) for r, q in amounts.items()}
+        node = _Node(name, labels, spec.get("taints") or (), bool(spec.get("unschedulable")), left)
+        self._nodes[name] = node
+        self._state += 1
+        for kind in self._kinds.values():  # a new domain
+            if kind.spread:
+                raise errors.UnsupportedError("judge", "nodes that come while pods spread", name)
+
+    def remove_node(self, name: str) -> None:
+        del self._nodes[name]
+        self._state += 1
+
+    def place(self, key: str, pod: Mapping[str, Any], node: str | None) -> None:
+        """Check a decision and take it over.
+
+        Raises
+        ------
+        KubeschedError
+            The node cannot take the pod, or one could that was left out.
+        """
+        kind = self._kind(pod)
+        if node is None:
+            self._check_left_out(key, kind)
+            return
+        wrong = self._wrong(kind, self._nodes[node])
+        if wrong:
+            raise errors.KubeschedError(f"verify: {key} on {node}", wrong)
+        self.bind(key, kind, node)
+
+    def bind(self, key: str, kind: _Kind, node: str) -> None:
+        self._running[key] = kind, self._nodes[node]
+        self._count(kind, self._nodes[node], 1)
+
+    def release(self, key: str) -> None:
+        self._count(*self._running.pop(key), -1)
+
+    def nodes(self) -> dict[str, str]:
+        """Node of every running pod."""
+        return {key: node.name for key, (_, node) in self._running.items()}
+
+    def _count(self, kind: _Kind, node: _Node, n: int) -> None:
+        self._state += 1
+        for resource, amount in kind.requests.items():
+            node.left[resource] = node.left.get(resource, 0) - n * amount
+        for port in kind.ports:
+            node.ports[port] += n
+        for rule in kind.counted_by:
+            rule.add(node, n)
+
+    # ---- checks ----
+
+    def _check_left_out(self, key: str, kind: _Kind) -> None:
+        if kind.fits_nowhere_at == self._state:
+            return
+        for node in self._nodes.values():
+            if not self._wrong(kind, node):
+                raise errors.KubeschedError(f"verify: {key}", "was left out, but fits", node.name)
+        kind.fits_nowhere_at = self._state
+
+    def _wrong(self, kind: _Kind, node: _Node) -> str:
+        """What keeps the kind off the node; empty if nothing does."""
+        for resource, amount in kind.requests.items():
+            if amount > node.left.get(resource, 0):
+                return f"not enough {resource}"
+        spec = kind.pod["spec"]
+        if not _admits(spec, node):
+            return "a selector or required node affinity does not match"
+        if not _tolerates(spec, node):
+            return "a taint is not tolerated"
+        if any(node.ports[port] for port in kind.ports):
+            return "a host port is taken"
+        if any(tally.at(node) for tally in kind.apart):
+            return "its anti-affinity is broken"
+        if any(tally.at(node) for tally in kind.repelled_by):
+            return "a running pod's anti-affinity is broken"
+        if not _near(kind, node):
+            return "its affinity is not met"
+        return "" if all(spread.holds(node) for spread in kind.spread) else "maxSkew is exceeded"
+
+    # ---- kinds ----
+
+    def _kind(self, pod: Mapping[str, Any]) -> _Kind:
+        metadata, spec = pod["metadata"], pod["spec"]
+        labels = metadata.get("labels") or {}
+        key = id(spec), metadata["namespace"], tuple(sorted(labels.items()))
+        found = self._kinds.get(key)
+        if found is None:
+            found = self._kinds[key] = self._new_kind(pod, labels)
+        return found
+
+    def _new_kind(self, pod: Mapping[str, Any], labels: Mapping[str, str]) -> _Kind:
+        spec = pod["spec"]
+        unknown = spec.keys() - _HANDLED - _FREE
+        if unknown:
+            raise errors.UnsupportedError("judge", "does not know a field of a pod", min(unknown))
+        kind = _Kind(pod, pod["metadata"]["namespace"], labels, _requests(spec), _ports(spec))
+        for of in self._kinds.values():
+            kind.counted_by += [s for s in of.spread if _same_spread(s, kind)]
+        kind.counted_by += [tally for term, owner, what, tally in self._terms if self._counts(term, owner, what, kind)]
+        kind.repelled_by = [
+            t for term, owner, what, t in self._terms if what == "owners" and self._sees(term, owner, kind)
+        ]
+        affinity = spec.get("affinity") or {}
+        for term in (affinity.get("podAntiAffinity") or {}).get(_REQUIRED) or ():
+            kind.apart.append(self._term(term, kind, "matched"))
+            self._term(term, kind, "owners")
+        for term in (affinity.get("podAffinity") or {}).get(_REQUIRED) or ():
+            kind.near.append((self._term(term, kind, "matched"), self._sees(term, kind.namespace, kind)))
+        for rule in spec.get("topologySpreadConstraints") or ():
+            if rule["whenUnsatisfiable"] == "DoNotSchedule":
+                self._add_spread(rule, kind)
+        return kind
+
+    def _term(self, term: Mapping[str, Any], kind: _Kind, what: str) -> _Tally:
+        """The tally of a term: of the pods that match it, or of its owners. It starts with what runs already."""
+        for known, owner, of, tally in self._terms:
+            if (of, known) == (what, term) and (owner == kind.namespace or _names_namespaces(term)):
+                if what == "owners" and tally not in kind.counted_by:
+                    self._join(tally, kind)
+                return tally
+        tally = _Tally(term["topologyKey"])
+        self._terms.append((term, kind.namespace, what, tally))
+        for of_kind in [*self._kinds.values(), kind]:
+            if what == "owners" and self._sees(term, kind.namespace, of_kind):
+                of_kind.repelled_by.append(tally)
+            if self._counts(term, kind.namespace, what, of_kind) or (what == "owners" and of_kind is kind):
+                self._join(tally, of_kind)
+        return tally
+
+    def _join(self, rule: _Tally | _Spread, kind: _Kind) -> None:
+        kind.counted_by.append(rule)
+        for of, node in self._running.values():
+            if of is kind:
+                rule.add(node, 1)
+
+    def _counts(self, term: Mapping[str, Any], owner: str, what: str, kind: _Kind) -> bool:
+        """Whether a new kind's pods are counted by a tally; owners join theirs by themselves."""
+        return what == "matched" and self._sees(term, owner, kind)
+
+    def _sees(self, term: Mapping[str, Any], owner: str, kind: _Kind) -> bool:
+        names, by_labels = term.get("namespaces") or (), term.get("namespaceSelector")
+        if not names and by_labels is None:
+            names = (owner,)
+        near = kind.namespace in names
+        if by_labels is not None and not near:
+            near = _selects(by_labels, self._namespaces.get(kind.namespace, {}))
+        return near and _selects(term.get("labelSelector"), kind.labels)
+
+    def _add_spread(self, rule: Mapping[str, Any], kind: _Kind) -> None:
+        key, spec = rule["topologyKey"], kind.pod["spec"]
+        nodes = [n for n in self._nodes.values() if key in n.labels]
+        if rule.get("nodeAffinityPolicy", "Honor") == "Honor":
+            nodes = [n for n in nodes if _admits(spec, n)]
+        if rule.get("nodeTaintsPolicy", "Ignore") == "Honor":
+            nodes = [n for n in nodes if _tolerates(spec, n)]
+        counts = dict.fromkeys((n.labels[key] for n in nodes), 0)
+        own = _selects(rule.get("labelSelector"), kind.labels)
+        spread = _Spread(rule, kind.namespace, own, counts, Counter({0: len(counts)}), {n.name for n in nodes})
+        kind.spread.append(spread)
+        for of in [*self._kinds.values(), kind]:
+            if _same_spread(spread, of):
+                self._join(spread, of)
+
+
+def _same_spread(spread: _Spread, kind: _Kind) -> bool:
+    return spread.namespace == kind.namespace and _selects(spread.rule.get("labelSelector"), kind.labels)
+
+
+def _names_namespaces(term: Mapping[str, Any]) -> bool:
+    return bool(term.get("namespaces")) or term.get("namespaceSelector") is not None
+
+
+def _near(kind: _Kind, node: _Node) -> bool:
+    """Required affinity: a match of every term in the node's domains, or the first of pods that match themselves."""
+    if not kind.near:
+        return True
+    if any(tally.key not in node.labels for tally, _ in kind.near):
+        return False
+    if all(tally.at(node) for tally, _ in kind.near):
+        return True
+    return all(own and tally.total == 0 for tally, own in kind.near)
+
+
+def _selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
+    if selector is None:
+        return False
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    return all(_holds(q, labels) for q in selector.get("matchExpressions") or ())
+
+
+def _holds(q: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value = labels.get(q["key"])
+    held = {
+        "In": value in (q.get("values") or ()),
+        "NotIn": value not in (q.get("values") or ()),
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }
+    return held[q["operator"]]
+
+
+def _admits(spec: Mapping[str, Any], node: _Node) -> bool:
+    if any(node.labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
+        return False
+    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(_REQUIRED)
+    if required is None:
+        return True
+    return any(_term_admits(term, node) for term in required["nodeSelectorTerms"])
+
+
+def _term_admits(term: Mapping[str, Any], node: _Node) -> bool:
+    labels, names = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    by_name = {"metadata.name": node.name}
+    return all(_holds(q, node.labels) for q in labels) and all(_holds(q, by_name) for q in names)
+
+
+def _tolerates(spec: Mapping[str, Any], node: _Node) -> bool:
+    taints = [t for t in node.taints if t["effect"] in ("NoSchedule", "NoExecute")]
+    if node.unschedulable:
+        taints.append({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})
+    return all(any(_tolerated(taint, t) for t in spec.get("tolerations") or ()) for taint in taints)
+
+
+def _tolerated(taint: Mapping[str, str], toleration: Mapping[str, str]) -> bool:
+    if toleration.get("effect") not in (None, "", taint["effect"]):
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    exists = toleration.get("operator") == "Exists"
+    return exists or (toleration.get("value", "") == taint.get("value", "") and bool(toleration.get("key")))
+
+
+def _requests(spec: Mapping[str, Any]) -> dict[str, int]:
+    out: Counter[str] = Counter({"pods": 1})
+    for container in spec["containers"]:
+        for resource, amount in ((container.get("resources") or {}).get("requests") or {}).items():
+            out[resource] += _amount(resource, amount)
+    return dict(out)
+
+
+def _amount(resource: str, text: str) -> int:
+    nano = quantity.read_nano(text, resource)
+    return quantity.milli(nano) if resource == "cpu" else quantity.whole(nano)
+
+
+def _ports(spec: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    ports = [port for container in spec["containers"] for port in container.get("ports") or ()]
+    return tuple((port.get("protocol", "TCP"), port["hostPort"]) for port in ports if port.get("hostPort"))

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A case as what is done with a cluster: the objects that it starts from, then placements, releases and changes."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubesched.bench.scenario import Case, Step
+
+Object = dict[str, Any]
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+_NUMBER = re.compile(r"\{index(?:([%/])([1-9]\d*))?\}")
+_PACE = 500
+"""Measured pods in a second of upstream where a case has no threshold (arbitrary: what the others have)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Place pods, one after another."""
+
+    pods: list[str]
+    """Keys, in order."""
+    measured: bool
+    gated: bool = False
+    preempts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete running pods; with ``terminating`` they go on running, but as pods that are being deleted."""
+
+    pods: list[str]
+    terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNodes:
+    """Remove nodes by name, then add some."""
+
+    remove: list[str]
+    add: list[Object]
+
+
+Action = Place | Delete | ChangeNodes
+
+
+@dataclass(slots=True)
+class Program:
+    """What there is before the first decision, and what happens then."""
+
+    objects: list[Object] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    n_nodes: int = 0
+    n_measured: int = 0
+    preempts: bool = False
+    drivers: dict[str, int] = field(default_factory=dict)
+
+
+def build(case: Case) -> Program:
+    """Resolve a case into objects and actions; deterministic. O(objects)."""
+    return _Builder(case).run()
+
+
+class _Builder:
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._out = Program()
+        self._background: list[Step] = []
+        self._created: dict[str, int] = {}
+        self._namespaces: dict[str, list[str]] = {}
+        self._pods_in: dict[str, list[str]] = {}
+
+    def run(self) -> Program:
+        for at, step in enumerate(self._case.steps):
+            if step.op == "createNodes":
+                self._out.objects.extend(self._nodes(step))
+            elif step.op == "createNamespaces":
+                self._add_namespaces(step)
+            elif step.op == "createObjects":
+                for _ in range(self._case.count(step)):
+                    self._out.objects.append(self._new(step.args["template"], step.get("namespace", "")))
+            elif step.op == "createPods":
+                self._add_pods(step, f"step-{at}")
+            else:
+                self._background.append(step)
+        return self._out
+
+    # ---- objects ----
+
+    def _new(self, template: str, namespace: str, name: str = "") -> Object:
+        index = self._created.get(template, 0)
+        self._created[template] = index + 1
+        obj = instantiate(self._case.templates[template], index)
+        metadata = {"name": name or f"{template}-{index}", **(obj.get("metadata") or {})}
+        if namespace:
+            metadata["namespace"] = namespace
+        return {**obj, "metadata": metadata}
+
+    def _node(self, template: str, zone: str = "") -> Object:
+        node = self._new(template, "", f"node-{self._out.n_nodes:06d}" if template != "full" else "")
+        metadata = node["metadata"]
+        zoned = {ZONE_LABEL: zone} if zone else {}
+        metadata["labels"] = {HOSTNAME_LABEL: metadata["name"], **zoned, **(metadata.get("labels") or {})}
+        return node
+
+    def _nodes(self, step: Step) -> Iterator[Object]:
+        zones = step.get("zones") or [""]
+        for i in range(self._case.count(step)):
+            yield self._node(step.args["template"], zones[i % len(zones)])
+            self._out.n_nodes += 1
+
+    def _add_namespaces(self, step: Step) -> None:
+        prefix = step.args["prefix"]
+        names = [f"{prefix}-{i}" for i in range(self._case.count(step))]
+        self._namespaces[prefix] = names
+        for name in names:
+            metadata = {"name": name, "labels": dict(step.get("labels") or {})}
+            self._out.objects.append({"kind": "Namespace", "metadata": metadata})
+
+    def _pod(self, template: str, namespace: str) -> str:
+        pod = self._new(template, namespace)
+        self._out.objects.append(pod)
+        key = f"{namespace}/{pod['metadata']['name']}"
+        self._pods_in.setdefault(namespace, []).append(key)
+        return key
+
+    # ---- actions ----
+
+    def _add_pods(self, step: Step, default_namespace: str) -> None:
+        spaces = self._namespaces[step.args["namespaces"]] if step.get("namespaces") else []
+        pods = [
+            self._pod(step.args["template"], namespace)
+            for namespace in spaces or [step.get("namespace", default_namespace)]
+            for _ in range(self._case.count(step))
+        ]
+        self._out.preempts |= step.get("preempts", False)
+        place = Place(pods, step.get("measured", False), step.get("expect") == "gated", step.get("preempts", False))
+        if not place.measured:
+            self._out.actions.append(place)
+            return
+        self._out.n_measured += len(pods)
+        self._out.actions.extend(self._measured(place))
+
+    def _measured(self, place: Place) -> Iterator[Action]:
+        """The measured pods, with what goes on in the background at its times between them."""
+        events = sorted(self._events(len(place.pods)), key=lambda event: event[0])
+        done, run = 0, list[str]()
+        for at, action in events:
+            run.extend(place.pods[done:at])
+            done = at
+            if isinstance(action, str):
+                run.append(action)
+                continue
+            if run:
+                yield Place(run, True, preempts=place.preempts)
+                run = []
+            yield action
+        run.extend(place.pods[done:])
+        if run:
+            yield Place(run, True, preempts=place.preempts)
+
+    def _events(self, n: int) -> Iterator[tuple[int, str | Action]]:
+        """(measured pods before it, a pod's key or an action) of every background step."""
+        pace = self._case.threshold or _PACE
+        for step in self._background:
+            times = range(1, n * step.args["perSecond"] // pace + 1)
+            at = [t * pace // step.args["perSecond"] for t in times]
+            if step.op == "deletePods":
+                pods = self._pods_in[step.args["namespace"]]
+                yield from ((t, Delete([pod], step.get("finalizers", False))) for t, pod in zip(at, pods, strict=False))
+            else:
+                yield from self._churn(step, at)
+
+    def _churn(self, step: Step, times: list[int]) -> Iterator[tuple[int, str | Action]]:
+        self._out.preempts |= step.get("preempts", False)
+        last: list[str] = []
+        for t in times:
+            for template in step.args["templates"]:
+                kind = self._case.templates[template]["kind"]
+                if kind == "Pod":
+                    yield t, self._pod(template, "churn")
+                elif kind == "Node":
+                    node = self._node(template)
+                    yield t, ChangeNodes(last, [node])
+                    last = [node["metadata"]["name"]] if step.get("recreate") else []
+                # Nothing that decides looks at the other kinds once they select no pod.
+
+
+def instantiate(template: Mapping[str, Any], index: int) -> Object:
+    """An object from a template; parts without ``{index}`` are shared with it."""
+    made = _filled(template, index)
+    return dict(template) if made is template else copy.copy(made)
+
+
+def _filled(value: Any, index: int) -> Any:
+    if isinstance(value, str):
+        return _NUMBER.sub(lambda match: str(_computed(index, match[1], match[2])), value)
+    if isinstance(value, list):
+        items = [_filled(item, index) for item in value]
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    if isinstance(value, Mapping):
+        pairs = {_filled(name, index): _filled(item, index) for name, item in value.items()}
+        same = pairs.keys() == value.keys() and all(pairs[name] is value[name] for name in value)
+        return value if same else pairs
+    return value
+
+
+def _computed(index: int, operator: str | None, operand: str | None) -> int:
+    if operator is None or operand is None:
+        return index
+    return index % int(operand) if operator == "%" else index // int(operand)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a case through the product: objects, rows, classes, decisions; then judges it, and only then has numbers.
+
+The measured time is that of ``Cluster.place`` (and of the changes between its calls) on pods that were encoded before.
+It is taken on one run; the latency of single decisions on a second run from the start, where a sample of the measured
+pods is placed one by one. Both runs must decide the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from kubesched.base import errors
+from kubesched.bench import program as programs
+from kubesched.bench.judge import Judge
+from kubesched.bench.scenario import Case
+from kubesched.placement.cluster import Cluster, Delta
+from kubesched.state import rows
+
+_SAMPLES = 2000
+"""Decisions whose latency is taken."""
+
+
+class NotSupportedError(errors.UnsupportedError):
+    """The case needs a feature that is not there yet."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a run did: decisions in order, and its times in seconds."""
+
+    decisions: list[tuple[str, str | None]] = field(default_factory=list)
+    setup: float = 0.0
+    measured: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+
+
+def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Run a case twice, judge it, and return its row.
+
+    Raises
+    ------
+    NotSupportedError
+        It needs a feature that is not there yet.
+    KubeschedError
+        What it decided does not hold.
+    """
+    began = time.perf_counter()
+    program = programs.build(case)
+    if program.preempts:
+        raise NotSupportedError(case.name, "not supported yet: feature preemption")
+    objects_s = time.perf_counter() - began
+    say(f"{len(program.objects)} objects")
+    first = _execute(program, driver, every=0)
+    say("judging")
+    n_left_out = _judge(program, first)
+    say("latency")
+    second = _execute(program, driver, every=max(program.n_measured // _SAMPLES, 1))
+    if first.decisions != second.decisions:
+        raise errors.KubeschedError(f"verify: {case.name}", "a second run decided otherwise")
+    rate = program.n_measured / first.measured
+    micro = np.array(second.latencies) * 1e6
+    return {
+        "case": case.name,
+        "nodes": program.n_nodes,
+        "pods": program.n_measured,
+        "placed": program.n_measured - n_left_out,
+        "placements_per_s": round(rate),
+        "p50_us": round(float(np.percentile(micro, 50)), 1),
+        "p99_us": round(float(np.percentile(micro, 99)), 1),
+        "threshold": case.threshold,
+        "ratio": None if case.threshold is None else round(rate / case.threshold, 1),
+        "verified": True,
+        "setup_seconds": round(objects_s + first.setup, 2),
+    }
+
+
+def _execute(program: programs.Program, driver: str, every: int) -> _Run:
+    """Do everything; with ``every``, each so many-th measured pod is placed alone and its time taken."""
+    out, clock = _Run(), time.perf_counter
+    began = clock()
+    cluster = _cluster(program)
+    pods = {row.key: row for row in cluster.pending}
+    out.setup = clock() - began
+    for action in program.actions:
+        if not isinstance(action, programs.Place):
+            seconds = _change(cluster, pods, action)
+            out.measured += seconds
+            continue
+        for part in _parts(action, every):
+            asked = [pods[key] for key in part]
+            began = clock()
+            plan = cluster.place(asked, driver=driver)
+            seconds = clock() - began
+            out.decisions.extend(zip(plan.pods, plan.nodes, strict=True))
+            if not action.measured:
+                out.setup += seconds
+                continue
+            out.measured += seconds
+            if every and len(part) == 1:
+                out.latencies.append(seconds)
+    return out
+
+
+def _cluster(program: programs.Program) -> Cluster:
+    try:
+        return Cluster.from_objects(program.objects)
+    except errors.UnsupportedError as error:
+        raise NotSupportedError(error.where, f"not supported yet: {error.what}") from None
+
+
+def _parts(action: programs.Place, every: int) -> Iterator[list[str]]:
+    if not every or not action.measured:
+        yield action.pods
+        return
+    for at in range(0, len(action.pods), every):
+        yield action.pods[at : at + 1]
+        if every > 1 and action.pods[at + 1 : at + every]:
+            yield action.pods[at + 1 : at + every]
+
+
+def _change(cluster: Cluster, pods: dict[str, rows.PodRow], action: programs.Delete | programs.ChangeNodes) -> float:
+    """Apply a change; seconds."""
+    if isinstance(action, programs.ChangeNodes):
+        delta = Delta(remove_nodes=action.remove, add_nodes=action.add)
+    else:
+        ending = [(pods[key], cluster.node_of(key)) for key in action.pods if action.terminating]
+        bound = [replace(pod, node_name=node, shape=replace(pod.shape, terminating=True)) for pod, node in ending]
+        delta = Delta(release=action.pods, bind=bound)
+    began = time.perf_counter()
+    cluster.apply(delta)
+    return time.perf_counter() - began
+
+
+def _judge(program: programs.Program, run: _Run) -> int:
+    """Replay the run; how many measured pods found no place."""
+    judge = Judge([obj for obj in program.objects if obj["kind"] != "Pod"])
+    objects = {_key(obj): obj for obj in program.objects if obj["kind"] == "Pod"}
+    decisions = iter(run.decisions)
+    left_out = 0
+    for action in program.actions:
+        if isinstance(action, programs.Place):
+            left_out += _judge_place(judge, objects, action, decisions)
+        elif isinstance(action, programs.ChangeNodes):
+            for name in action.remove:
+                judge.remove_node(name)
+            for node in action.add:
+                judge.add_node(node)
+        elif not action.terminating:
+            for key in action.pods:
+                judge.release(key)
+    return left_out
+
+
+def _judge_place(
+    judge: Judge, objects: dict[str, Any], action: programs.Place, decisions: Iterator[tuple[str, str | None]]
+) -> int:
+    left_out = 0
+    for key in action.pods:
+        decided, node = next(decisions)
+        if decided != key:
+            raise errors.KubeschedError(f"verify: {key}", "was decided out of turn", decided)
+        if not action.gated:
+            judge.place(key, objects[key], node)
+        elif node is not None:
+            raise errors.KubeschedError(f"verify: {key}", "was placed in spite of its gates", node)
+        left_out += action.measured and node is None and not key.startswith("churn/")
+    return left_out
+
+
+def _key(obj: dict[str, Any]) -> str:
+    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
