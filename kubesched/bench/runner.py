@@ -38,6 +38,11 @@ class _Run:
     setup: float = 0.0
     measured: float = 0.0
     latencies: list[float] = field(default_factory=list)
+    n_dense: int = 0
+    n_indexed: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    n_placed: int = 0
 
 
 def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -77,6 +82,10 @@ def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _:
         "ratio": None if case.threshold is None else round(rate / case.threshold, 1),
         "verified": True,
         "setup_seconds": round(objects_s + first.setup, 2),
+        "indexed": first.n_indexed,
+        "dense": first.n_dense,
+        "bytes_per_node": round(first.bytes_before / program.n_nodes, 1),
+        "bytes_per_pod": round((first.bytes_after - first.bytes_before) / max(first.n_placed, 1), 1),
     }
 
 
@@ -86,7 +95,9 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
     began = clock()
     cluster = _cluster(program)
     pods = {row.key: row for row in cluster.pending}
+    cluster.pending = []  # they are given by name from here on
     out.setup = clock() - began
+    out.bytes_before = cluster.nbytes
     for action in program.actions:
         if not isinstance(action, programs.Place):
             seconds = _change(cluster, pods, action)
@@ -102,8 +113,12 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
                 out.setup += seconds
                 continue
             out.measured += seconds
+            out.n_dense += plan.n_dense
+            out.n_indexed += plan.n_indexed
             if every and len(part) == 1:
                 out.latencies.append(seconds)
+    out.bytes_after = cluster.nbytes
+    out.n_placed = len(cluster.running)
     return out
 
 

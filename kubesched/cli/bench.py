@@ -173,6 +173,7 @@ def engine(nodes: int, classes: int, placements: int, driver: str, seed: int, ou
         native.Options(profile, driver=native.DRIVERS[driver], commit=False), np.arange(classes, dtype=np.int32)
     )
     built = time.perf_counter() - began
+    before = state.engine.nbytes
     began = time.perf_counter()
     decisions = state.engine.place(options, scenario.pods)
     seconds = time.perf_counter() - began
@@ -186,7 +187,8 @@ def engine(nodes: int, classes: int, placements: int, driver: str, seed: int, ou
         "placements_per_s": round(rate),
         "numpy_placements_per_s": round(numpy_rate, 1),
         "ratio": round(rate / numpy_rate, 1),
-        "bytes_per_node": round(state.engine.nbytes / nodes, 1),
+        "bytes_per_node": round(before / nodes, 1),
+        "bytes_per_pod": round((state.engine.nbytes - before) / placements, 1),
         "verified": True,
         "placed": int(np.count_nonzero(decisions.node >= 0)),
         "seconds": round(seconds, 4),

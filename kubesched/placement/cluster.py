@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,11 @@ class Cluster:
         return self._state.n_nodes
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that the engine holds."""
+        return self._state.engine.nbytes
+
+    @property
     def running(self) -> list[str]:
         """Keys of the running pods."""
         return list(self._state.pods)
@@ -264,7 +269,8 @@ class Cluster:
             statuses[i] = plans.PLACED if found.node[at] >= 0 else plans.UNSCHEDULABLE
         if options.commit:
             self._remember(asked, class_of, found)
-        return _plan(self._state, asked, profile, found, statuses, reasons)
+        plan = _plan(self._state, asked, profile, found, statuses, reasons)
+        return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed)
 
     @staticmethod
     def _refuse_devices(asked: _Asked, profile: profiles.Profile) -> None:

@@ -33,6 +33,8 @@ class Plan:
         ``Placed``, ``Unschedulable`` or ``Gated``.
     reasons
         kube-scheduler's message for a pod that was not placed, else empty.
+    n_dense, n_indexed
+        Decisions of each driver of the engine.
     """
 
     pods: list[str]
@@ -43,6 +45,8 @@ class Plan:
     statuses: list[str]
     reasons: list[str]
     profile: str
+    n_dense: int = 0
+    n_indexed: int = 0
 
     def __len__(self) -> int:
         return len(self.pods)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -474,7 +474,7 @@ class ClusterState:
                     "a known node",
                 )
             devices = sum(1 << d for d in pod.device_ids)
-            placed.append(BoundPod(self.class_id(pod.shape), row, devices, pod.priority, pod.cluster))
+            placed.append(BoundPod(self._running_class(pod.shape), row, devices, pod.priority, pod.cluster))
         mark = self.engine.speculate()
         try:
             for named in (True, False):  # pods whose devices are known go first
@@ -486,6 +486,10 @@ class ClusterState:
         self.pods.update(zip((pod.key for pod in pods), placed, strict=True))
         for pod, at in zip(pods, placed, strict=True) if self.stateful else ():
             self.reserve(pod.key, at.class_id, at.row)
+
+    def _running_class(self, shape: row_types.PodShape) -> int:
+        """Class of a running pod: where it runs is no rule of its own, or every node would make another class."""
+        return self.class_id(shape if shape.node_name is None else replace(shape, node_name=None))
 
     def _bind_some(self, pods: Sequence[BoundPod]) -> None:
         before = {p.row: self.engine.columns().device_free[p.row].copy() for p in pods if self._needs_devices(p)}

@@ -114,6 +114,7 @@ def test_bench_verifies(folder: Path) -> None:
         "numpy_placements_per_s",
         "ratio",
         "bytes_per_node",
+        "bytes_per_pod",
         "verified",
     }
     assert keys <= row.keys()
