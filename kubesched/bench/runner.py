@@ -125,8 +125,8 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
 def _cluster(program: programs.Program) -> Cluster:
     try:
         return Cluster.from_objects(program.objects)
-    except errors.UnsupportedError as error:
-        raise NotSupportedError(error.where, f"not supported yet: {error.what}") from None
+    except (errors.UnsupportedError, errors.KernelError) as error:  # the kernel has limits, too
+        raise NotSupportedError(error.where, f"not supported yet: {error}") from None
 
 
 def _parts(action: programs.Place, every: int) -> Iterator[list[str]]:

@@ -222,7 +222,7 @@ def scheduler_perf(case: tuple[str, ...], nodes: int | None, listing: bool, driv
             [{"case": c.name, "family": c.family, "threshold": c.threshold, "about": c.about} for c in chosen], output
         )
         return 0
-    rows_out, skipped = [], []
+    rows_out, skipped, failed = [], [], []
     with _output.Progress("bench", len(chosen)) as progress:
         for at, one in enumerate(chosen):
             progress.step(at, one.name)
@@ -230,11 +230,15 @@ def scheduler_perf(case: tuple[str, ...], nodes: int | None, listing: bool, driv
                 rows_out.append(runner.run(one.scaled(nodes) if nodes else one, driver))
             except runner.NotSupportedError as error:
                 skipped.append(f"{one.name}: {error.what}")
+            except errors.KubeschedError as error:  # the other cases still have their numbers
+                failed.append(f"{one.name}: {error}")
         progress.step(len(chosen))
     for line in skipped:
         click.echo(f"bench: skipped {line}", err=True)
+    for line in failed:
+        click.echo(f"bench: failed {line}", err=True)
     _output.write(rows_out, output)
-    return 1 if case and skipped else 0
+    return 1 if failed or (case and skipped) else 0
 
 
 def _sample(nodes: int, placements: int) -> int:
