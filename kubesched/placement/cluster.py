@@ -151,7 +151,7 @@ class Cluster:
         return cluster
 
     @classmethod
-    def synthetic(cls, n_nodes: int, *, seed: int = 0, gpus_per_node: int = 0) -> Cluster:
+    def synthetic(cls, n_nodes: int, *, seed: int = 0, gpus_per_node: int = 0, zones: int = 0) -> Cluster:
         """Build ``n_nodes`` nodes of eight shapes whose capacity varies by some percent, empty. O(n).
 
         Parameters
@@ -162,6 +162,8 @@ class Cluster:
             Same seed, same nodes.
         gpus_per_node
             Devices of each node, 0 to 64.
+        zones
+            Number of zones that the nodes are dealt out to, with zone and hostname labels; 0: nodes have no labels.
         """
         if not 0 <= n_nodes <= 2**30 or not 0 <= gpus_per_node <= native.MAX_DEVICES:
             raise errors.InputError(
@@ -179,7 +181,11 @@ class Cluster:
         }
         count = np.full(n_nodes, gpus_per_node, dtype=np.int32)
         names = [f"node-{i:07d}" for i in range(n_nodes)]
-        cluster._state.add_node_columns(names, allocatable, device_count=count)
+        labels = None
+        if zones > 0:
+            of = np.arange(n_nodes, dtype=np.int32) % np.int32(zones)
+            labels = live.LabelColumn([[(pods.ZONE_LABEL, f"zone-{z}")] for z in range(zones)], of, names)
+        cluster._state.add_node_columns(names, allocatable, device_count=count, labels=labels)
         return cluster
 
     # ---- looking ----

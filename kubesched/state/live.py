@@ -57,6 +57,25 @@ class NodeColumns:
         return {name: getattr(self, name) for name in names + rest}
 
 
+@dataclass(frozen=True, slots=True)
+class LabelColumn:
+    """Labels of many nodes.
+
+    Parameters
+    ----------
+    sets
+        The distinct label sets as (key, value) pairs, hostnames left out.
+    set_of
+        Index into ``sets`` of each node, ``[n]`` int32.
+    hostnames
+        ``kubernetes.io/hostname`` of each node, ``[n]``.
+    """
+
+    sets: Sequence[Sequence[tuple[str, str]]]
+    set_of: I32
+    hostnames: Sequence[str]
+
+
 @dataclass(slots=True)
 class _NodeNames:
     """Row of each node name, and name of each row; None where a row was removed."""
@@ -277,9 +296,10 @@ class ClusterState:
         *,
         device_count: I32 | None = None,
         device_model: Sequence[str | None] | None = None,
+        labels: LabelColumn | None = None,
         cluster: str = "",
     ) -> None:
-        """Add many nodes as columns, ``[n]`` each in canonical units; no Python per node beyond the name table.
+        """Add many nodes as columns, ``[n]`` each in canonical units; no Python per node beyond names and hostnames.
 
         Raises
         ------
@@ -303,8 +323,17 @@ class ClusterState:
         name_id = np.arange(known, known + n, dtype=np.int32)
         if len(self._node_names) != known + n:  # some names were interned before
             name_id = arrays.int32(by_column)
-        first = self.engine.add_nodes(columns, name_id=name_id, device_count=device_count, device_model=models)
+        more = {} if labels is None else self._label_columns(labels, n)
+        first = self.engine.add_nodes(columns, name_id=name_id, device_count=device_count, device_model=models, **more)
+        if labels is not None:
+            self._hostnames.update(zip(range(first, first + n), labels.hostnames, strict=True))
         self._remember(full, range(first, first + n), [cluster] * n)
+
+    def _label_columns(self, labels: LabelColumn, n: int) -> dict[str, I32]:
+        arrays.check(labels.set_of, np.int32, (n,), "add_node_columns", "labels.set_of")
+        ids = arrays.int32([self._label_set(tuple(sorted(pairs)))[0] for pairs in labels.sets])
+        hostnames = arrays.int32([self._values.id(name) for name in labels.hostnames])
+        return {"label_set": ids[labels.set_of], "hostname_value": hostnames}
 
     def _check_new(self, names: Sequence[str]) -> None:
         if len(set(names)) == len(names) and self._nodes.rows.keys().isdisjoint(names):

@@ -200,3 +200,15 @@ def test_snapshot_is_independent() -> None:
     cluster.place([pod("p")])
     assert copy.running == []
     assert cluster.running == ["default/p"]
+
+
+def test_synthetic_zones_are_labels_that_rules_see() -> None:
+    cluster = ks.Cluster.synthetic(6, zones=3)
+    for key, value, expected in (
+        ("topology.kubernetes.io/zone", "zone-2", {"node-0000002", "node-0000005"}),
+        ("kubernetes.io/hostname", "node-0000004", {"node-0000004"}),
+    ):
+        asked = {**pod("p", cpu="1m"), "spec": {**pod("p", cpu="1m")["spec"], "nodeSelector": {key: value}}}
+        assert set(cluster.place([asked], commit=False).nodes) <= expected
+        assert set(cluster.place([asked], commit=False).nodes)
+    assert cluster.snapshot().to_arrow()["nodes"].equals(cluster.to_arrow()["nodes"])
