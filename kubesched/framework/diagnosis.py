@@ -229,9 +229,12 @@ def _add_fit(
 ) -> None:
     """One status for each distinct set of short resources and code."""
     keys = np.column_stack([verdicts.insufficient[failing], verdicts.unresolvable[failing].astype(np.uint64)])
-    distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
-    status_of[failing] = inverse.reshape(-1).astype(np.int32) + len(statuses)
-    for key in distinct:
+    order = np.lexsort(keys.T[::-1])  # np.unique over rows sorts them as records, which is slow
+    ordered = keys[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    status_of[failing[order]] = np.cumsum(first, dtype=np.int32) - 1 + len(statuses)
+    for key in ordered[first]:
         bits = [64 * word + bit for word, mask in enumerate(key[:-1]) for bit in _bits(int(mask))]
         reasons = sorted(_short(state.resources.value(bit)) for bit in bits)
         statuses.append(Status("NodeResourcesFit", UNRESOLVABLE if key[-1] else UNSCHEDULABLE, tuple(reasons)))
