@@ -68,6 +68,19 @@ int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, in
     return KS_NONE;
 }
 
+bool ks_passes_pairwise(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row) {
+    return (!ks_filter_is_on(p, KS_FILTER_POD_TOPOLOGY_SPREAD) || ks_spread_filter(e, c, row) == KS_DETAIL_NONE) &&
+           (!ks_filter_is_on(p, KS_FILTER_INTER_POD_AFFINITY) || ks_pods_filter(e, c, row) == KS_DETAIL_NONE);
+}
+
+bool ks_passes_local(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row) {
+    for (int32_t i = 0; i < p->n_filters; i++)
+        if (p->filter[i] != KS_FILTER_POD_TOPOLOGY_SPREAD && p->filter[i] != KS_FILTER_INTER_POD_AFFINITY &&
+            filter_fails(e, c, row, p->filter[i]) != KS_DETAIL_NONE)
+            return false;
+    return true;
+}
+
 static void set_bit(uint64_t *bits, int32_t r) { bits[r / 64] |= (uint64_t)1 << (r % 64); }
 
 /* Preemption cannot help once one request alone exceeds what the empty node has; too many pods it can always cure. */

@@ -189,6 +189,14 @@ typedef struct ks_verdicts {
     KS_VEC(uint8_t) code;
 } ks_verdicts;
 
+/* What the dense driver keeps of a class from decision to decision; brought up to date from the change log. */
+typedef struct ks_kept {
+    int32_t profile, n_rows, asked;
+    int64_t position;      /* of the change log */
+    KS_VEC(uint8_t) open;  /* [row] every filter passes that does not look at other pods */
+    KS_VEC(int64_t) local; /* [row] ks_score_local where open */
+} ks_kept;
+
 /* ---- classes ---- */
 
 typedef struct ks_terms {
@@ -232,6 +240,7 @@ typedef struct ks_class {
     void *block; /* one allocation for all arrays of the specification */
     int64_t block_bytes;
     ks_pairwise pairwise;
+    ks_kept kept;
     KS_VEC(ks_verdicts) verdicts;
     KS_VEC(int64_t) raw;      /* of KS_SCORE_DYNAMIC_RESOURCES */
     KS_VEC(int32_t) counters; /* that the class joined */
@@ -450,6 +459,9 @@ bool ks_passes_static(const ks_engine *e, const ks_profile *p, const ks_class *c
 bool ks_fit_passes(const ks_engine *e, const ks_class *c, int32_t row);
 /* First failing filter, or KS_NONE; *detail says how it failed. */
 int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, uint8_t *detail);
+/* Whether the filters pass that look at other pods, or those that do not. */
+bool ks_passes_pairwise(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
+bool ks_passes_local(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
 /* Which resources are short; true if evicting pods cannot help. bits [W] is written. */
 bool ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t *bits);
 static inline int32_t ks_affinity_weight(const ks_engine *e, const ks_class *c, int32_t row) {
@@ -485,7 +497,9 @@ static inline int32_t ks_device_kind(const ks_class *c) {
 ks_status ks_account(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool bind);
 
 /* ---- dense.c ---- */
-ks_status ks_dense_decide(ks_engine *e, const ks_profile *p, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out);
+/* keep: rows are judged again only where they changed since the class was last asked. Same answer. */
+ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, bool keep, int32_t tie, uint64_t *rng,
+                          ks_choice *out);
 
 /* ---- index.c ---- */
 /* KS_EUNSUPPORTED: this class or profile cannot be indexed; the dense driver must answer. */

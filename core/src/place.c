@@ -17,7 +17,6 @@ static ks_status check_classes(const ks_engine *e, int32_t n, const int32_t *cla
 }
 
 static ks_status decide(ks_engine *e, ks_options *o, int32_t class_id, ks_choice *out) {
-    const ks_profile *p = &e->profiles.at[o->profile];
     if (o->driver != KS_DRIVER_DENSE) {
         ks_status status = ks_index_decide(e, o->profile, class_id, o->tie, &o->rng, out);
         if (status == KS_OK)
@@ -28,7 +27,7 @@ static ks_status decide(ks_engine *e, ks_options *o, int32_t class_id, ks_choice
     o->n_dense++;
     ks_class *c = &e->classes.at[class_id];
     KS_TRY(ks_class_prepare(e, c));
-    return ks_dense_decide(e, p, c, o->tie, &o->rng, out);
+    return ks_dense_decide(e, o->profile, c, o->driver != KS_DRIVER_DENSE, o->tie, &o->rng, out);
 }
 
 static ks_status place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commit, const ks_decisions *out,
