@@ -261,6 +261,17 @@ typedef struct ks_decisions {
     uint64_t *devices; /* chosen devices, one bit each */
 } ks_decisions;
 
+/* Pods of a batch that are placed together or not at all. Group g owns pods start[g] .. start[g + 1] - 1. */
+typedef struct ks_groups {
+    int32_t n;
+    const int32_t *start;   /* [n + 1] ascending from 0 */
+    const int32_t *minimum; /* [n] pods that must find a node, or none is placed; 0: each stands for itself */
+    uint8_t *placed;        /* [n] out: 0: the group was taken back; its decisions tell what was tried */
+    int32_t *fitted;        /* [n] out: pods that found a node */
+    int32_t *first_failed;  /* [n] out: first pod of the batch that found none, KS_NONE: all did */
+    int32_t *n_decided;     /* [n] out: pods decided before the group was given up; the others have no decision */
+} ks_groups;
+
 /* Columns of an event run, one entry an event, state after the event. Any may be NULL. */
 typedef struct ks_series {
     int64_t *used_device_milli;  /* over all nodes */
@@ -350,6 +361,11 @@ ks_status ks_release(ks_engine *engine, int32_t n, const int32_t *class_id, cons
 /* Decides n pods, one after another (see ks_options.commit). O(n log N) indexed, O(n N) dense. */
 ks_status ks_place(ks_engine *engine, ks_options *options, int32_t n, const int32_t *class_id,
                    const ks_decisions *out, int32_t *n_done);
+/* Decides groups in order, all in one call: a group that finds nodes for fewer than its minimum is taken back, to the
+ * bit, and is given up as soon as too few of its pods are left. On an error the group at hand is taken back;
+ * *n_done counts finished groups. Without options.commit nothing stays, and each group meets the same state. */
+ks_status ks_place_groups(ks_engine *engine, ks_options *options, const ks_groups *groups, const int32_t *class_id,
+                          const ks_decisions *out, int32_t *n_done);
 /* Discrete-event run. event[i] = p + 1: pod p arrives, -(p + 1): pod p leaves (ignored if it was not placed).
  * pod_class [n_pods]; `out` columns are [n_pods], in and out: node must be KS_NONE for pods not yet arrived. */
 ks_status ks_run(ks_engine *engine, ks_options *options, int32_t n_events, const int32_t *event,

@@ -2,6 +2,8 @@
  * account.c: pods on nodes: what a bind adds and a release takes back. Checked first, changed afterwards. */
 #include "internal.h"
 
+#include <string.h> /* memmove */
+
 static int32_t popcount(uint64_t mask) {
     int32_t n = 0;
     for (; mask != 0; mask &= mask - 1)
@@ -47,15 +49,20 @@ static ks_status check_amounts(const ks_engine *e, const ks_class *c, int32_t ro
 /* Counted: a port that two pods were forced to share is in use until both are gone. (Upstream keeps a set, so that
  * the first to go frees it for a third; no scheduler puts two pods there, and taking a bind back must be exact.) */
 static void account_ports(ks_engine *e, const ks_class *c, int32_t row, bool bind) {
-    ks_row_list *list = &e->ports.at[row];
+    ks_row_list *list = &e->ports.at[row]; /* ascending: the same pods make the same list, whatever came between */
     for (int32_t i = 0; i < c->n_ports; i++) {
         int64_t at = 0;
-        while (!bind && at < list->n && list->at[at] != c->port[i])
+        while (at < list->n && list->at[at] < c->port[i])
             at++;
-        if (bind)
-            list->at[list->n++] = c->port[i];
-        else if (at < list->n)
-            list->at[at] = list->at[--list->n];
+        size_t rest = (size_t)(list->n - at) * sizeof *list->at;
+        if (bind) {
+            memmove(&list->at[at + 1], &list->at[at], rest);
+            list->at[at] = c->port[i];
+            list->n++;
+        } else if (at < list->n && list->at[at] == c->port[i]) {
+            memmove(&list->at[at], &list->at[at + 1], rest - sizeof *list->at);
+            list->n--;
+        }
     }
 }
 
@@ -68,12 +75,28 @@ static void account_devices(ks_engine *e, const ks_class *c, int32_t row, uint64
 }
 
 /* While a speculation is open, remembers how to take a change back (undo.c). */
-static ks_status remember(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool was_bind) {
+static ks_status remember(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, int64_t at, bool was_bind) {
     if (e->n_marks == 0)
         return KS_OK;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->undo, e->undo.n + 1));
-    e->undo.at[e->undo.n++] = (ks_undo_entry){devices, class_id, node, was_bind};
+    e->undo.at[e->undo.n++] = (ks_undo_entry){devices, class_id, node, (int32_t)at, was_bind};
     return KS_OK;
+}
+
+/* Everything is checked and there is room for it. */
+static void change(ks_engine *e, int32_t class_id, int32_t row, uint64_t devices, int64_t at, bool bind) {
+    const ks_class *c = &e->classes.at[class_id];
+    int64_t sign = bind ? 1 : -1;
+    for (int32_t i = 0; i < c->n_request; i++)
+        e->used[c->request[i].resource][row] += sign * c->request[i].amount;
+    e->used[KS_PODS][row] += sign;
+    ks_pods_count(e, class_id, row, (int32_t)sign, at);
+    e->nonzero_cpu.at[row] += sign * c->nonzero_cpu;
+    e->nonzero_memory.at[row] += sign * c->nonzero_memory;
+    if (c->n_ports > 0)
+        account_ports(e, c, row, bind);
+    if (c->device_count > 0)
+        account_devices(e, c, row, devices, (int32_t)sign);
 }
 
 ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devices, bool bind) {
@@ -87,20 +110,22 @@ ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devic
         KS_TRY(KS_VEC_RESERVE(&e->mem, &e->ports.at[row], e->ports.at[row].n + c->n_ports));
     if (bind)
         KS_TRY(KS_VEC_RESERVE(&e->mem, &e->pods.at[row], e->pods.at[row].n + 1));
-    KS_TRY(remember(e, class_id, row, devices, bind));
-    int64_t sign = bind ? 1 : -1;
-    for (int32_t i = 0; i < c->n_request; i++)
-        e->used[c->request[i].resource][row] += sign * c->request[i].amount;
-    e->used[KS_PODS][row] += sign;
-    ks_pods_count(e, class_id, row, (int32_t)sign);
-    e->nonzero_cpu.at[row] += sign * c->nonzero_cpu;
-    e->nonzero_memory.at[row] += sign * c->nonzero_memory;
-    if (c->n_ports > 0)
-        account_ports(e, c, row, bind);
-    if (c->device_count > 0)
-        account_devices(e, c, row, devices, (int32_t)sign);
+    int64_t at = bind ? e->pods.at[row].n : ks_pods_find(e, class_id, row);
+    if (!bind && at == e->pods.at[row].n)
+        return KS_ESTATE;
+    KS_TRY(remember(e, class_id, row, devices, at, bind));
+    change(e, class_id, row, devices, at, bind);
     ks_log_row(e, row, false);
     return KS_OK;
+}
+
+/* What was taken off comes back into memory that was never given away: lists do not shrink. */
+void ks_account_undo(ks_engine *e, const ks_undo_entry *last) {
+    change(e, last->class_id, last->node, last->devices, last->at, !last->was_bind);
+    if (ks_log_reserve(e, 1) == KS_OK)
+        ks_log_row(e, last->node, false);
+    else
+        ks_log_all(e);
 }
 
 static ks_status check_pair(const ks_engine *e, int32_t class_id, int32_t row) {

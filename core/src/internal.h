@@ -294,6 +294,7 @@ typedef struct ks_typical {
 typedef struct ks_undo_entry {
     uint64_t devices;
     int32_t class_id, node;
+    int32_t at; /* position in the row's list of pods */
     bool was_bind;
 } ks_undo_entry;
 
@@ -425,7 +426,10 @@ void ks_class_pairwise_free(ks_engine *e, ks_class *c);
 /* Room for `rows` rows in all, and for the values that n rows about to be written bring. */
 ks_status ks_domains_reserve(ks_engine *e, int64_t rows, const ks_node_rows *in);
 void ks_domains_set(ks_engine *e, int32_t row); /* after a row was written or removed */
-void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign);
+/* Position of a pod of the class in the row's list; of the end, if there is none. */
+int64_t ks_pods_find(const ks_engine *e, int32_t class_id, int32_t row);
+/* Puts a pod into its row's list at a position, or takes it out: the exact inverse. */
+void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign, int64_t at);
 void ks_pods_clear(ks_engine *e, int32_t row);
 /* Brings the tallies of the class up to date and finds what its filters compare with. The class is prepared. */
 ks_status ks_pairwise_prepare(ks_engine *e, ks_class *c);
@@ -495,6 +499,13 @@ static inline int32_t ks_device_kind(const ks_class *c) {
 /* ---- account.c ---- */
 /* Adds or takes off one pod; checks before it changes anything. */
 ks_status ks_account(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool bind);
+/* Takes the last change back to the bit. Needs no memory. */
+void ks_account_undo(ks_engine *e, const ks_undo_entry *last);
+
+/* ---- place.c ---- */
+ks_status ks_check_batch(const ks_engine *e, const ks_options *o, int32_t n, const int32_t *class_id);
+/* Decides one pod and writes entry `at` of the columns. */
+ks_status ks_place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commit, const ks_decisions *out, int32_t at);
 
 /* ---- dense.c ---- */
 /* keep: rows are judged again only where they changed since the class was last asked. Same answer. */

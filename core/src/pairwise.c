@@ -136,18 +136,23 @@ static void count_in(ks_engine *e, int32_t counter, int32_t row, int32_t sign) {
     }
 }
 
-void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign) {
+int64_t ks_pods_find(const ks_engine *e, int32_t class_id, int32_t row) {
+    const ks_row_list *list = &e->pods.at[row];
+    int64_t i = 0;
+    while (i < list->n && list->at[i] != class_id)
+        i++;
+    return i;
+}
+
+void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign, int64_t at) {
     ks_class *c = &e->classes.at[class_id];
     c->n_pods += sign;
     ks_row_list *list = &e->pods.at[row];
-    int64_t i = 0;
-    if (sign > 0)
-        list->at[list->n++] = class_id;
-    else {
-        while (i < list->n && list->at[i] != class_id)
-            i++;
-        if (i < list->n)
-            list->at[i] = list->at[--list->n];
+    if (sign > 0) { /* the one that was there makes room */
+        list->at[list->n++] = list->at[at];
+        list->at[at] = class_id;
+    } else if (at < list->n) {
+        list->at[at] = list->at[--list->n];
     }
     for (int64_t k = 0; k < c->counters.n; k++)
         count_in(e, c->counters.at[k], row, sign);

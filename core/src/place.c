@@ -16,6 +16,11 @@ static ks_status check_classes(const ks_engine *e, int32_t n, const int32_t *cla
     return KS_OK;
 }
 
+ks_status ks_check_batch(const ks_engine *e, const ks_options *o, int32_t n, const int32_t *class_id) {
+    KS_TRY(check_options(e, o));
+    return check_classes(e, n, class_id);
+}
+
 static ks_status decide(ks_engine *e, ks_options *o, int32_t class_id, ks_choice *out) {
     if (o->driver != KS_DRIVER_DENSE) {
         ks_status status = ks_index_decide(e, o->profile, class_id, o->tie, &o->rng, out);
@@ -30,8 +35,8 @@ static ks_status decide(ks_engine *e, ks_options *o, int32_t class_id, ks_choice
     return ks_dense_decide(e, o->profile, c, o->driver != KS_DRIVER_DENSE, o->tie, &o->rng, out);
 }
 
-static ks_status place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commit, const ks_decisions *out,
-                           int32_t at) {
+ks_status ks_place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commit, const ks_decisions *out,
+                       int32_t at) {
     ks_choice choice;
     uint64_t devices = 0;
     KS_TRY(decide(e, o, class_id, &choice));
@@ -61,12 +66,11 @@ ks_status ks_place(ks_engine *e, ks_options *o, int32_t n, const int32_t *class_
     if (e == NULL || out == NULL || n < 0 || n_done == NULL || (n > 0 && class_id == NULL))
         return KS_EINVAL;
     *n_done = 0;
-    KS_TRY(check_options(e, o));
-    KS_TRY(check_classes(e, n, class_id));
+    KS_TRY(ks_check_batch(e, o, n, class_id));
     if (o->driver != KS_DRIVER_DENSE)
         KS_TRY(ks_index_expect(e, o->profile, o->driver, n, class_id));
     for (; *n_done < n; (*n_done)++)
-        KS_TRY(place_one(e, o, class_id[*n_done], o->commit != 0, out, *n_done));
+        KS_TRY(ks_place_one(e, o, class_id[*n_done], o->commit != 0, out, *n_done));
     return KS_OK;
 }
 
@@ -95,7 +99,7 @@ static run_totals sum_totals(ks_engine *e, bool fragmentation) {
 }
 
 static ks_status arrive(ks_engine *e, ks_options *o, int32_t pod, const int32_t *pod_class, const ks_decisions *out) {
-    return out->node[pod] != KS_NONE ? KS_ESTATE : place_one(e, o, pod_class[pod], true, out, pod);
+    return out->node[pod] != KS_NONE ? KS_ESTATE : ks_place_one(e, o, pod_class[pod], true, out, pod);
 }
 
 static ks_status leave(ks_engine *e, int32_t pod, const int32_t *pod_class, const ks_decisions *out) {

@@ -19,16 +19,11 @@ static ks_status check_mark(const ks_engine *e, int64_t mark) {
     return e->n_marks == 0 || mark > e->undo.n ? KS_ESTATE : KS_OK;
 }
 
-/* Entries are popped one by one as they are undone, so that a failed allocation leaves a state from which the
- * rollback can be called again. */
+/* Each entry is undone on the state that its change left, so that every list and sum is what it was, in its order. */
 ks_status ks_rollback(ks_engine *e, int64_t mark) {
     KS_TRY(check_mark(e, mark));
-    while (e->undo.n > mark) {
-        ks_undo_entry last = e->undo.at[e->undo.n - 1];
-        int64_t before = e->undo.n;
-        KS_TRY(ks_account(e, last.class_id, last.node, last.devices, !last.was_bind));
-        e->undo.n = before - 1; /* the inverse was logged too: drop both */
-    }
+    while (e->undo.n > mark)
+        ks_account_undo(e, &e->undo.at[--e->undo.n]);
     e->n_marks--;
     return KS_OK;
 }

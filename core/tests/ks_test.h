@@ -114,6 +114,37 @@ static inline ks_status add_policy(ks_engine *e, int32_t plugin, int32_t select,
     return ks_profile_add(e, &spec, id);
 }
 
+/* Of everything that a bind changes: columns, lists in their order, counters and the tallies that are up to date. */
+static inline int64_t fingerprint(const ks_engine *e) {
+    uint64_t h = 14695981039346656037u; /* FNV-1a */
+#define MIX(block, count)                                                                                              \
+    for (size_t i_ = 0; i_ < (size_t)(count) * sizeof *(block); i_++)                                                  \
+    h = (h ^ ((const uint8_t *)(block))[i_]) * 1099511628211u
+    for (int32_t r = 0; r < e->n_resources; r++)
+        MIX(e->used[r], e->n_rows);
+    MIX(e->nonzero_cpu.at, e->n_rows);
+    MIX(e->nonzero_memory.at, e->n_rows);
+    MIX(e->device_free.at, e->n_rows * e->device_stride);
+    MIX(e->device_kinds.at, e->device_stride > 0 ? e->n_rows * KS_KINDS(e) : 0);
+    for (int32_t row = 0; row < e->n_rows; row++) {
+        MIX(e->ports.at[row].at, e->ports.at[row].n);
+        MIX(e->pods.at[row].at, e->pods.at[row].n);
+    }
+    for (int64_t i = 0; i < e->classes.n; i++)
+        MIX(&e->classes.at[i].n_pods, 1);
+    for (int64_t i = 0; i < e->counters.n; i++)
+        MIX(e->counters.at[i].pods.at, e->n_rows);
+    for (int64_t i = 0; i < e->tallies.n; i++) {
+        const ks_tally *t = &e->tallies.at[i];
+        MIX(&t->total, t->version == e->rows_version);
+        MIX(t->pods.at, t->version == e->rows_version ? t->pods.cap : 0);
+    }
+    MIX(&e->undo.n, 1);
+    MIX(&e->n_marks, 1);
+#undef MIX
+    return (int64_t)h;
+}
+
 /* One requirement as one term. */
 typedef struct one_requirement {
     int32_t term_start[2], key[1], op[1], value_start[2], value[8], weight[1];

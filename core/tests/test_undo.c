@@ -65,6 +65,35 @@ static void test_releases_come_back(void) {
     ks_engine_free(e);
 }
 
+/* Lists that a release reorders come back in their order, ports and all. */
+static void test_rollback_is_exact(void) {
+    set_up();
+    int32_t port[3], ported, big, row[] = {0, 0, 0, 0, 0, 0};
+    for (int32_t i = 0; i < 3; i++)
+        CHECK_EQ(ks_port_add(e, 0, 0, 80 + i, &port[i]), KS_OK);
+    plain_class p;
+    make_plain_class(&p, 100, GIB);
+    p.spec.n_ports = 3;
+    p.spec.port = port;
+    CHECK_EQ(ks_class_add(e, &p.spec, &ported), KS_OK);
+    CHECK_EQ(add_plain_class(e, 100, 0, &big), KS_OK);
+    int32_t there[] = {plain, ported, big, plain, big, ported};
+    CHECK_EQ(ks_bind(e, 6, there, row, NULL, &done), KS_OK);
+    for (int32_t take = 0; take < 6; take++) {
+        int64_t before = fingerprint(e), mark;
+        int32_t mixed[] = {there[take], there[(take + 2) % 6], there[(take + 3) % 6]};
+        CHECK_EQ(ks_speculate(e, &mark), KS_OK);
+        CHECK_EQ(ks_release(e, 3, mixed, row, NULL, &done), KS_OK);
+        CHECK_EQ(ks_bind(e, 1, &big, row, NULL, &done), KS_OK);
+        CHECK_EQ(ks_release(e, 1, &there[(take + 1) % 6], row, NULL, &done), KS_OK);
+        CHECK(fingerprint(e) != before);
+        CHECK_EQ(ks_rollback(e, mark), KS_OK);
+        CHECK_EQ(fingerprint(e), before);
+    }
+    CHECK_EQ(ks_release(e, 1, &plain, (int32_t[]){1}, NULL, &done), KS_ESTATE);
+    ks_engine_free(e);
+}
+
 static void test_nodes_stay_while_speculating(void) {
     set_up();
     int64_t mark, amount[4] = {1, 1, 1, 1};
@@ -83,6 +112,7 @@ static void test_nodes_stay_while_speculating(void) {
 int main(void) {
     RUN(test_marks_nest);
     RUN(test_releases_come_back);
+    RUN(test_rollback_is_exact);
     RUN(test_nodes_stay_while_speculating);
     return REPORT();
 }

@@ -248,6 +248,25 @@ class Decisions:
 
 
 @dataclass(frozen=True, slots=True)
+class Groups:
+    """ks_groups: how each group ended."""
+
+    placed: U8
+    """0: taken back; the decisions of its pods tell what was tried."""
+    fitted: I32
+    first_failed: I32
+    """Position in the batch of the first pod that found no node, -1 if all did."""
+    n_decided: I32
+    """Pods decided before the group was given up."""
+
+    @classmethod
+    def empty(cls, n: int) -> Groups:
+        """Outcomes of ``n`` groups that have not been decided."""
+        zeros = np.zeros(n, dtype=np.int32)
+        return cls(np.zeros(n, dtype=np.uint8), zeros, np.full(n, NO_NODE, dtype=np.int32), zeros.copy())
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """ks_series: one entry an event."""
 
@@ -639,6 +658,37 @@ class Engine:
         _read_options(c_options, options)
         _raise("place", status, f"pod {int(done[0])} of {n}" if n else None)
         return out
+
+    def place_groups(self, options: Options, start: I32, minimum: I32, class_id: I32) -> tuple[Decisions, Groups]:
+        """Decide groups of pods, each all or nothing, in one call.
+
+        Parameters
+        ----------
+        start
+            ``[G + 1]``: pods ``start[g]`` to ``start[g + 1] - 1`` are group g.
+        minimum
+            ``[G]``: pods that must find a node, or none is placed; 0: each pod stands for itself.
+        class_id
+            ``[start[G]]``.
+        """
+        p, n, n_pods = _Pointers("place_groups"), len(minimum), len(class_id)
+        classes = p.of(class_id, np.int32, (n_pods,), "class_id")
+        out, groups, done = Decisions.empty(n_pods), Groups.empty(n), _ffi.new("int32_t *")
+        if len(start) != n + 1 or start[n] != n_pods:
+            raise errors.InputError("place_groups: start", "has the wrong end", len(start), f"{n + 1} up to {n_pods}")
+        g = _ffi.new("ks_groups *")
+        g.n = n
+        g.start = p.of(start, np.int32, (n + 1,), "start")
+        g.minimum = p.of(minimum, np.int32, (n,), "minimum")
+        g.placed = p.out(groups.placed, np.uint8, (n,), "placed")
+        for name in ("fitted", "first_failed", "n_decided"):
+            setattr(g, name, p.out(getattr(groups, name), np.int32, (n,), name))
+        c_options = _fill_options(options)
+        columns = _decision_columns(p, out, n_pods)
+        status = _lib.ks_place_groups(self._engine, c_options, g, classes, columns, done)
+        _read_options(c_options, options)
+        _raise("place_groups", status, f"group {int(done[0])} of {n}" if n else None)
+        return out, groups
 
     def run(
         self,
