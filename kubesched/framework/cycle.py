@@ -8,10 +8,11 @@ plugin brings its verdicts up to date first, and reserves what the pod takes bef
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kubesched.base import errors
 from kubesched.kernel.arrays import I32
-from kubesched.kernel.native import Decisions, Options
+from kubesched.kernel.native import Decisions, Groups, Options
 from kubesched.state import live, stateful
 
 
@@ -51,6 +52,53 @@ def decide(state: live.ClusterState, options: Options, keys: Sequence[str], clas
         if alone and options.commit and found.node[0] >= 0:
             state.reserve(keys[begin], int(class_of[begin]), int(found.node[0]))
     return Decided(out, rejected)
+
+
+def decide_groups(
+    state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, start: I32, minimum: I32
+) -> tuple[Decided, Groups]:
+    """Decide groups of pods, each all or nothing; ``start`` and ``minimum`` as in `native.Engine.place_groups`.
+
+    The decisions of a group that was taken back tell what was tried.
+    """
+    if not any(state.is_concerned(int(c)) for c in set(class_of.tolist())):
+        columns, ended = state.engine.place_groups(options, start, minimum, class_of)
+        return Decided(columns, {}), ended
+    out, ended = Decided(Decisions.empty(len(class_of)), {}), Groups.empty(len(minimum))
+    for g, least in enumerate(minimum.tolist()):
+        begin, end = int(start[g]), int(start[g + 1])
+        decided = _decide_group(state, options, keys[begin:end], class_of[begin:end], least)
+        _copy(decided.columns, out.columns, begin, end)
+        out.rejected.update({begin + at: rejection for at, rejection in decided.rejected.items()})
+        node = decided.columns.node
+        ended.fitted[g], ended.n_decided[g] = (node >= 0).sum(), end - begin
+        ended.placed[g] = ended.fitted[g] >= least
+        if (node < 0).any():
+            ended.first_failed[g] = begin + int((node < 0).argmax())
+    return out, ended
+
+
+def _decide_group(
+    state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, least: int
+) -> Decided:
+    """Decide one group, and take it back unless enough of it fits."""
+    if least == 0:
+        return decide(state, options, keys, class_of)
+    trial = replace(options, commit=True)
+    mark = state.speculate()
+    try:
+        decided = decide(state, trial, keys, class_of)
+    except errors.KubeschedError:
+        state.rollback(mark)
+        raise
+    fits = int((decided.columns.node >= 0).sum()) >= least
+    if fits and options.commit:
+        state.keep(mark)
+    else:
+        state.rollback(mark)
+    options.n_dense, options.n_indexed = trial.n_dense, trial.n_indexed
+    options.rng = trial.rng if fits else options.rng
+    return decided
 
 
 def _runs(state: live.ClusterState, class_of: I32) -> Iterator[tuple[int, int, bool]]:

@@ -8,6 +8,7 @@ kube-scheduler of that release deciding one pod at a time; ties go to the lowest
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from kubesched.api import manifest
 from kubesched.base import errors
-from kubesched.framework import cycle
+from kubesched.framework import cycle, gangs
 from kubesched.framework import diagnosis as diagnoses
 from kubesched.framework import profile as profiles
 from kubesched.kernel import native
@@ -82,6 +83,8 @@ class Cluster:
         """Pods of the input that do not run yet, in order."""
         self.left_out: dict[str, int] = {}
         """Features that ``ignore`` left out of decisions, and how many pods use them."""
+        self.gangs: dict[str, rows.Gang] = {}
+        """PodGroups by ``namespace/name``; pods that name another one wait for it."""
 
     # ---- where clusters come from ----
 
@@ -113,6 +116,7 @@ class Cluster:
         cluster._state.add_nodes(encoded.nodes)
         cluster._state.bind(encoded.running)
         cluster.pending = encoded.pending
+        cluster.gangs = {gang.key: gang for gang in encoded.gangs}
         cluster.left_out = dict(encoded.left_out)
         return cluster
 
@@ -260,6 +264,7 @@ class Cluster:
     def _decide(self, asked: _Asked, profile: profiles.Profile, options: native.Options) -> plans.Plan:
         """One engine call for all pods; then the reasons of those that fit nowhere."""
         n = len(asked.pods)
+        arranged = self._arrange(asked)
         if "GpuShare" not in profile.filters:
             self._refuse_devices(asked, profile)
         class_of = np.array([self._state.class_id(asked.pods[i].shape) for i in asked.open], dtype=np.int32)
@@ -268,15 +273,33 @@ class Cluster:
         for i, pod in enumerate(asked.pods):
             if pod.scheduling_gates:
                 reasons[i] = diagnoses.gate_status(pod.scheduling_gates).reasons[0]
-        decided = cycle.decide(self._state, options, [asked.pods[i].key for i in asked.open], class_of)
-        found = decided.columns
-        self._explain_failures(asked, profile, class_of, found, reasons, options.commit)
+        for i, reason in arranged.waiting.items():
+            reasons[i] = reason
+        keys = [asked.pods[i].key for i in asked.open]
+        start, minimum = arranged.start(), arranged.minimum()
+        decided, ended = cycle.decide_groups(self._state, options, keys, class_of, start, minimum)
+        settled = gangs.settle(arranged, decided.columns, ended)
+        found = settled.columns
+        self._explain_failures(asked, profile, class_of, decided.columns, settled, reasons, options.commit)
         for at, i in enumerate(asked.open):
             statuses[i] = plans.PLACED if found.node[at] >= 0 else plans.UNSCHEDULABLE
         if options.commit:
             self._remember(asked, class_of, found)
+        ends = _reject(asked, arranged, settled, ended, statuses, reasons)
         plan = _plan(self._state, asked, profile, found, statuses, reasons)
-        return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed)
+        return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed, gangs=ends)
+
+    def _arrange(self, asked: _Asked) -> gangs.Arranged:
+        """Put the open pods into the order of decision."""
+        running: Counter[str] = Counter()
+        known: Counter[str] = Counter()
+        if any(pod.group for pod in asked.pods):
+            running.update(pod.gang for pod in self._state.pods.values() if pod.gang)
+            known.update(running)
+            known.update({pod.key: pod.gang for pod in (*self.pending, *asked.pods) if pod.gang}.values())
+        arranged = gangs.arrange(asked.pods, asked.open, self.gangs, running, known)
+        asked.open = arranged.order
+        return arranged
 
     @staticmethod
     def _refuse_devices(asked: _Asked, profile: profiles.Profile) -> None:
@@ -292,16 +315,21 @@ class Cluster:
         asked: _Asked,
         profile: profiles.Profile,
         class_of: I32,
-        found: native.Decisions,
+        tried: native.Decisions,
+        settled: gangs.Settled,
         reasons: list[str],
         committed: bool,
     ) -> None:
         """Messages of pods that did not fit, each on the state that it met.
 
         Going backwards through the placements inside a speculation brings that state back; pods of one class that
-        failed without a placement between them share one message.
+        failed without a placement between them share one message. Of a gang that was taken back, only the first pod
+        that did not fit is explained, with those before it on the nodes that were tried.
         """
+        found = settled.columns
         failed = np.flatnonzero(found.node < 0)
+        if settled.taken_back:
+            failed = failed[[at not in settled.taken_back or at in settled.first_failed for at in failed.tolist()]]
         if failed.size == 0:
             return
         for at in failed[_MAX_REASONS:]:
@@ -317,10 +345,27 @@ class Cluster:
                 known.clear()
             undone = int(at) + 1
             class_id = int(class_of[at])
+            if int(at) in settled.first_failed:
+                before = settled.first_failed[int(at)]
+                reasons[asked.open[at]] = self._message_after(asked, profile, class_of, tried, before)
+                continue
             if class_id not in known:
                 known[class_id] = self._message(profile, asked.pods[asked.open[at]], class_id)
             reasons[asked.open[at]] = known[class_id]
         self._state.rollback(mark)
+
+    def _message_after(
+        self, asked: _Asked, profile: profiles.Profile, class_of: I32, tried: native.Decisions, before: range
+    ) -> str:
+        """Message of the pod behind ``before``, with these on the nodes that were tried."""
+        at = np.array([i for i in before if tried.node[i] >= 0], dtype=np.int64)
+        mark = self._state.speculate()
+        self._state.engine.bind(class_of[at], tried.node[at], tried.devices[at])
+        for i in at.tolist() if self._state.stateful else ():
+            self._state.reserve(asked.pods[asked.open[i]].key, int(class_of[i]), int(tried.node[i]))
+        message = self._message(profile, asked.pods[asked.open[before.stop]], int(class_of[before.stop]))
+        self._state.rollback(mark)
+        return message
 
     def _undo(self, asked: _Asked, class_of: I32, found: native.Decisions, at: Any) -> None:
         self._state.engine.release(class_of[at], found.node[at], found.devices[at])
@@ -342,7 +387,9 @@ class Cluster:
         placed = [at for at in range(len(class_of)) if found.node[at] >= 0]
         pods = [asked.pods[asked.open[at]] for at in placed]
         bound = [
-            live.BoundPod(int(class_of[at]), int(found.node[at]), int(found.devices[at]), pod.priority, pod.cluster)
+            live.BoundPod(
+                int(class_of[at]), int(found.node[at]), int(found.devices[at]), pod.priority, pod.cluster, pod.gang
+            )
             for at, pod in zip(placed, pods, strict=True)
         ]
         keys = [pod.key for pod in pods]
@@ -415,7 +462,7 @@ class Cluster:
         """An independent copy. O(nodes + pods)."""
         copied = self.to_arrow()
         made = Cluster.from_arrow(**copied)
-        made.pending, made.left_out = list(self.pending), dict(self.left_out)
+        made.pending, made.left_out, made.gangs = list(self.pending), dict(self.left_out), dict(self.gangs)
         made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
         return made
 
@@ -483,6 +530,24 @@ class Cluster:
 
 def _node_row(node: rows.NodeRow | Mapping[str, Any]) -> rows.NodeRow:
     return node if isinstance(node, rows.NodeRow) else encode.node_row(dict(node))
+
+
+def _reject(
+    asked: _Asked,
+    arranged: gangs.Arranged,
+    settled: gangs.Settled,
+    ended: native.Groups,
+    statuses: list[str],
+    reasons: list[str],
+) -> list[gangs.GangOutcome]:
+    """Outcomes of the gangs; the pods of those that were taken back get their gang's status and reason."""
+    keys = [asked.pods[i].key for i in asked.open]
+    messages = {at: reasons[asked.open[at]] for at in settled.first_failed}
+    found = dict(gangs.outcomes(arranged, ended, keys, messages))
+    for at, group in settled.taken_back.items():
+        i = asked.open[at]
+        statuses[i], reasons[i] = plans.GANG_REJECTED, found[group].reason
+    return list(found.values())
 
 
 def _plan(

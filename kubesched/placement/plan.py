@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from kubesched.framework.gangs import GangOutcome
 from kubesched.kernel.arrays import I32, I64
 
 PLACED = "Placed"
 UNSCHEDULABLE = "Unschedulable"
 GATED = "Gated"
+GANG_REJECTED = "GangRejected"
 _SHOWN = 20
 
 
@@ -30,11 +32,13 @@ class Plan:
     node_index, scores, ties
         Row of the node (-1), best total (-1), number of nodes that reach it (0).
     statuses
-        ``Placed``, ``Unschedulable`` or ``Gated``.
+        ``Placed``, ``Unschedulable``, ``GangRejected`` (too few pods of its gang fit) or ``Gated``.
     reasons
         kube-scheduler's message for a pod that was not placed, else empty.
     n_dense, n_indexed
         Decisions of each driver of the engine.
+    gangs
+        How each gang ended, in the order of decision.
     """
 
     pods: list[str]
@@ -47,6 +51,7 @@ class Plan:
     profile: str
     n_dense: int = 0
     n_indexed: int = 0
+    gangs: list[GangOutcome] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.pods)
@@ -95,4 +100,5 @@ class Plan:
         if len(self) > _SHOWN:
             rest = Counter(self.statuses[_SHOWN:])
             lines.append(f"  ... {len(self) - _SHOWN} more: " + ", ".join(f"{n} {s}" for s, n in rest.most_common()))
+        lines += [f"  {gang.reason}" for gang in self.gangs if gang.reason]
         return "\n".join(lines)

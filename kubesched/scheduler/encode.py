@@ -16,7 +16,7 @@ from typing import Any
 from kubesched.api import fields, quantity
 from kubesched.api.fields import View
 from kubesched.base import errors
-from kubesched.scheduler import pods, requests
+from kubesched.scheduler import podgroups, pods, requests
 from kubesched.state import rows
 
 FEATURES: dict[str, str] = {
@@ -74,6 +74,7 @@ class Encoded:
     nodes: list[rows.NodeRow] = field(default_factory=list)
     running: list[rows.PodRow] = field(default_factory=list)
     pending: list[rows.PodRow] = field(default_factory=list)
+    gangs: list[rows.Gang] = field(default_factory=list)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     """Labels of the namespaces that are listed."""
     ignored: Counter[str] = field(default_factory=Counter)
@@ -181,6 +182,7 @@ def _pod_row(
         scheduling_gates=tuple(view.text("name") for view in spec.views("schedulingGates")),
         device_ids=_device_ids(pod, indexes),
         cluster=cluster,
+        group=podgroups.group_of(pod),
     )
     return row, left_out
 
@@ -391,6 +393,10 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
             out.nodes.append(row)
         elif kind == "Pod":
             _add_pod(out, obj, ignore, cluster, spread, seen)
+        elif kind == "PodGroup" and podgroups.is_ours(obj):
+            gang = podgroups.gang(obj)
+            _once(seen, "PodGroup", gang.key)
+            out.gangs.append(gang)
         elif kind == "Namespace":
             metadata = fields.of(obj).view("metadata")
             out.namespaces[metadata.text("name")] = dict(metadata.pairs("labels"))

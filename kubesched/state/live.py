@@ -35,6 +35,8 @@ class BoundPod:
     devices: int = 0
     priority: int = 0
     cluster: str = ""
+    gang: str = ""
+    """``namespace/name`` of its PodGroup; empty: none."""
 
 
 @dataclass(slots=True)
@@ -503,7 +505,7 @@ class ClusterState:
                     "a known node",
                 )
             devices = sum(1 << d for d in pod.device_ids)
-            placed.append(BoundPod(self._running_class(pod.shape), row, devices, pod.priority, pod.cluster))
+            placed.append(BoundPod(self._running_class(pod.shape), row, devices, pod.priority, pod.cluster, pod.gang))
         mark = self.engine.speculate()
         try:
             for named in (True, False):  # pods whose devices are known go first
@@ -562,6 +564,10 @@ class ClusterState:
     def speculate(self) -> Mark:
         """Open a speculation over the engine and the stateful plugins."""
         return Mark(self.engine.speculate(), [plugin.mark() for plugin in self.stateful])
+
+    def keep(self, mark: Mark) -> None:
+        """End a speculation and leave everything as it is."""
+        self.engine.keep(mark.engine)
 
     def rollback(self, mark: Mark) -> None:
         """Undo what was placed, bound or released since the mark. The pods table is the caller's."""

@@ -192,6 +192,21 @@ def plain_shape(cpu_milli: int, memory_bytes: int, count: int, milli: int, model
 
 
 @dataclass(frozen=True, slots=True)
+class Gang:
+    """A PodGroup: pods that name it are placed together or not at all."""
+
+    namespace: str
+    name: str
+    min_count: int = 0
+    """Pods that must run or fit for any to be placed; 0: the Basic policy, each pod stands for itself."""
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class PodRow:
     namespace: str
     name: str
@@ -205,8 +220,15 @@ class PodRow:
     device_ids: tuple[int, ...] = ()
     """Devices that a running pod holds."""
     cluster: str = ""
+    group: str = ""
+    """Name of its PodGroup in its namespace; empty: none."""
 
     @property
     def key(self) -> str:
         """``namespace/name``, the name under which users know a pod."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def gang(self) -> str:
+        """Key of its gang; empty: none."""
+        return f"{self.namespace}/{self.group}" if self.group else ""
