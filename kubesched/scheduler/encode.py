@@ -23,7 +23,6 @@ FEATURES: dict[str, str] = {
     "volumes": "volumes that bind a pod to nodes",
     "claims": "resource claims",
     "nominated": "nominated nodes",
-    "declared-features": "a feature that nodes must declare",
 }
 """Features of objects that no plugin here looks at yet: id and what it is."""
 
@@ -106,6 +105,7 @@ def node_row(obj: dict[str, Any], cluster: str = "") -> rows.NodeRow:
         device_count=allocatable.get(GPU_COUNT, 0),
         device_model=dict(labels).get(GPU_MODEL),
         cluster=cluster,
+        declared_features=tuple(sorted(set(status.texts("declaredFeatures")))),
     )
 
 
@@ -196,18 +196,20 @@ def _features(pod: View) -> Iterable[tuple[str, str]]:
             yield "volumes", volume.where(min(tied))
     if any(spec.views("resourceClaims")):
         yield "claims", spec.where("resourceClaims")
-    yield from _node_features(spec)
     if not spec.text("nodeName") and pod.view("status").text("nominatedNodeName"):
         yield "nominated", pod.view("status").where("nominatedNodeName")
 
 
-def _node_features(spec: View) -> Iterable[tuple[str, str]]:
-    """Fields that only nodes with a declared feature honour. Source: component-helpers/nodedeclaredfeatures, v1.36."""
+def _node_features(spec: View) -> Iterable[str]:
+    """Features that nodes must declare, by the fields that only those nodes honour.
+
+    Source: component-helpers/nodedeclaredfeatures, v1.36.
+    """
     for container in [*spec.views("containers"), *spec.views("initContainers")]:
         if any(rule.text("action") == "RestartAllContainers" for rule in container.views("restartPolicyRules")):
-            yield "declared-features", container.where("restartPolicyRules")
+            yield "RestartAllContainersOnContainerExits"
     if spec.flag("hostNetwork") and spec.has("hostUsers") and not spec.flag("hostUsers"):
-        yield "declared-features", spec.where("hostUsers")
+        yield "UserNamespacesHostNetworkSupport"
 
 
 def _shape(pod: View, cluster: str, spread: pods.DefaultSpread) -> rows.PodShape:
@@ -251,6 +253,7 @@ def _shape(pod: View, cluster: str, spread: pods.DefaultSpread) -> rows.PodShape
         required_pods=pods.required_terms(near, namespace),
         required_anti_pods=pods.required_terms(apart, namespace),
         preferred_pods=pods.preferred_terms(near, namespace, 1) + pods.preferred_terms(apart, namespace, -1),
+        node_features=tuple(sorted(set(_node_features(spec)))),
     )
 
 

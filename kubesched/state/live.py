@@ -19,6 +19,7 @@ from kubesched.base import errors
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
 from kubesched.state import rows as row_types
+from kubesched.state.features import DeclaredFeatures
 from kubesched.state.intern import Interner, parse_int64
 from kubesched.state.pairwise import Pairwise
 from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
@@ -126,6 +127,7 @@ class ClusterState:
         self.stateful: list[Stateful] = []
         """Plugins with state of their own, in PreFilter order."""
         self.reasons = VerdictReasons()
+        self.features = DeclaredFeatures(self.engine, self.reasons)
 
     # ---- names ----
 
@@ -284,6 +286,7 @@ class ClusterState:
         self._remember(names, reused, [node.cluster for node in nodes])
         for row, node in zip(reused, nodes, strict=True):
             self._note_hostname(row, node)
+        self.features.set_rows(reused, [node.declared_features for node in nodes])
 
     def _note_hostname(self, row: int, node: row_types.NodeRow) -> None:
         self._hostnames.pop(row, None)
@@ -330,6 +333,7 @@ class ClusterState:
         if labels is not None:
             self._hostnames.update(zip(range(first, first + n), labels.hostnames, strict=True))
         self._remember(full, range(first, first + n), [cluster] * n)
+        self.features.set_rows(range(first, first + n))
 
     def _label_columns(self, labels: LabelColumn, n: int) -> dict[str, I32]:
         arrays.check(labels.set_of, np.int32, (n,), "add_node_columns", "labels.set_of")
@@ -361,6 +365,7 @@ class ClusterState:
         columns = self._encode([node])
         self.engine.update_nodes(arrays.int32([row]), columns.allocatable, **columns.keywords())
         self._note_hostname(row, node)
+        self.features.set_rows([row], [node.declared_features])
 
     def remove_node(self, name: str) -> None:
         """Remove a node; its pods stay in the pods table, on no row (-1), and count no more. O(pods)."""
@@ -389,6 +394,7 @@ class ClusterState:
             self._class_ids[shape] = found
             self.shapes.id(shape)
             self.pairwise.add_class(found, shape)
+            self.features.add_class(found, shape)
         return found
 
     def _add_topology(self, key: str) -> int:

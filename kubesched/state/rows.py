@@ -130,6 +130,8 @@ class NodeRow:
     device_count: int = 0
     device_model: str | None = None
     cluster: str = ""
+    declared_features: tuple[str, ...] = ()
+    """``status.declaredFeatures``, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ class PodShape:
     """Required affinity to pods."""
     required_anti_pods: tuple[PodTerm, ...] = ()
     preferred_pods: tuple[PodTerm, ...] = ()
+    node_features: tuple[str, ...] = ()
+    """Features that a node must declare, sorted."""
 
 
 def split_models(text: str) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ def nodes(extended: tuple[str, ...] = ()) -> Any:
         _field("images", pa.list_(image)),
         _field("device_count", pa.int32(), "devices"),
         _field("device_model", text, nullable=True),
+        _field("declared_features", pa.list_(text)),
         _field("device_free_milli", pa.list_(pa.int32()), "1/1000 device"),
     ]
     return pa.schema(fields, metadata={"kubesched.table": "nodes", "kubesched.version": VERSION})
@@ -132,6 +133,7 @@ def classes() -> Any:
         _field("required_pods", pod_terms),
         _field("required_anti_pods", pod_terms),
         _field("preferred_pods", pod_terms),
+        _field("node_features", pa.list_(text)),
     ]
     return pa.schema(fields, metadata={"kubesched.table": "classes", "kubesched.version": VERSION})
 

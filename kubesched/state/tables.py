@@ -61,6 +61,7 @@ def _described(state: live.ClusterState, columns: Any, there: Any) -> dict[str, 
         ("labels", columns.label_set, [list(s) for s in state.label_sets()]),
         ("taints", columns.taint_set, [[_taint(t) for t in s] for s in state.taint_sets()]),
         ("images", columns.image_set, [[_image(i) for i in s] for s in state.image_sets()]),
+        ("declared_features", state.features.set_of(), [list(s) for s in state.features.sets()]),
     ):
         taken[name] = pa.array(sets, kinds.field(name).type).take(pa.array(ids[there]))
     return taken | {
@@ -138,6 +139,7 @@ def _class_row(number: int, s: rows.PodShape) -> dict[str, Any]:
         "required_pods": [_pod_term_row(t) for t in s.required_pods],
         "required_anti_pods": [_pod_term_row(t) for t in s.required_anti_pods],
         "preferred_pods": [_pod_term_row(t) for t in s.preferred_pods],
+        "node_features": list(s.node_features),
     }
 
 
@@ -190,7 +192,7 @@ _NODE_COLUMNS = (
     checked.Column("device_model", "text", False, default="", nullable=True),
     checked.Column("hostname", "text", False, default="", nullable=True),
 )
-_NESTED = ("labels", "taints", "images", "unschedulable")
+_NESTED = ("labels", "taints", "images", "unschedulable", "declared_features")
 _DERIVED = ("used_", "used.", "nonzero_used_", "device_free_milli")
 """Columns of usage: they follow from the pods and are not read."""
 
@@ -251,6 +253,7 @@ def _node_rows(read: dict[str, Any], amounts: dict[str, Any], nested: dict[str, 
                 device_count=int(read["device_count"][i]),
                 device_model=read["device_model"][i] or None,
                 cluster=read["cluster"][i],
+                declared_features=tuple(sorted((nested.get("declared_features") or {i: ()})[i] or ())),
             )
         )
     return out
@@ -336,6 +339,7 @@ def _shape(row: dict[str, Any]) -> rows.PodShape:
         required_pods=tuple(_pod_term(t) for t in row["required_pods"]),
         required_anti_pods=tuple(_pod_term(t) for t in row["required_anti_pods"]),
         preferred_pods=tuple(_pod_term(t) for t in row["preferred_pods"]),
+        node_features=tuple(row["node_features"]),
     )
 
 

@@ -13,6 +13,7 @@ from kubesched.parity import cases, replay
 FAMILIES = (
     *("resources", "resources-inplace", "taints", "node-affinity", "node-name", "host-ports", "images", "gates"),
     *("spread-hard", "spread-soft", "spread-default", "pod-affinity", "pod-affinity-preferred"),
+    "declared-features",
     *("seq-resources", "seq-ports-taints", "seq-spread", "seq-pod-affinity"),
 )
 
