@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from kubesched.base import errors
 from kubesched.kernel.arrays import I32
 from kubesched.kernel.native import Decisions, Groups, Options
 from kubesched.state import live, stateful
+
+Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,13 @@ def decide(state: live.ClusterState, options: Options, keys: Sequence[str], clas
         ``[n]``: engine class of each pod.
     """
     rejected: dict[int, stateful.Rejection] = {}
-    if not state.stateful:
+    concerned = _concerned(state, class_of)
+    if not concerned.any():
         return Decided(state.engine.place(options, class_of), rejected)
     out = Decisions.empty(len(class_of))
-    for begin, end, alone in _runs(state, class_of):
+    for begin, end, alone in _runs(concerned):
         if alone:
-            rejection = state.prepare(int(class_of[begin]))
+            rejection = state.prepare(keys[begin], int(class_of[begin]))
             if rejection is not None:
                 rejected[begin] = rejection
                 continue
@@ -61,7 +67,7 @@ def decide_groups(
 
     The decisions of a group that was taken back tell what was tried.
     """
-    if not any(state.is_concerned(int(c)) for c in set(class_of.tolist())):
+    if not _concerned(state, class_of).any():
         columns, ended = state.engine.place_groups(options, start, minimum, class_of)
         return Decided(columns, {}), ended
     out, ended = Decided(Decisions.empty(len(class_of)), {}), Groups.empty(len(minimum))
@@ -101,19 +107,26 @@ def _decide_group(
     return decided
 
 
-def _runs(state: live.ClusterState, class_of: I32) -> Iterator[tuple[int, int, bool]]:
+def _concerned(state: live.ClusterState, class_of: I32) -> Bool:
+    """Whether a stateful plugin has a say in each pod, ``[n]``."""
+    out = np.zeros(int(class_of.max(initial=-1)) + 1, dtype=np.bool_)
+    if state.stateful:
+        for class_id in np.unique(class_of).tolist():
+            out[class_id] = state.is_concerned(class_id)
+    concerned: Bool = out[class_of]
+    return concerned
+
+
+def _runs(concerned: Bool) -> Iterator[tuple[int, int, bool]]:
     """Ranges of pods; ``True``: one pod that a stateful plugin concerns."""
-    concerned = {int(c): state.is_concerned(int(c)) for c in set(class_of.tolist())}
     begin = 0
-    for at, class_id in enumerate(class_of.tolist()):
-        if not concerned[class_id]:
-            continue
+    for at in np.flatnonzero(concerned).tolist():
         if begin < at:
             yield begin, at, False
         yield at, at + 1, True
         begin = at + 1
-    if begin < len(class_of):
-        yield begin, len(class_of), False
+    if begin < len(concerned):
+        yield begin, len(concerned), False
 
 
 def _copy(found: Decisions, out: Decisions, begin: int, end: int) -> None:

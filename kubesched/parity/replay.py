@@ -94,8 +94,8 @@ def _single(case: Case) -> list[Difference]:
         gated = _status(diagnoses.gate_status(pod.scheduling_gates))
         return _compare({"gated": expect.get("gated")}, {"gated": gated})
     profile = profiles.find(case["profile"])
-    engine_profile, class_id = profiles.register(state, profile), state.class_id(pod.shape)
-    rejection = state.prepare(class_id)
+    engine_profile, class_id = profiles.register(state, profile), state.class_of(pod)
+    rejection = state.prepare(pod.key, class_id)
     verdicts = state.engine.explain(engine_profile, class_id, len(profile.scores))
     why = diagnoses.diagnose(state, pod.shape, verdicts, rejection)
     got = _recorded(profile, verdicts, why)
@@ -203,7 +203,7 @@ def _sequence(case: Case) -> list[Difference]:
     state, pods, _ = _load(case, case["sequence"])
     profile = profiles.register(state, profiles.find(case["profile"]))
     open_pods = [i for i, pod in enumerate(pods) if not pod.scheduling_gates]
-    classes = arrays.int32([state.class_id(pods[i].shape) for i in open_pods])
+    classes = arrays.int32([state.class_of(pods[i]) for i in open_pods])
     out = []
     for name in ("dense", "indexed"):
         mark = state.speculate()

@@ -267,7 +267,7 @@ class Cluster:
         arranged = self._arrange(asked)
         if "GpuShare" not in profile.filters:
             self._refuse_devices(asked, profile)
-        class_of = np.array([self._state.class_id(asked.pods[i].shape) for i in asked.open], dtype=np.int32)
+        class_of = np.array([self._state.class_of(asked.pods[i]) for i in asked.open], dtype=np.int32)
         reasons = [""] * n
         statuses = [plans.GATED] * n
         for i, pod in enumerate(asked.pods):
@@ -374,14 +374,14 @@ class Cluster:
                 plugin.release(asked.pods[asked.open[i]].key)
 
     def _message(self, profile: profiles.Profile, pod: rows.PodRow, class_id: int) -> str:
-        return self._diagnose(profile, pod.shape, class_id)[0].message()
+        return self._diagnose(profile, pod, class_id)[0].message()
 
     def _diagnose(
-        self, profile: profiles.Profile, shape: rows.PodShape, class_id: int
+        self, profile: profiles.Profile, pod: rows.PodRow, class_id: int
     ) -> tuple[diagnoses.Diagnosis, native.Verdicts]:
-        rejection = self._state.prepare(class_id)
+        rejection = self._state.prepare(pod.key, class_id)
         verdicts = self._state.engine.explain(self._profile_id(profile), class_id, len(profile.scores))
-        return diagnoses.diagnose(self._state, shape, verdicts, rejection), verdicts
+        return diagnoses.diagnose(self._state, pod.shape, verdicts, rejection), verdicts
 
     def _remember(self, asked: _Asked, class_of: I32, found: native.Decisions) -> None:
         placed = [at for at in range(len(class_of)) if found.node[at] >= 0]
@@ -407,8 +407,8 @@ class Cluster:
         """
         row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
-        class_id = self._state.class_id(row.shape)
-        diagnosis, verdicts = self._diagnose(chosen, row.shape, class_id)
+        class_id = self._state.class_of(row)
+        diagnosis, verdicts = self._diagnose(chosen, row, class_id)
         gate = diagnoses.gate_status(row.scheduling_gates).reasons[0] if row.scheduling_gates else ""
         return Explanation(
             pod=row.key,

@@ -397,6 +397,10 @@ class ClusterState:
             self.features.add_class(found, shape)
         return found
 
+    def class_of(self, pod: row_types.PodRow) -> int:
+        """Engine class of a pod to decide."""
+        return self.class_id(pod.shape)
+
     def _add_topology(self, key: str) -> int:
         number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self._keys.id(key)
         return self.engine.add_topology(number, self._values.id(""))
@@ -411,9 +415,9 @@ class ClusterState:
         shape = self.shape_of(class_id)
         return any(plugin.concerns(shape) for plugin in self.stateful)
 
-    def prepare(self, class_id: int) -> Rejection | None:
-        """Bring the verdicts of stateful plugins for the class up to date; what PreFilter says if it rejects."""
-        return prepare(self.stateful, class_id, self.shape_of(class_id))
+    def prepare(self, key: str, class_id: int) -> Rejection | None:
+        """Bring the verdicts of stateful plugins for a pod up to date; what PreFilter says if it rejects."""
+        return prepare(self.stateful, key, class_id, self.shape_of(class_id))
 
     def reserve(self, key: str, class_id: int, row: int) -> None:
         """Tell stateful plugins that the pod is on the row."""

@@ -38,8 +38,11 @@ class Stateful(Protocol):
     def concerns(self, shape: rows.PodShape) -> bool:
         """Whether the plugin has a say in pods of this shape. O(1)."""
 
-    def prepare(self, class_id: int, shape: rows.PodShape) -> Rejection | None:
-        """PreFilter: bring the class's verdict columns up to date, or reject the pod."""
+    def prepare(self, key: str, class_id: int, shape: rows.PodShape) -> Rejection | None:
+        """PreFilter: bring the class's verdict columns up to date for the pod of this key, or reject it.
+
+        Pods of one class may need different columns (each has its own claims); the next decision is about this pod.
+        """
 
     def reserve(self, key: str, class_id: int, shape: rows.PodShape, row: int) -> None:
         """The pod was put on the row (now, or it ran there already)."""
@@ -78,7 +81,7 @@ class VerdictReasons:
         return self._by_filter[plugin].value((code & _MOST_REASONS) - 1)
 
 
-def prepare(plugins: Sequence[Stateful], class_id: int, shape: rows.PodShape) -> Rejection | None:
+def prepare(plugins: Sequence[Stateful], key: str, class_id: int, shape: rows.PodShape) -> Rejection | None:
     """Ask all plugins that the shape concerns, in PreFilter order.
 
     An unresolvable rejection (or an error) stops at once; another lets the plugins behind it run, and the last counts.
@@ -86,7 +89,7 @@ def prepare(plugins: Sequence[Stateful], class_id: int, shape: rows.PodShape) ->
     """
     found = None
     for plugin in plugins:
-        rejection = plugin.prepare(class_id, shape) if plugin.concerns(shape) else None
+        rejection = plugin.prepare(key, class_id, shape) if plugin.concerns(shape) else None
         if rejection is not None:
             found = rejection
             if rejection.unresolvable or rejection.is_error:
