@@ -261,8 +261,7 @@ void ks_classes_free(ks_engine *e) {
         ks_discard(&e->mem, &c->block, &c->block_bytes, 1);
         ks_class_pairwise_free(e, c);
         ks_class_verdicts_free(e, c);
-        KS_VEC_DISCARD(&e->mem, &c->kept.open);
-        KS_VEC_DISCARD(&e->mem, &c->kept.local);
+        ks_cells_free(e, c);
     }
     KS_VEC_DISCARD(&e->mem, &e->classes);
 }

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * dense.c: the driver that looks at every row. It defines the answer; the indexed driver must give the same.
  *
- * Asked for by name it computes everything anew. As the indexed driver's stand-in it keeps, for classes that come
- * again, what depends on the row alone, and judges only changed rows again; rules about other pods are looked up each
- * time.
- *
  * Two passes over the rows: filter and score the feasible ones, keeping the greatest raw values that normalisation
  * needs; then normalise, weigh, and find the best total, how many reach it, and the first (or a uniform) one of them.
  */
@@ -25,56 +21,17 @@ static ks_status reserve_scratch(ks_engine *e) {
     return KS_VEC_RESERVE(&e->mem, &e->scratch.image, e->n_rows);
 }
 
-/* ---- what is kept ---- */
-
-enum {
-    SHY_KEEPS = 2,     /* first questions of a class that keep nothing: most classes are asked once or twice */
-    MOST_KEPT = 65536, /* rows; 9 bytes of each are kept a class (arbitrary: bounds a class to 0.6 MB) */
-};
-
-static void judge(ks_engine *e, const ks_profile *p, ks_class *c, int32_t row) {
-    c->kept.open.at[row] = e->live.at[row] && ks_passes_local(e, p, c, row);
-    if (c->kept.open.at[row])
-        c->kept.local.at[row] = ks_score_local(e, p, c, row);
-}
-
-/* Reads the change log; without a position in it, looks at all rows. */
-static ks_status follow(ks_engine *e, int32_t profile, ks_class *c) {
-    const ks_profile *p = &e->profiles.at[profile];
-    ks_kept *k = &c->kept;
-    bool known = k->open.at != NULL && k->profile == profile && k->n_rows == e->n_rows && k->position >= e->log_base;
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &k->local, e->n_rows));
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &k->open, e->n_rows));
-    for (int32_t row = 0; !known && row < e->n_rows; row++)
-        judge(e, p, c, row);
-    for (int64_t at = k->position; known && at < ks_log_end(e); at++) {
-        int32_t entry = e->log.at[at - e->log_base], row = entry < 0 ? ~entry : entry;
-        if (e->last_log.at[row] == at) /* else a later entry speaks for this row */
-            judge(e, p, c, row);
-    }
-    k->profile = profile;
-    k->n_rows = e->n_rows;
-    k->position = ks_log_end(e);
-    return KS_OK;
-}
-
 /* ---- scores ---- */
 
-static bool is_feasible(ks_engine *e, const ks_profile *p, const ks_class *c, bool keep, int32_t row) {
-    uint8_t detail;
-    if (keep)
-        return c->kept.open.at[row] && ks_passes_pairwise(e, p, c, row);
-    return e->live.at[row] && ks_filter(e, p, c, row, &detail) == KS_NONE;
-}
-
-static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c, bool keep) {
+static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
     maxima m = {0};
+    uint8_t detail;
     ks_scratch *s = &e->scratch;
     for (int32_t row = 0; row < e->n_rows; row++) {
-        s->feasible.at[row] = is_feasible(e, p, c, keep, row);
+        s->feasible.at[row] = e->live.at[row] && ks_filter(e, p, c, row, &detail) == KS_NONE;
         if (!s->feasible.at[row])
             continue;
-        s->local.at[row] = keep ? c->kept.local.at[row] : ks_score_local(e, p, c, row);
+        s->local.at[row] = ks_score_local(e, p, c, row);
         s->taint.at[row] = c->taint_pref[e->taint_set.at[row]];
         s->affinity.at[row] = c->preferred.n_terms > 0 ? ks_affinity_weight(e, c, row) : 0;
         s->image.at[row] = c->image_score[e->image_set.at[row]];
@@ -90,12 +47,12 @@ static ks_status score_pairwise(ks_engine *e, const ks_profile *p, ks_class *c, 
     const uint8_t *feasible = e->scratch.feasible.at;
     if (p->spread_weight > 0 && c->pairwise.n_soft > 0) {
         KS_TRY(ks_spread_score(e, c, feasible));
-        ks_normalize_spread(feasible, e->scratch.spread.at, e->n_rows);
+        ks_normalize_spread_column(feasible, e->scratch.spread.at, e->n_rows);
         m->spread = e->scratch.spread.at;
     }
     if (p->pods_weight > 0 && !ks_pods_score_skips(e, p, c)) {
         KS_TRY(ks_pods_score(e, p, c, feasible));
-        ks_normalize_pods(feasible, e->scratch.pods.at, e->n_rows);
+        ks_normalize_pods_column(feasible, e->scratch.pods.at, e->n_rows);
         m->pods = e->scratch.pods.at;
     }
     return KS_OK;
@@ -125,16 +82,11 @@ static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const ks_
     return KS_NONE;
 }
 
-ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, bool keep, int32_t tie, uint64_t *rng,
-                          ks_choice *out) {
+ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
     const ks_profile *p = &e->profiles.at[profile];
     KS_TRY(reserve_scratch(e));
     KS_TRY(ks_pairwise_prepare(e, c));
-    keep = keep && c->kept.asked >= SHY_KEEPS && e->n_rows <= MOST_KEPT;
-    c->kept.asked += c->kept.asked < SHY_KEEPS;
-    if (keep)
-        KS_TRY(follow(e, profile, c));
-    maxima m = score_rows(e, p, c, keep);
+    maxima m = score_rows(e, p, c);
     KS_TRY(score_pairwise(e, p, c, &m));
     *out = (ks_choice){INT64_MIN, KS_NONE, 0, m.feasible}; /* policies go below 0 on machines beyond their scale */
     for (int32_t row = 0; row < e->n_rows; row++) {

@@ -83,9 +83,9 @@ static void normalize_column(ks_engine *e, const ks_score *s, int64_t *column) {
     const int64_t *pairwise = s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD ? e->scratch.spread.at : e->scratch.pods.at;
     int64_t max = greatest(e, column);
     if (s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD)
-        ks_normalize_spread(feasible, e->scratch.spread.at, e->n_rows);
+        ks_normalize_spread_column(feasible, e->scratch.spread.at, e->n_rows);
     if (s->plugin == KS_SCORE_INTER_POD_AFFINITY)
-        ks_normalize_pods(feasible, e->scratch.pods.at, e->n_rows);
+        ks_normalize_pods_column(feasible, e->scratch.pods.at, e->n_rows);
     for (int32_t row = 0; row < e->n_rows; row++) {
         if (!feasible[row])
             continue;

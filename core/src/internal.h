@@ -6,14 +6,15 @@
  *   ├── mem          allocator and byte count
  *   ├── sets         interned label, taint and image sets, ports          sets.c
  *   ├── nodes        columns [row], structure of arrays                   nodes.c
- *   ├── pairwise     counters of running pods, topologies, sums over domains      pairwise.c
+ *   ├── pairwise     counters of running pods, topologies, sums over domains      pairwise.c rules.c
  *   ├── classes      pod classes with verdicts cached per interned set    classes.c match.c
  *   ├── profiles     which filters and scores, with arguments             profile.c
  *   ├── log          rows that changed, read by every index               log.c
  *   ├── undo         what to take back when a speculation ends            undo.c
  *   └── indexes      one per profile                                      index.c
  *
- * A decision reads nodes × one class through fit.c, score.c and gpu.c; dense.c and index.c are the two drivers.
+ * A decision reads nodes × one class through fit.c, score.c, rules.c and gpu.c. There are two drivers: dense.c looks at
+ * every row; index.c keeps the best of each class, with cells.c for classes that look at other pods.
  */
 #ifndef KS_INTERNAL_H
 #define KS_INTERNAL_H
@@ -131,8 +132,10 @@ typedef struct ks_amount {
  * missing label where upstream lets it (KS_TALLY_MISSING). */
 typedef struct ks_topology {
     int32_t label_key, n_domains;
+    int32_t n_shared;         /* domains with more than one row */
     KS_VEC(int32_t) domain;   /* [row] KS_NONE: the row has no such label, or was removed */
     KS_VEC(int32_t) of_value; /* [value id] domain + 1, 0: not seen */
+    KS_VEC(int32_t) rows;     /* [domain] */
 } ks_topology;
 
 /* Running pods of the classes that joined. */
@@ -154,7 +157,8 @@ typedef struct ks_tally {
     int32_t counter, topology;
     int32_t class_id, flags; /* class_id KS_NONE: all rows with the key */
     int64_t version;         /* ks_engine.rows_version that it was added up for */
-    int64_t total;
+    int64_t total, fewest;
+    int32_t n_fewest;       /* domains with an admitted row that have the fewest pods; 0: not known */
     int32_t n_domains;      /* that have an admitted row */
     KS_VEC(int32_t) pods;   /* [domain] */
     KS_VEC(int32_t) rows;   /* [domain] admitted rows */
@@ -177,6 +181,7 @@ typedef struct ks_spread {
 typedef struct ks_pairwise {
     int32_t n_hard, n_soft, n_affinity, n_anti, n_existing, n_scored;
     bool needs_all, affinity_self, affinity_any; /* any: some running pod matches the required affinity */
+    bool has_own;                                /* scored terms of its own */
     ks_spread *hard, *soft;
     ks_pair *affinity, *anti, *existing, *scored;
     void *block;
@@ -188,14 +193,6 @@ typedef struct ks_verdicts {
     int32_t filter;
     KS_VEC(uint8_t) code;
 } ks_verdicts;
-
-/* What the dense driver keeps of a class from decision to decision; brought up to date from the change log. */
-typedef struct ks_kept {
-    int32_t profile, n_rows, asked;
-    int64_t position;      /* of the change log */
-    KS_VEC(uint8_t) open;  /* [row] every filter passes that does not look at other pods */
-    KS_VEC(int64_t) local; /* [row] ks_score_local where open */
-} ks_kept;
 
 /* ---- classes ---- */
 
@@ -240,7 +237,8 @@ typedef struct ks_class {
     void *block; /* one allocation for all arrays of the specification */
     int64_t block_bytes;
     ks_pairwise pairwise;
-    ks_kept kept;
+    struct ks_cells *cells; /* NULL until it is asked for with the indexed driver */
+    int64_t cells_bytes;
     KS_VEC(ks_verdicts) verdicts;
     KS_VEC(int64_t) raw;      /* of KS_SCORE_DYNAMIC_RESOURCES */
     KS_VEC(int32_t) counters; /* that the class joined */
@@ -308,8 +306,8 @@ typedef struct ks_scratch {
     KS_VEC(int32_t) affinity;
     KS_VEC(int32_t) image;
     KS_VEC(int64_t) spread, pods; /* raw scores of the pairwise plugins */
-    KS_VEC(double) sum;
-    KS_VEC(uint8_t) seen; /* [domain] */
+    KS_VEC(uint8_t) seen;         /* [domain] */
+    KS_VEC(int32_t) near;         /* [rule] */
 } ks_scratch;
 
 struct ks_engine {
@@ -346,6 +344,7 @@ struct ks_engine {
     KS_VEC(ks_counter) counters;
     KS_VEC(ks_tally) tallies;
     int64_t rows_version; /* changes whenever a row is added, rewritten or removed */
+    int64_t joins;        /* changes whenever counters changed on rows that the log does not tell of */
 
     KS_VEC(ks_class) classes;
     KS_VEC(ks_profile) profiles;
@@ -357,6 +356,9 @@ struct ks_engine {
 
     KS_VEC(ks_undo_entry) undo;
     int32_t n_marks;
+
+    int64_t cell_clock;     /* decisions by cells.c */
+    int64_t n_cell_entries; /* rows of all classes that have cells */
 
     KS_VEC(ks_index *) indexes; /* by profile, NULL until used */
     ks_scratch scratch;
@@ -433,17 +435,39 @@ void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign, in
 void ks_pods_clear(ks_engine *e, int32_t row);
 /* Brings the tallies of the class up to date and finds what its filters compare with. The class is prepared. */
 ks_status ks_pairwise_prepare(ks_engine *e, ks_class *c);
-/* How PodTopologySpread and InterPodAffinity turn the row down. The class's tallies are up to date. */
+
+/* ---- rules.c ---- */
+typedef struct ks_range {
+    int64_t min, max;
+} ks_range;
+
+static inline int32_t ks_n_rules(const ks_pairwise *w) {
+    return w->n_hard + w->n_soft + w->n_affinity + w->n_anti + w->n_existing + w->n_scored;
+}
+/* Tally of a rule by its number; the constraints lie one after another, and so do the pairs. */
+static inline int32_t ks_rule_tally(const ks_pairwise *w, int32_t rule) {
+    int32_t n = w->n_hard + w->n_soft;
+    return rule < n ? w->hard[rule].tally : w->affinity[rule - n].tally;
+}
+/* How PodTopologySpread and InterPodAffinity turn a place or a row down. The class's tallies are up to date. */
+uint8_t ks_spread_verdict(const ks_pairwise *w, const int32_t *near);
+uint8_t ks_pods_verdict(const ks_pairwise *w, const int32_t *near);
 uint8_t ks_spread_filter(const ks_engine *e, const ks_class *c, int32_t row);
 uint8_t ks_pods_filter(const ks_engine *e, const ks_class *c, int32_t row);
+/* Raw scores of a place; of the spread score's weights, which depend on the feasible rows, ks_spread_weight is one. */
+int64_t ks_spread_raw(const ks_pairwise *w, const int32_t *near);
+int64_t ks_pods_raw(const ks_profile *p, const ks_pairwise *w, const int32_t *near);
+double ks_spread_weight(int32_t n_domains);
+int64_t ks_normalize_spread(int64_t raw, int64_t min, int64_t max);
+int64_t ks_normalize_pods(int64_t raw, int64_t min, int64_t max);
 /* Raw scores of the feasible rows into scratch.spread and scratch.pods. */
 ks_status ks_spread_score(ks_engine *e, ks_class *c, const uint8_t *feasible);
 ks_status ks_pods_score(ks_engine *e, const ks_profile *p, const ks_class *c, const uint8_t *feasible);
 /* True if no term that the profile looks at has a pod on a node with its key. */
 bool ks_pods_score_skips(const ks_engine *e, const ks_profile *p, const ks_class *c);
 /* Replaces raw scores of the feasible rows by normalised ones. */
-void ks_normalize_spread(const uint8_t *feasible, int64_t *raw, int32_t n);
-void ks_normalize_pods(const uint8_t *feasible, int64_t *raw, int32_t n);
+void ks_normalize_spread_column(const uint8_t *feasible, int64_t *raw, int32_t n);
+void ks_normalize_pods_column(const uint8_t *feasible, int64_t *raw, int32_t n);
 
 /* ---- profile.c ---- */
 void ks_profiles_free(ks_engine *e);
@@ -508,9 +532,15 @@ ks_status ks_check_batch(const ks_engine *e, const ks_options *o, int32_t n, con
 ks_status ks_place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commit, const ks_decisions *out, int32_t at);
 
 /* ---- dense.c ---- */
-/* keep: rows are judged again only where they changed since the class was last asked. Same answer. */
-ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, bool keep, int32_t tie, uint64_t *rng,
+ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out);
+
+/* ---- cells.c ---- */
+/* KS_EUNSUPPORTED: the dense driver must answer. */
+ks_status ks_cells_decide(ks_engine *e, int32_t profile, int32_t driver, int32_t class_id, int32_t tie, uint64_t *rng,
                           ks_choice *out);
+/* After a change that the log does not tell. */
+void ks_cells_forget(ks_class *c);
+void ks_cells_free(ks_engine *e, ks_class *c);
 
 /* ---- index.c ---- */
 /* KS_EUNSUPPORTED: this class or profile cannot be indexed; the dense driver must answer. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pairwise.c: rules that look at other pods: topology spreading and inter-pod affinity.
+ * pairwise.c: what rules that look at other pods count: topology spreading and inter-pod affinity (rules.c judges).
  *
  * All of it is one mechanism. A counter counts, per row, the running pods of the classes that joined it (the caller
  * matched the selectors); a topology gives each row a domain; a tally adds a counter up by domain, over the rows that
@@ -16,7 +16,6 @@
  * Sources: plugins/podtopologyspread, plugins/interpodaffinity, v1.36. */
 #include "internal.h"
 
-#include <math.h>   /* log, round */
 #include <string.h> /* memset */
 
 /* ---- topologies ---- */
@@ -41,6 +40,7 @@ ks_status ks_domains_reserve(ks_engine *e, int64_t rows, const ks_node_rows *in)
     for (int64_t k = 0; k < e->topologies.n; k++) {
         ks_topology *t = &e->topologies.at[k];
         KS_TRY(KS_VEC_RESERVE(&e->mem, &t->domain, rows));
+        KS_TRY(KS_VEC_RESERVE(&e->mem, &t->rows, (int64_t)t->n_domains + in->n));
         for (int32_t i = 0; i < in->n; i++) {
             int32_t label_set = in->label_set == NULL ? 0 : in->label_set[i];
             int32_t hostname = in->hostname_value == NULL ? KS_NONE : in->hostname_value[i];
@@ -50,14 +50,23 @@ ks_status ks_domains_reserve(ks_engine *e, int64_t rows, const ks_node_rows *in)
     return KS_OK;
 }
 
-static void set_domain(ks_engine *e, ks_topology *t, int32_t row) {
+static int32_t domain_of(const ks_engine *e, ks_topology *t, int32_t row) {
     int32_t value = value_of(e, t->label_key, e->label_set.at[row], e->hostname_value.at[row]);
-    t->domain.at[row] = KS_NONE;
     if (value == KS_NONE || !e->live.at[row])
-        return;
+        return KS_NONE;
     if (t->of_value.at[value] == 0)
         t->of_value.at[value] = ++t->n_domains;
-    t->domain.at[row] = t->of_value.at[value] - 1;
+    return t->of_value.at[value] - 1;
+}
+
+static void set_domain(ks_engine *e, ks_topology *t, int32_t row) {
+    int32_t domain = domain_of(e, t, row), before = row < t->domain.n ? t->domain.at[row] : KS_NONE;
+    t->domain.n = row < t->domain.n ? t->domain.n : row + 1;
+    if (before != KS_NONE)
+        t->n_shared -= t->rows.at[before]-- == 2;
+    if (domain != KS_NONE)
+        t->n_shared += ++t->rows.at[domain] == 2;
+    t->domain.at[row] = domain;
 }
 
 void ks_domains_set(ks_engine *e, int32_t row) {
@@ -73,6 +82,7 @@ ks_status ks_topology_add(ks_engine *e, int32_t label_key, int32_t empty_value, 
     ks_topology *t = &e->topologies.at[e->topologies.n];
     t->label_key = label_key;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &t->domain, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &t->rows, (int64_t)e->n_rows + 1));
     KS_TRY(reserve_value(e, t, empty_value));
     for (int32_t row = 0; row < e->n_rows; row++)
         KS_TRY(reserve_value(e, t, value_of(e, label_key, e->label_set.at[row], e->hostname_value.at[row])));
@@ -106,6 +116,7 @@ ks_status ks_counter_join(ks_engine *e, int32_t counter, int32_t class_id) {
             return KS_ESTATE; /* its pods would count twice */
     KS_TRY(KS_VEC_RESERVE(&e->mem, &c->counters, c->counters.n + 1));
     c->counters.at[c->counters.n++] = counter;
+    e->joins += c->n_pods > 0;
     ks_counter *of = &e->counters.at[counter];
     for (int64_t i = 0; i < of->tallies.n; i++)
         e->tallies.at[of->tallies.at[i]].version = -1;
@@ -121,6 +132,20 @@ static const int32_t *domains_of(const ks_engine *e, const ks_tally *t) {
     return t->class_id == KS_NONE ? e->topologies.at[t->topology].domain.at : t->domain.at;
 }
 
+/* Keeps the fewest pods of a domain and how many domains have so few; unknown (0 domains) once the last one grew. */
+static void watch_fewest(ks_tally *t, int32_t domain, int32_t sign) {
+    int64_t pods = t->pods.at[domain];
+    if (t->rows.at[domain] == 0 || t->n_fewest == 0)
+        return;
+    if (sign > 0)
+        t->n_fewest -= pods - sign == t->fewest;
+    else if (pods < t->fewest) {
+        t->fewest = pods;
+        t->n_fewest = 1;
+    } else
+        t->n_fewest += pods == t->fewest;
+}
+
 static void count_in(ks_engine *e, int32_t counter, int32_t row, int32_t sign) {
     ks_counter *of = &e->counters.at[counter];
     of->pods.at[row] += sign;
@@ -133,6 +158,7 @@ static void count_in(ks_engine *e, int32_t counter, int32_t row, int32_t sign) {
             continue;
         t->pods.at[domain] += sign;
         t->total += sign;
+        watch_fewest(t, domain, sign);
     }
 }
 
@@ -209,6 +235,7 @@ static ks_status add_up(ks_engine *e, ks_tally *t) {
     }
     memset(t->pods.at, 0, (size_t)t->pods.cap * sizeof *t->pods.at);
     memset(t->rows.at, 0, (size_t)t->rows.cap * sizeof *t->rows.at);
+    t->n_fewest = 0;
     t->total = 0;
     t->n_domains = 0;
     const int32_t *domain = domains_of(e, t), *pods = e->counters.at[t->counter].pods.at;
@@ -345,6 +372,8 @@ ks_status ks_class_pairwise(ks_engine *e, int32_t class_id, const ks_pairwise_sp
                         .affinity_self = s->affinity_self != 0};
     for (int32_t i = 0; i < s->n_spread; i++)
         made.n_hard += (s->spread_flags[i] & KS_SPREAD_HARD) != 0;
+    for (int32_t i = 0; i < s->n_scored; i++)
+        made.has_own |= s->scored_kind[i] == KS_TERM_OWN;
     made.n_soft = s->n_spread - made.n_hard;
     int64_t bytes = pairs * (int64_t)sizeof(ks_pair) + s->n_spread * (int64_t)sizeof(ks_spread);
     KS_TRY(ks_reserve(&e->mem, &made.block, &made.block_bytes, bytes, 1));
@@ -356,6 +385,7 @@ ks_status ks_class_pairwise(ks_engine *e, int32_t class_id, const ks_pairwise_sp
     }
     ks_discard(&e->mem, &c->pairwise.block, &c->pairwise.block_bytes, 1);
     c->pairwise = made;
+    ks_cells_forget(c);
     /* Which rows a spread tally admits depends on the other constraints of its class. */
     for (int64_t i = 0; i < e->tallies.n; i++)
         if (e->tallies.at[i].class_id == class_id)
@@ -375,6 +405,7 @@ void ks_pairwise_free(ks_engine *e) {
     for (int64_t i = 0; i < e->topologies.cap; i++) {
         KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].domain);
         KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].of_value);
+        KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].rows);
     }
     KS_VEC_DISCARD(&e->mem, &e->topologies);
     for (int64_t i = 0; i < e->counters.cap; i++) {
@@ -390,18 +421,26 @@ void ks_pairwise_free(ks_engine *e) {
     KS_VEC_DISCARD(&e->mem, &e->tallies);
 }
 
-/* ---- filters ---- */
+/* ---- asking ---- */
+
+static void find_fewest(const ks_engine *e, ks_tally *t) {
+    int32_t n = e->topologies.at[t->topology].n_domains;
+    t->fewest = INT64_MAX;
+    for (int32_t d = 0; d < n; d++) {
+        if (t->rows.at[d] == 0 || t->pods.at[d] > t->fewest)
+            continue;
+        t->n_fewest = t->pods.at[d] < t->fewest ? 1 : t->n_fewest + 1;
+        t->fewest = t->pods.at[d];
+    }
+}
 
 /* 0 if there are fewer domains than the constraint wants, so that a pod for a new one is missed. */
-static int64_t fewest_of(const ks_engine *e, const ks_tally *t, int32_t min_domains) {
-    int32_t n = e->topologies.at[t->topology].n_domains;
-    int64_t fewest = INT64_MAX;
+static int64_t fewest_of(const ks_engine *e, ks_tally *t, int32_t min_domains) {
     if (t->n_domains < min_domains)
         return 0;
-    for (int32_t d = 0; d < n; d++)
-        if (t->rows.at[d] > 0 && t->pods.at[d] < fewest)
-            fewest = t->pods.at[d];
-    return fewest;
+    if (t->n_fewest == 0)
+        find_fewest(e, t);
+    return t->fewest;
 }
 
 static ks_status add_up_pairs(ks_engine *e, const ks_pair *pair, int32_t n) {
@@ -427,178 +466,5 @@ ks_status ks_pairwise_prepare(ks_engine *e, ks_class *c) {
     w->affinity_any = false;
     for (int32_t i = 0; i < w->n_affinity; i++)
         w->affinity_any |= e->tallies.at[w->affinity[i].tally].total > 0;
-    return KS_OK;
-}
-
-/* Pods of the rule in the row's domain; 0 without the key. */
-static int64_t pods_near(const ks_engine *e, const ks_pair *pair, int32_t row) {
-    int32_t domain = e->topologies.at[pair->topology].domain.at[row];
-    return domain == KS_NONE ? 0 : e->tallies.at[pair->tally].pods.at[domain];
-}
-
-uint8_t ks_spread_filter(const ks_engine *e, const ks_class *c, int32_t row) {
-    const ks_pairwise *w = &c->pairwise;
-    for (int32_t i = 0; i < w->n_hard; i++) {
-        const ks_spread *s = &w->hard[i];
-        int32_t domain = e->topologies.at[s->topology].domain.at[row];
-        if (domain == KS_NONE)
-            return KS_DETAIL_NO_TOPOLOGY;
-        if (e->tallies.at[s->tally].pods.at[domain] + (int64_t)s->self - s->fewest > s->max_skew)
-            return KS_DETAIL_SKEW;
-    }
-    return KS_DETAIL_NONE;
-}
-
-/* The first pod of a series that has affinity to itself may go anywhere that has the keys. */
-static bool affinity_fails(const ks_engine *e, const ks_pairwise *w, int32_t row) {
-    bool near = true;
-    for (int32_t i = 0; i < w->n_affinity; i++) {
-        if (e->topologies.at[w->affinity[i].topology].domain.at[row] == KS_NONE)
-            return true;
-        near &= pods_near(e, &w->affinity[i], row) > 0;
-    }
-    return !near && (w->affinity_any || !w->affinity_self);
-}
-
-static bool any_near(const ks_engine *e, const ks_pair *pair, int32_t n, int32_t row) {
-    for (int32_t i = 0; i < n; i++)
-        if (pods_near(e, &pair[i], row) > 0)
-            return true;
-    return false;
-}
-
-uint8_t ks_pods_filter(const ks_engine *e, const ks_class *c, int32_t row) {
-    const ks_pairwise *w = &c->pairwise;
-    if (affinity_fails(e, w, row))
-        return KS_DETAIL_AFFINITY;
-    if (any_near(e, w->anti, w->n_anti, row))
-        return KS_DETAIL_ANTI_AFFINITY;
-    return any_near(e, w->existing, w->n_existing, row) ? KS_DETAIL_EXISTING : KS_DETAIL_NONE;
-}
-
-/* ---- scores ---- */
-
-/* Domains of the rows that are scored. */
-static ks_status count_domains(ks_engine *e, const ks_spread *s, const uint8_t *feasible, const int64_t *raw,
-                               int32_t *out) {
-    const ks_topology *t = &e->topologies.at[s->topology];
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.seen, t->n_domains));
-    uint8_t *seen = e->scratch.seen.at;
-    memset(seen, 0, (size_t)t->n_domains);
-    *out = 0;
-    for (int32_t row = 0; row < e->n_rows; row++) {
-        if (!feasible[row] || raw[row] == KS_IGNORED)
-            continue;
-        int32_t domain = t->domain.at[row] == KS_NONE ? 0 : t->domain.at[row];
-        *out += !seen[domain];
-        seen[domain] = 1;
-    }
-    return KS_OK;
-}
-
-static void add_spread(ks_engine *e, const ks_spread *s, const uint8_t *feasible, const int64_t *raw, double *sum) {
-    const int32_t *domain = e->topologies.at[s->topology].domain.at;
-    const int32_t *pods = s->by_host ? e->counters.at[s->counter].pods.at : e->tallies.at[s->tally].pods.at;
-    double rest = (double)(s->max_skew - 1);
-    for (int32_t row = 0; row < e->n_rows; row++)
-        if (feasible[row] && raw[row] != KS_IGNORED && domain[row] != KS_NONE)
-            sum[row] += (double)pods[s->by_host ? row : domain[row]] * s->weight + rest;
-}
-
-ks_status ks_spread_score(ks_engine *e, ks_class *c, const uint8_t *feasible) {
-    ks_pairwise *w = &c->pairwise;
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.spread, e->n_rows));
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.sum, e->n_rows));
-    int64_t *raw = e->scratch.spread.at;
-    double *sum = e->scratch.sum.at;
-    int32_t n_scored = 0;
-    for (int32_t row = 0; row < e->n_rows; row++) {
-        bool is_scored = !w->needs_all || has_keys(e, w->soft, w->n_soft, row);
-        raw[row] = is_scored ? 0 : KS_IGNORED;
-        sum[row] = 0.0;
-        n_scored += feasible[row] && is_scored;
-    }
-    for (int32_t i = 0; i < w->n_soft; i++) {
-        int32_t size = n_scored;
-        if (!w->soft[i].by_host)
-            KS_TRY(count_domains(e, &w->soft[i], feasible, raw, &size));
-        w->soft[i].weight = log((double)(size + 2));
-        add_spread(e, &w->soft[i], feasible, raw, sum);
-    }
-    for (int32_t row = 0; row < e->n_rows; row++)
-        if (feasible[row] && raw[row] != KS_IGNORED)
-            raw[row] = (int64_t)round(sum[row]);
-    return KS_OK;
-}
-
-/* What a pod of the rule is worth under a profile, or 0 if the profile does not look at it. */
-static int64_t worth(const ks_profile *p, const ks_pair *pair, bool has_own) {
-    if (pair->kind == KS_TERM_REQUIRED)
-        return p->ignore_existing && !has_own ? 0 : pair->weight * p->required_weight;
-    return pair->kind == KS_TERM_EXISTING && p->ignore_existing && !has_own ? 0 : pair->weight;
-}
-
-static bool has_own_terms(const ks_pairwise *w) {
-    for (int32_t i = 0; i < w->n_scored; i++)
-        if (w->scored[i].kind == KS_TERM_OWN)
-            return true;
-    return false;
-}
-
-static bool is_touched(const ks_engine *e, const ks_profile *p, const ks_pair *pair, bool has_own) {
-    bool is_out = (pair->kind != KS_TERM_OWN && p->ignore_existing && !has_own) ||
-                  (pair->kind == KS_TERM_REQUIRED && p->required_weight == 0);
-    return !is_out && e->tallies.at[pair->tally].total > 0;
-}
-
-bool ks_pods_score_skips(const ks_engine *e, const ks_profile *p, const ks_class *c) {
-    const ks_pairwise *w = &c->pairwise;
-    bool has_own = has_own_terms(w);
-    for (int32_t i = 0; i < w->n_scored; i++)
-        if (is_touched(e, p, &w->scored[i], has_own))
-            return false;
-    return true;
-}
-
-ks_status ks_pods_score(ks_engine *e, const ks_profile *p, const ks_class *c, const uint8_t *feasible) {
-    const ks_pairwise *w = &c->pairwise;
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.pods, e->n_rows));
-    int64_t *raw = e->scratch.pods.at;
-    memset(raw, 0, (size_t)e->n_rows * sizeof *raw);
-    bool has_own = has_own_terms(w);
-    for (int32_t i = 0; i < w->n_scored; i++) {
-        const ks_pair *pair = &w->scored[i];
-        int64_t weight = worth(p, pair, has_own);
-        if (weight == 0 || !is_touched(e, p, pair, has_own))
-            continue;
-        const int32_t *domain = e->topologies.at[pair->topology].domain.at, *pods = e->tallies.at[pair->tally].pods.at;
-        for (int32_t row = 0; row < e->n_rows; row++)
-            if (feasible[row] && domain[row] != KS_NONE)
-                raw[row] += weight * pods[domain[row]];
-    }
-    return KS_OK;
-}
-
-void ks_normalize_spread(const uint8_t *feasible, int64_t *raw, int32_t n) {
-    int64_t min = INT64_MAX, max = 0;
-    for (int32_t row = 0; row < n; row++)
-        if (feasible[row] && raw[row] != KS_IGNORED) {
-            min = raw[row] < min ? raw[row] : min;
-            max = raw[row] > max ? raw[row] : max;
-        }
-    for (int32_t row = 0; row < n; row++)
-        if (feasible[row])
-            raw[row] = raw[row] == KS_IGNORED ? 0 : max == 0 ? 100 : 100 * (max + min - raw[row]) / max;
-}
-
-void ks_normalize_pods(const uint8_t *feasible, int64_t *raw, int32_t n) {
-    int64_t min = INT64_MAX, max = INT64_MIN;
-    for (int32_t row = 0; row < n; row++)
-        if (feasible[row]) {
-            min = raw[row] < min ? raw[row] : min;
-            max = raw[row] > max ? raw[row] : max;
-        }
-    for (int32_t row = 0; row < n; row++)
-        if (feasible[row])
-            raw[row] = max <= min ? 0 : (int64_t)(100.0 * ((double)(raw[row] - min) / (double)(max - min)));
+    return KS_VEC_RESERVE(&e->mem, &e->scratch.near, ks_n_rules(w));
 }

@@ -69,9 +69,17 @@ ks_status ks_class_raw(ks_engine *e, int32_t class_id, int32_t score, int32_t n,
             return KS_EINVAL;
     ks_class *c = &e->classes.at[class_id];
     KS_TRY(KS_VEC_RESERVE(&e->mem, &c->raw, e->n_rows));
+    KS_TRY(ks_log_reserve(e, n));
+    if (c->raw.n == 0)
+        ks_cells_forget(c); /* from now on rows differ by it */
     c->raw.n = e->n_rows;
-    for (int32_t i = 0; i < n; i++)
-        c->raw.at[row == NULL ? i : row[i]] = raw[i];
+    for (int32_t i = 0; i < n; i++) {
+        int32_t at = row == NULL ? i : row[i];
+        if (c->raw.at[at] == raw[i])
+            continue;
+        c->raw.at[at] = raw[i];
+        ks_log_row(e, at, false);
+    }
     return KS_OK;
 }
 

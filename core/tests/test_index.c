@@ -153,7 +153,7 @@ static void test_same_answer_as_dense(void) {
         churn(start, 1500);
 }
 
-static void test_many_groups_are_left_to_dense(void) {
+static void test_many_groups_are_left_to_cells(void) {
     ks_engine *e;
     int32_t profile, id, done, node;
     CHECK_EQ(ks_engine_new(4, &e), KS_OK);
@@ -174,8 +174,8 @@ static void test_many_groups_are_left_to_dense(void) {
     ks_decisions out = {.node = &node};
     CHECK_EQ(ks_place(e, &o, 1, &id, &out, &done), KS_OK);
     CHECK_EQ(node, 0);
-    CHECK_EQ(o.n_dense, 1);
-    CHECK_EQ(o.n_indexed, 0);
+    CHECK_EQ(o.n_dense, 0);
+    CHECK_EQ(o.n_indexed, 1);
     ks_engine_free(e);
 }
 
@@ -203,7 +203,7 @@ static void test_many_classes_share_the_tree(void) {
 
 int main(void) {
     RUN(test_same_answer_as_dense);
-    RUN(test_many_groups_are_left_to_dense);
+    RUN(test_many_groups_are_left_to_cells);
     RUN(test_many_classes_share_the_tree);
     return REPORT();
 }

@@ -157,11 +157,11 @@ static void test_scores(void) {
         CHECK_EQ(score[1][row], pods[row]);
         CHECK_EQ(total[row], 2 * (spread[row] + pods[row]));
     }
-    ks_options dense = {.profile = profile, .driver = KS_DRIVER_INDEXED};
+    ks_options indexed = {.profile = profile, .driver = KS_DRIVER_INDEXED};
     int32_t node, done;
-    CHECK_EQ(ks_place(e, &dense, 1, &id, &(ks_decisions){.node = &node}, &done), KS_OK);
+    CHECK_EQ(ks_place(e, &indexed, 1, &id, &(ks_decisions){.node = &node}, &done), KS_OK);
     CHECK_EQ(node, 2);
-    CHECK_EQ(dense.n_dense, 1);
+    CHECK_EQ(indexed.n_indexed, 1);
     ks_engine_free(e);
 }
 
