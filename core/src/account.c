@@ -107,9 +107,9 @@ ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devic
     KS_TRY(check_devices(e, c, row, devices, bind));
     KS_TRY(ks_log_reserve(e, 1));
     if (bind && c->n_ports > 0)
-        KS_TRY(KS_VEC_RESERVE(&e->mem, &e->ports.at[row], e->ports.at[row].n + c->n_ports));
+        KS_TRY(ks_row_list_reserve(&e->mem, &e->ports.at[row], e->ports.at[row].n + c->n_ports));
     if (bind)
-        KS_TRY(KS_VEC_RESERVE(&e->mem, &e->pods.at[row], e->pods.at[row].n + 1));
+        KS_TRY(ks_row_list_reserve(&e->mem, &e->pods.at[row], (int64_t)e->pods.at[row].n + 1));
     int64_t at = bind ? e->pods.at[row].n : ks_pods_find(e, class_id, row);
     if (!bind && at == e->pods.at[row].n)
         return KS_ESTATE;

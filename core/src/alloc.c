@@ -43,6 +43,21 @@ ks_status ks_reserve(ks_memory *mem, void **block, int64_t *cap, int64_t need, s
     return KS_OK;
 }
 
+ks_status ks_row_list_reserve(ks_memory *mem, ks_row_list *list, int64_t need) {
+    int64_t cap = list->cap;
+    if (need > INT32_MAX / 2)
+        return KS_EOVERFLOW;
+    KS_TRY(ks_reserve(mem, (void **)&list->at, &cap, need, sizeof *list->at));
+    list->cap = (int32_t)cap;
+    return KS_OK;
+}
+
+void ks_row_list_discard(ks_memory *mem, ks_row_list *list) {
+    int64_t cap = list->cap;
+    ks_discard(mem, (void **)&list->at, &cap, sizeof *list->at);
+    list->cap = 0;
+}
+
 void ks_discard(ks_memory *mem, void **block, int64_t *cap, size_t element) {
     if (*block != NULL) {
         mem->allocator.resize(mem->allocator.context, *block, (size_t)*cap * element, 0);

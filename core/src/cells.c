@@ -240,8 +240,8 @@ static void sift_down(ks_row_list *h, int64_t at) {
 /* Drops rows that have left, and second entries of those that came back. */
 static void tidy(ks_cells *k, int32_t slot_id) {
     ks_row_list *h = &k->slots.at[slot_id].rows;
-    int64_t n = 0;
-    for (int64_t i = 0; i < h->n; i++)
+    int32_t n = 0;
+    for (int32_t i = 0; i < h->n; i++)
         if (k->slot_of.at[h->at[i]] == slot_id) {
             h->at[n++] = h->at[i];
             k->slot_of.at[h->at[i]] = -2 - slot_id; /* seen; put right below */
@@ -257,7 +257,7 @@ static ks_status push(ks_engine *e, ks_cells *k, int32_t slot_id, int32_t row) {
     slot *s = &k->slots.at[slot_id];
     if (s->rows.n >= 2 * (int64_t)s->n + WORD)
         tidy(k, slot_id);
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &s->rows, s->rows.n + 1));
+    KS_TRY(ks_row_list_reserve(&e->mem, &s->rows, (int64_t)s->rows.n + 1));
     s->rows.at[s->rows.n++] = row;
     sift_up(&s->rows, s->rows.n - 1);
     return KS_OK;
@@ -424,7 +424,8 @@ static bool is_scored(const ks_pairwise *w, const int32_t *near) {
 static int32_t count_domains(const ks_engine *e, const ks_pairwise *w, const ks_cells *k, int32_t at) {
     int32_t component_id = k->of_rule.at[w->n_hard + at], n = 0;
     bool by_domain = k->components.at[component_id].kind == BY_DOMAIN, missing = false;
-    memset(e->scratch.seen.at, 0, (size_t)e->scratch.seen.cap);
+    if (by_domain)
+        memset(e->scratch.seen.at, 0, (size_t)e->topologies.at[w->soft[at].topology].n_domains);
     for (int64_t i = 0; i < k->cells.n; i++) {
         if (!k->cells.at[i].feasible || !is_scored(w, &k->near.at[i * ks_n_rules(w)]))
             continue;
@@ -549,7 +550,7 @@ static void choose(ks_cells *k, int32_t tie, uint64_t *rng, ks_choice *out) {
 
 static void discard(ks_engine *e, ks_cells *k) {
     for (int64_t i = 0; i < k->slots.cap; i++)
-        ks_discard(&e->mem, (void **)&k->slots.at[i].rows.at, &k->slots.at[i].rows.cap, sizeof(int32_t));
+        ks_row_list_discard(&e->mem, &k->slots.at[i].rows);
     KS_VEC_DISCARD(&e->mem, &k->slots);
     KS_VEC_DISCARD(&e->mem, &k->components);
     KS_VEC_DISCARD(&e->mem, &k->planned);

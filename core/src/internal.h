@@ -115,8 +115,11 @@ typedef struct ks_sets {
 /* A short list of numbers that each row has of its own. */
 typedef struct ks_row_list {
     int32_t *at;
-    int64_t n, cap;
+    int32_t n, cap; /* 16 bytes, not 24: there are two for every row */
 } ks_row_list;
+
+ks_status ks_row_list_reserve(ks_memory *mem, ks_row_list *list, int64_t need);
+void ks_row_list_discard(ks_memory *mem, ks_row_list *list);
 
 /* Kinds of device pods on a node: 0 shares a device, k holds k whole ones (GpuClustering tells them apart). */
 #define KS_KINDS(e) ((e)->device_stride + 1)

@@ -244,7 +244,7 @@ void ks_nodes_free(ks_engine *e) {
     ks_discard(&e->mem, (void **)&e->used, &e->resource_cap_u, sizeof(int64_t *));
     ks_discard(&e->mem, (void **)&e->column_cap, &e->column_cap_cap, sizeof(int64_t));
     for (int64_t i = 0; i < e->ports.cap; i++)
-        ks_discard(&e->mem, (void **)&e->ports.at[i].at, &e->ports.at[i].cap, sizeof(int32_t));
+        ks_row_list_discard(&e->mem, &e->ports.at[i]);
     KS_VEC_DISCARD(&e->mem, &e->nonzero_cpu);
     KS_VEC_DISCARD(&e->mem, &e->nonzero_memory);
     KS_VEC_DISCARD(&e->mem, &e->name_id);

@@ -400,7 +400,7 @@ void ks_class_pairwise_free(ks_engine *e, ks_class *c) {
 
 void ks_pairwise_free(ks_engine *e) {
     for (int64_t i = 0; i < e->pods.cap; i++)
-        ks_discard(&e->mem, (void **)&e->pods.at[i].at, &e->pods.at[i].cap, sizeof(int32_t));
+        ks_row_list_discard(&e->mem, &e->pods.at[i]);
     KS_VEC_DISCARD(&e->mem, &e->pods);
     for (int64_t i = 0; i < e->topologies.cap; i++) {
         KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].domain);
