@@ -18,7 +18,14 @@ from kubesched.base import errors
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _HANDLED = {"containers", "affinity", "topologySpreadConstraints", "tolerations", "nodeSelector", "schedulingGates"}
-_FREE = {"priority", "preemptionPolicy", "volumes", "resourceClaims", "terminationGracePeriodSeconds"}
+_FREE = {
+    "priority",
+    "schedulingGroup",
+    "preemptionPolicy",
+    "volumes",
+    "resourceClaims",
+    "terminationGracePeriodSeconds",
+}
 """Fields that constrain no node, or that other checks look at."""
 
 

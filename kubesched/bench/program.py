@@ -28,6 +28,8 @@ class Place:
     measured: bool
     gated: bool = False
     preempts: bool = False
+    gang: int = 0
+    """So many pods in a row are placed together or not at all; 0: each for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +131,39 @@ class _Builder:
         self._pods_in.setdefault(namespace, []).append(key)
         return key
 
+    def _gang(self, template: str, namespace: str, size: int) -> list[str]:
+        """One pod, or with a size the pods of a new PodGroup; they share their spec."""
+        if not size:
+            return [self._pod(template, namespace)]
+        name = f"{template}-gang-{len(self._out.objects)}"
+        self._out.objects.append(
+            {
+                "apiVersion": "scheduling.k8s.io/v1alpha2",
+                "kind": "PodGroup",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"schedulingPolicy": {"gang": {"minCount": size}}},
+            }
+        )
+        spec = {**self._case.templates[template]["spec"], "schedulingGroup": {"podGroupName": name}}
+        keys = [self._pod(template, namespace) for _ in range(size)]
+        for pod in self._out.objects[-size:]:
+            pod["spec"] = spec
+        return keys
+
     # ---- actions ----
 
     def _add_pods(self, step: Step, default_namespace: str) -> None:
         spaces = self._namespaces[step.args["namespaces"]] if step.get("namespaces") else []
+        size = self._case.count(step, "gang") if step.get("gang") else 0
         pods = [
-            self._pod(step.args["template"], namespace)
+            key
             for namespace in spaces or [step.get("namespace", default_namespace)]
             for _ in range(self._case.count(step))
+            for key in self._gang(step.args["template"], namespace, size)
         ]
         self._out.preempts |= step.get("preempts", False)
-        place = Place(pods, step.get("measured", False), step.get("expect") == "gated", step.get("preempts", False))
+        gated, preempts = step.get("expect") == "gated", step.get("preempts", False)
+        place = Place(pods, step.get("measured", False), gated, preempts, size)
         if not place.measured:
             self._out.actions.append(place)
             return
@@ -162,7 +186,7 @@ class _Builder:
             yield action
         run.extend(place.pods[done:])
         if run:
-            yield Place(run, True, preempts=place.preempts)
+            yield Place(run, True, preempts=place.preempts, gang=place.gang)
 
     def _events(self, n: int) -> Iterator[tuple[int, str | Action]]:
         """(measured pods before it, a pod's key or an action) of every background step."""

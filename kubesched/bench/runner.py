@@ -115,7 +115,7 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
             out.measured += seconds
             out.n_dense += plan.n_dense
             out.n_indexed += plan.n_indexed
-            if every and len(part) == 1:
+            if every and len(part) == (action.gang or 1):
                 out.latencies.append(seconds)
     out.bytes_after = cluster.nbytes
     out.n_placed = len(cluster.running)
@@ -132,6 +132,9 @@ def _cluster(program: programs.Program) -> Cluster:
 def _parts(action: programs.Place, every: int) -> Iterator[list[str]]:
     if not every or not action.measured:
         yield action.pods
+        return
+    if action.gang:  # decided as a whole, so its time is that of all its pods
+        yield from (action.pods[at : at + action.gang] for at in range(0, len(action.pods), action.gang))
         return
     for at in range(0, len(action.pods), every):
         yield action.pods[at : at + 1]
@@ -175,16 +178,22 @@ def _judge(program: programs.Program, run: _Run) -> int:
 def _judge_place(
     judge: Judge, objects: dict[str, Any], action: programs.Place, decisions: Iterator[tuple[str, str | None]]
 ) -> int:
-    left_out = 0
+    left_out, placed = 0, list[bool]()
     for key in action.pods:
         decided, node = next(decisions)
         if decided != key:
             raise errors.KubeschedError(f"verify: {key}", "was decided out of turn", decided)
-        if not action.gated:
+        placed.append(node is not None)
+        if action.gang and node is None:
+            pass  # some pod of its gang may be the one that fits nowhere
+        elif not action.gated:
             judge.place(key, objects[key], node)
         elif node is not None:
             raise errors.KubeschedError(f"verify: {key}", "was placed in spite of its gates", node)
         left_out += action.measured and node is None and not key.startswith("churn/")
+    for at in range(0, len(placed), action.gang or 1):
+        if len(set(placed[at : at + action.gang])) > 1:
+            raise errors.KubeschedError(f"verify: {action.pods[at]}", "only a part of its gang was placed")
     return left_out
 
 

@@ -12,6 +12,7 @@ createNamespaces          ``count``, ``prefix``; ``labels``
 createObjects             ``count``, ``template``; ``namespace``
 createPods                ``count``, ``template``; ``namespace``, or ``namespaces``: the prefix of created ones, each
                           gets ``count``; ``measured``; ``expect``: ``gated``; ``preempts``: has to evict;
+                          ``gang``: so many pods each time, in a PodGroup that is placed as a whole or not at all;
                           ``with``: templates of objects that each pod gets one of, in its namespace
 churn                     ``templates``, ``perSecond``; ``recreate``: the last one is deleted first; ``preempts``
 deletePods                ``namespace``, ``perSecond``; ``finalizers``: they go on running, terminating
@@ -44,6 +45,7 @@ _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = 
             "measured": bool,
             "expect": str,
             "preempts": bool,
+            "gang": (int, str),
             "with": list,
         },
         ("count", "template"),
@@ -104,9 +106,9 @@ class Case:
             self.templates,
         )
 
-    def count(self, step: Step) -> int:
-        """The number of objects of a step."""
-        value = step.args["count"]
+    def count(self, step: Step, of: str = "count") -> int:
+        """A number that a step gives, or names."""
+        value = step.args[of]
         return value if isinstance(value, int) else self.numbers[value]
 
 
@@ -165,10 +167,10 @@ def _cases(one: Any, where: str, family: str, templates: dict[str, Any]) -> list
 
 
 def _check_number(step: Step, numbers: dict[str, Any], where: str) -> None:
-    count = step.get("count", 1)
-    value = numbers.get(count) if isinstance(count, str) else count
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise errors.InputError(f"{where}.numbers.{count}", "is not a count", value, "a whole number")
+    for count in (step.get("count", 1), step.get("gang", 1)):
+        value = numbers.get(count) if isinstance(count, str) else count
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise errors.InputError(f"{where}.numbers.{count}", "is not a count", value, "a whole number")
 
 
 def _step(given: Any, where: str, templates: dict[str, Any]) -> Step:

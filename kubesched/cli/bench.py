@@ -211,7 +211,7 @@ def engine(nodes: int, classes: int, placements: int, driver: str, seed: int, ou
 def scheduler_perf(case: tuple[str, ...], nodes: int | None, listing: bool, driver: str, output: str) -> int:
     """Cases of Kubernetes' scheduler_perf in one process, against the thresholds of its CI.
 
-    CASE is a case, CASE/SIZE, or a family (affinity, basic, spreading); default: all. Every decision is judged from
+    CASE is a case, CASE/SIZE, or a family (see --list); default: all. Every decision is judged from
     the objects before its time is printed. Latencies are those of single Cluster.place calls, on a second run.
 
     \b
