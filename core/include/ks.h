@@ -34,7 +34,7 @@ enum {
 
 enum {
     KS_NONE = -1,         /* "no node", "no id" */
-    KS_MAX_RESOURCES = 4096,
+    KS_MAX_RESOURCES = 16384,
     KS_MAX_DEVICES = 64,  /* devices of one node: one bit each in a device mask */
     KS_MAX_MODELS = 64,   /* device models: one bit each in a model mask */
     KS_DEVICE_WHOLE = 1000

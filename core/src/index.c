@@ -15,7 +15,7 @@
  * nothing changes any more. A histogram per lane (how many rows show which byte) gives the number of ties and of
  * feasible rows without looking at rows. The answer for a class is the best of its lanes' group score + root byte.
  *
- * Exactness of the doubles in score_lanes: all integers there are below 2^53 (row_is_narrow and fits_lane see to it)
+ * Exactness of the doubles in score_lanes: all integers there are below 2^53 (gather_* and ks_is_narrow see to it)
  * and so exact. A truncated quotient fl(a / b) with a <= 100 b, b < 2^46 equals the integer quotient: it could only
  * differ if a / b lay within half an ulp below an integer k <= 100, but the distance of a / b from k is at least
  * 1 / b > 2^-46, and half an ulp of 100 is 2^-47. Rows or classes outside these bounds take ks_score_local.
@@ -34,12 +34,8 @@ enum {
     MAX_LEVELS = 8,       /* 16^8 rows */
     MAX_CLASS_LANES = 16, /* more groups than this: the dense driver answers (arbitrary) */
     MAX_GROUPS = 64,      /* 4,096 lanes (arbitrary: bounds memory at 4.6 kB a row) */
-    MAX_SCORED = 4,       /* resources that score_lanes can weigh: the core ones */
     SHY_ASKS = 2          /* KS_DRIVER_AUTO answers a class's first questions densely: building lanes costs more */
 };
-
-static const int64_t NARROW_ALLOC = (int64_t)1 << 46;
-static const int64_t NARROW_USED = (int64_t)1 << 52;
 
 /* What normalised plugins can tell apart. */
 typedef struct group_key {
@@ -56,8 +52,8 @@ typedef struct lane_requests {
     int32_t n_filter, n_fit, n_balanced;
     int32_t filter_resource[LANES]; /* resources that any lane asks for */
     int64_t *filter;                /* [n_filter][LANES], INT64_MIN: does not ask */
-    double fit[MAX_SCORED][LANES];
-    double balanced[MAX_SCORED][LANES];
+    double fit[KS_MOST_PLAIN][LANES];
+    double balanced[KS_MOST_PLAIN][LANES];
     double balanced_on[LANES]; /* 1, or 0 where the plugin skips the class */
     uint64_t with_ports, with_devices, with_verdicts;
     bool narrow; /* all requests are inside the bounds of score_lanes */
@@ -95,7 +91,7 @@ struct ks_index {
     int32_t profile;
     int64_t image_version;
     bool vector; /* score_lanes knows all local plugins of the profile */
-    const ks_score *fit, *balanced;
+    ks_plain plain;
     int32_t n_groups;
     lane_group *groups[MAX_GROUPS];
     KS_VEC(class_entry) entries; /* by class */
@@ -119,9 +115,9 @@ typedef struct row_state {
     int64_t free[LANES]; /* of filter_resource[i] */
     uint64_t allowed;    /* lanes that pass everything but resources */
     int32_t n_filter;
-    double fit_alloc[MAX_SCORED], fit_used[MAX_SCORED], fit_weight[MAX_SCORED], fit_weights;
-    double bal_alloc[MAX_SCORED], bal_used[MAX_SCORED];
-    int32_t fit_from[MAX_SCORED], bal_from[MAX_SCORED]; /* which resource of lane_requests */
+    double fit_alloc[KS_MOST_PLAIN], fit_used[KS_MOST_PLAIN], fit_weight[KS_MOST_PLAIN], fit_weights;
+    double bal_alloc[KS_MOST_PLAIN], bal_used[KS_MOST_PLAIN];
+    int32_t fit_from[KS_MOST_PLAIN], bal_from[KS_MOST_PLAIN]; /* which resource of lane_requests */
     int32_t n_fit, n_bal;
     double balance_without; /* 0 with the formula of 1.35 */
     bool most, improvement;
@@ -183,7 +179,7 @@ static bool gather_fit(const ks_engine *e, const ks_score *f, int32_t row, row_s
         int64_t alloc = e->allocatable[r][row], used = e->used[r][row];
         if (r == KS_CPU || r == KS_MEMORY)
             used = r == KS_CPU ? e->nonzero_cpu.at[row] : e->nonzero_memory.at[row];
-        if (alloc >= NARROW_ALLOC || used >= NARROW_USED)
+        if (alloc >= KS_NARROW_ALLOC || used >= KS_NARROW_USED)
             return false;
         if (alloc == 0)
             continue;
@@ -199,7 +195,7 @@ static bool gather_fit(const ks_engine *e, const ks_score *f, int32_t row, row_s
 }
 
 static bool gather_balanced(const ks_engine *e, const ks_score *b, int32_t row, row_state *s) {
-    double fraction[MAX_SCORED];
+    double fraction[KS_MOST_PLAIN];
     s->n_bal = 0;
     s->bal_from[0] = s->bal_from[1] = 0;
     s->bal_alloc[0] = s->bal_alloc[1] = 1.0;
@@ -207,7 +203,7 @@ static bool gather_balanced(const ks_engine *e, const ks_score *b, int32_t row, 
     for (int32_t i = 0; b != NULL && i < b->n_resources; i++) {
         int32_t r = b->resource[i];
         int64_t alloc = e->allocatable[r][row], used = e->used[r][row];
-        if (alloc >= NARROW_ALLOC || used >= NARROW_USED)
+        if (alloc >= KS_NARROW_ALLOC || used >= KS_NARROW_USED)
             return false;
         if (alloc == 0)
             continue;
@@ -280,8 +276,8 @@ static void score_row(ks_engine *e, const ks_index *ix, const lane_group *g, int
         memset(out, 0, LANES);
         return;
     }
-    if (!ix->vector || !g->requests.narrow || !gather_fit(e, ix->fit, row, &s) ||
-        !gather_balanced(e, ix->balanced, row, &s)) {
+    if (!ix->vector || !g->requests.narrow || !gather_fit(e, ix->plain.fit, row, &s) ||
+        !gather_balanced(e, ix->plain.balanced, row, &s)) {
         score_lanes_slowly(e, p, g, row, s.allowed, out);
         return;
     }
@@ -393,16 +389,6 @@ static ks_status lay_out(ks_engine *e, lane_group *g) {
     return KS_OK;
 }
 
-static bool fits_lane(const ks_class *c) {
-    for (int32_t i = 0; i < c->n_request; i++)
-        if (c->request[i].amount >= NARROW_ALLOC)
-            return false;
-    for (int32_t i = 0; i < c->n_fit_request; i++)
-        if (c->fit_request[i].amount >= NARROW_ALLOC)
-            return false;
-    return true;
-}
-
 static int32_t filter_slot(lane_requests *q, int32_t resource) {
     int32_t i = 0;
     while (i < q->n_filter && q->filter_resource[i] != resource)
@@ -416,7 +402,7 @@ static int32_t filter_slot(lane_requests *q, int32_t resource) {
 }
 
 static void fill_lane(const ks_engine *e, const ks_index *ix, lane_requests *q, const ks_class *c, int32_t l) {
-    q->narrow &= fits_lane(c);
+    q->narrow &= ks_is_narrow(c);
     q->filter[filter_slot(q, KS_PODS) * LANES + l] = 1;
     for (int32_t i = 0; i < c->n_request; i++) {
         int32_t slot = filter_slot(q, c->request[i].resource);
@@ -425,12 +411,13 @@ static void fill_lane(const ks_engine *e, const ks_index *ix, lane_requests *q, 
         else
             q->narrow = false; /* more distinct resources than slots: decided one lane at a time */
     }
-    for (int32_t i = 0; ix->fit != NULL && ix->vector && i < ix->fit->n_resources; i++)
-        q->fit[i][l] = (double)ks_amount_of(c->fit_request, c->n_fit_request, ix->fit->resource[i]);
-    for (int32_t i = 0; ix->balanced != NULL && ix->vector && i < ix->balanced->n_resources; i++)
-        q->balanced[i][l] = (double)ks_amount_of(c->request, c->n_request, ix->balanced->resource[i]);
+    for (int32_t i = 0; ix->plain.fit != NULL && ix->vector && i < ix->plain.fit->n_resources; i++)
+        q->fit[i][l] = (double)ks_amount_of(c->fit_request, c->n_fit_request, ix->plain.fit->resource[i]);
+    for (int32_t i = 0; ix->plain.balanced != NULL && ix->vector && i < ix->plain.balanced->n_resources; i++)
+        q->balanced[i][l] = (double)ks_amount_of(c->request, c->n_request, ix->plain.balanced->resource[i]);
     q->balanced_on[l] =
-        ix->balanced != NULL && !ks_score_skips(e, &e->profiles.at[ix->profile], ix->balanced, c) ? 1.0 : 0.0;
+        ix->plain.balanced != NULL && !ks_score_skips(e, &e->profiles.at[ix->profile], ix->plain.balanced, c) ? 1.0
+                                                                                                              : 0.0;
     q->with_ports |= c->n_ports > 0 ? (uint64_t)1 << l : 0;
     q->with_devices |= c->device_count > 0 ? (uint64_t)1 << l : 0;
     q->with_verdicts |= c->verdicts.n > 0 ? (uint64_t)1 << l : 0;
@@ -655,28 +642,6 @@ static void check_images(ks_engine *e, ks_index *ix) {
     ix->image_version = e->sets.image_version;
 }
 
-/* score_lanes knows LeastAllocated or MostAllocated and balanced allocation of at most two core resources. */
-static bool knows_all(const ks_profile *p, ks_index *ix) {
-    for (int32_t i = 0; i < p->n_scores; i++) {
-        const ks_score *s = &p->scores[i];
-        bool is_fit = s->plugin == KS_SCORE_NODE_RESOURCES_FIT, is_balanced = s->plugin == KS_SCORE_BALANCED_ALLOCATION;
-        if (is_fit)
-            ix->fit = s;
-        if (is_balanced)
-            ix->balanced = s;
-        if (!is_fit && !is_balanced && !ks_is_grouped(s->plugin) && s->plugin != KS_SCORE_DYNAMIC_RESOURCES &&
-            s->plugin != KS_SCORE_RANDOM)
-            return false;
-        if ((is_fit && (s->variant == KS_FIT_REQUESTED_TO_CAPACITY_RATIO || s->n_resources > MAX_SCORED)) ||
-            (is_balanced && s->n_resources > 2))
-            return false;
-        for (int32_t r = 0; (is_fit || is_balanced) && r < s->n_resources; r++)
-            if (s->resource[r] >= KS_FIRST_EXTENDED)
-                return false;
-    }
-    return true;
-}
-
 static ks_status open_index(ks_engine *e, int32_t profile, ks_index **out) {
     const ks_profile *p = &e->profiles.at[profile];
     if (p->local_bound > 254 || (p->has_scale && e->beyond_scale))
@@ -690,7 +655,7 @@ static ks_status open_index(ks_engine *e, int32_t profile, ks_index **out) {
         memset(ix, 0, sizeof *ix);
         ix->profile = profile;
         ix->image_version = e->sets.image_version;
-        ix->vector = knows_all(p, ix);
+        ix->vector = ks_scores_are_plain(p, &ix->plain);
         e->indexes.at[profile] = *out = ix;
     }
     int64_t known = (*out)->entries.n;

@@ -14,7 +14,8 @@
  *   └── indexes      one per profile                                      index.c
  *
  * A decision reads nodes × one class through fit.c, score.c, rules.c and gpu.c. There are two drivers: dense.c looks at
- * every row; index.c keeps the best of each class, with cells.c for classes that look at other pods.
+ * every row; index.c keeps the best of each class, with cells.c for classes that look at other pods and sweep.c for
+ * those that are asked for once or twice.
  */
 #ifndef KS_INTERNAL_H
 #define KS_INTERNAL_H
@@ -309,8 +310,9 @@ typedef struct ks_scratch {
     KS_VEC(int32_t) affinity;
     KS_VEC(int32_t) image;
     KS_VEC(int64_t) spread, pods; /* raw scores of the pairwise plugins */
-    KS_VEC(uint8_t) seen;         /* [domain] */
-    KS_VEC(int32_t) near;         /* [rule] */
+    KS_VEC(double) sums;
+    KS_VEC(uint8_t) seen; /* [domain] */
+    KS_VEC(int32_t) near; /* [rule] */
 } ks_scratch;
 
 struct ks_engine {
@@ -503,6 +505,18 @@ static inline int32_t ks_affinity_weight(const ks_engine *e, const ks_class *c, 
 
 /* ---- score.c ---- */
 enum { KS_MOST_BALANCED = 64 }; /* resources that balanced allocation can weigh; arbitrary, checked in profile.c */
+enum { KS_MOST_PLAIN = 4 };     /* resources of a plain fit score: the core ones */
+#define KS_NARROW_ALLOC ((int64_t)1 << 46)
+#define KS_NARROW_USED ((int64_t)1 << 52)
+
+/* LeastAllocated or MostAllocated and balanced allocation of at most two core resources, NULL where absent: beside them
+ * and what depends on more than the row the profile scores nothing. */
+typedef struct ks_plain {
+    const ks_score *fit, *balanced;
+} ks_plain;
+bool ks_scores_are_plain(const ks_profile *p, ks_plain *out);
+/* Whether doubles hold all that comes of the class's requests. */
+bool ks_is_narrow(const ks_class *c);
 /* Raw score of one node-local plugin. */
 int64_t ks_score_one(ks_engine *e, const ks_score *s, const ks_class *c, int32_t row);
 /* Weighted sum of the node-local plugins (all but the grouped ones). */
@@ -536,6 +550,10 @@ ks_status ks_place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commi
 
 /* ---- dense.c ---- */
 ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out);
+
+/* ---- sweep.c ---- */
+/* KS_EUNSUPPORTED: the dense driver must answer. */
+ks_status ks_sweep_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out);
 
 /* ---- cells.c ---- */
 /* KS_EUNSUPPORTED: the dense driver must answer. */

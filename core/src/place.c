@@ -22,17 +22,21 @@ ks_status ks_check_batch(const ks_engine *e, const ks_options *o, int32_t n, con
 }
 
 static ks_status decide(ks_engine *e, ks_options *o, int32_t class_id, ks_choice *out) {
+    ks_class *c = &e->classes.at[class_id];
     if (o->driver != KS_DRIVER_DENSE) {
         ks_status status = ks_index_decide(e, o->profile, class_id, o->tie, &o->rng, out);
         if (status == KS_EUNSUPPORTED)
             status = ks_cells_decide(e, o->profile, o->driver, class_id, o->tie, &o->rng, out);
         if (status == KS_OK)
             o->n_indexed++;
+        if (status == KS_EUNSUPPORTED) {
+            status = ks_sweep_decide(e, o->profile, c, o->tie, &o->rng, out);
+            o->n_dense += status == KS_OK;
+        }
         if (status != KS_EUNSUPPORTED)
             return status;
     }
     o->n_dense++;
-    ks_class *c = &e->classes.at[class_id];
     KS_TRY(ks_class_prepare(e, c));
     return ks_dense_decide(e, o->profile, c, o->tie, &o->rng, out);
 }

@@ -112,6 +112,40 @@ static int64_t balanced_score(const ks_engine *e, const ks_score *s, const ks_cl
     return 50 + (50 + with_pod - balance_of(e, s, c, row, false)) / 2;
 }
 
+/* ---- what the fast drivers compute in doubles ---- */
+
+bool ks_scores_are_plain(const ks_profile *p, ks_plain *out) {
+    *out = (ks_plain){NULL, NULL};
+    for (int32_t i = 0; i < p->n_scores; i++) {
+        const ks_score *s = &p->scores[i];
+        bool is_fit = s->plugin == KS_SCORE_NODE_RESOURCES_FIT, is_balanced = s->plugin == KS_SCORE_BALANCED_ALLOCATION;
+        if (is_fit)
+            out->fit = s;
+        if (is_balanced)
+            out->balanced = s;
+        if (!is_fit && !is_balanced && !ks_is_grouped(s->plugin) && !ks_is_pairwise(s->plugin) &&
+            s->plugin != KS_SCORE_DYNAMIC_RESOURCES && s->plugin != KS_SCORE_RANDOM)
+            return false;
+        if ((is_fit && (s->variant == KS_FIT_REQUESTED_TO_CAPACITY_RATIO || s->n_resources > KS_MOST_PLAIN)) ||
+            (is_balanced && s->n_resources > 2))
+            return false;
+        for (int32_t r = 0; (is_fit || is_balanced) && r < s->n_resources; r++)
+            if (s->resource[r] >= KS_FIRST_EXTENDED)
+                return false;
+    }
+    return true;
+}
+
+bool ks_is_narrow(const ks_class *c) {
+    for (int32_t i = 0; i < c->n_request; i++)
+        if (c->request[i].amount >= KS_NARROW_ALLOC)
+            return false;
+    for (int32_t i = 0; i < c->n_fit_request; i++)
+        if (c->fit_request[i].amount >= KS_NARROW_ALLOC)
+            return false;
+    return true;
+}
+
 /* ---- one plugin, all local plugins, normalisation ---- */
 
 int64_t ks_score_one(ks_engine *e, const ks_score *s, const ks_class *c, int32_t row) {

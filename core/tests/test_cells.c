@@ -165,6 +165,13 @@ static int64_t compare(world *w) {
     CHECK_EQ(cells.score, dense.score);
     CHECK_EQ(cells.ties, dense.ties);
     CHECK_EQ(cells.feasible, dense.feasible);
+    w->rng = before;
+    CHECK_EQ(ks_sweep_decide(w->e, w->profile, &w->e->classes.at[class_id], tie, &w->rng, &cells), KS_OK);
+    CHECK_EQ(w->rng, after);
+    CHECK_EQ(cells.node, dense.node);
+    CHECK_EQ(cells.score, dense.score);
+    CHECK_EQ(cells.ties, dense.ties);
+    CHECK_EQ(cells.feasible, dense.feasible);
     change_pods(w, class_id, dense.node);
     return dense.feasible;
 }

@@ -85,6 +85,17 @@ static int32_t add_random_class(ks_engine *e, int32_t port) {
     return id;
 }
 
+/* The way of classes that come once, too; counts draws from the same place. */
+static void check_sweep(ks_engine *e, int32_t profile, int32_t class_id, int32_t tie, const ks_choice *wanted) {
+    ks_choice swept;
+    uint64_t rng = seed;
+    CHECK_EQ(ks_sweep_decide(e, profile, &e->classes.at[class_id], tie, &rng, &swept), KS_OK);
+    CHECK_EQ(swept.node, wanted->node);
+    CHECK_EQ(swept.score, wanted->score);
+    CHECK_EQ(swept.ties, wanted->ties);
+    CHECK_EQ(swept.feasible, wanted->feasible);
+}
+
 /* Both drivers, same options; returns the row. */
 static int32_t decide_both(ks_engine *e, int32_t profile, int32_t class_id) {
     int32_t tie = (int32_t)draw(2), done, node[2], ties[2], feasible[2];
@@ -100,6 +111,7 @@ static int32_t decide_both(ks_engine *e, int32_t profile, int32_t class_id) {
     CHECK_EQ(score[1], score[0]);
     CHECK_EQ(ties[1], ties[0]);
     CHECK_EQ(feasible[1], feasible[0]);
+    check_sweep(e, profile, class_id, tie, &(ks_choice){score[0], node[0], ties[0], feasible[0]});
     return node[0];
 }
 

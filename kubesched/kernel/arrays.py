@@ -50,21 +50,21 @@ def check(
     InputError
         Not an array, wrong dtype, not C-contiguous, or wrong shape.
     """
-    place = f"{where}: {name}"
-    expected = np.dtype(dtype).name
     if not isinstance(array, np.ndarray):
-        raise errors.InputError(place, "is not an array", type(array).__name__, f"a {expected} array")
+        name_of = np.dtype(dtype).name
+        raise errors.InputError(f"{where}: {name}", "is not an array", type(array).__name__, f"a {name_of} array")
     if array.dtype != dtype:
-        raise errors.InputError(place, "has the wrong dtype", array.dtype.name, expected)
+        raise errors.InputError(f"{where}: {name}", "has the wrong dtype", array.dtype.name, np.dtype(dtype).name)
     if not array.flags.c_contiguous:
-        raise errors.InputError(place, "is not contiguous", array.strides, "C order")
-    fits = array.ndim == len(shape) and all(
-        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
+        raise errors.InputError(f"{where}: {name}", "is not contiguous", array.strides, "C order")
+    if array.shape != shape and not _fits(array.shape, shape):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-        raise errors.InputError(place, "has the wrong shape", array.shape, wanted)
+        raise errors.InputError(f"{where}: {name}", "has the wrong shape", array.shape, wanted)
     return array
+
+
+def _fits(have: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(have) == len(wanted) and all(want in (None, n) for want, n in zip(wanted, have, strict=True))
 
 
 def int32(values: Sequence[int]) -> I32:

@@ -762,6 +762,8 @@ class Engine:
 
 def _fill_selector(p: _Pointers, out: Any, s: Selector, name: str) -> None:
     n_terms, n = len(s.term_start) - 1, len(s.key)
+    if n_terms == 0 and n == 0:
+        return  # as C's zeros say
     out.n_terms, out.n_requirements = n_terms, n
     out.term_start = p.of(s.term_start, np.int32, (n_terms + 1,), f"{name}.term_start")
     out.weight = p.of(s.weight, np.int32, (n_terms,), f"{name}.weight")

@@ -462,6 +462,8 @@ class ClusterState:
         return out
 
     def _selector(self, terms: tuple[row_types.Term, ...], weighted: bool = False) -> native.Selector:
+        if not terms:
+            return _NO_TERMS  # most classes have two or three of them
         requirements = [q for term in terms for q in term.requirements]
         numbers = [_operand(q) for q in requirements]
         values = [self._requirement_values(q) for q in requirements]
@@ -606,6 +608,18 @@ def _starts(lengths: Sequence[int]) -> I32:
     out = np.zeros(len(lengths) + 1, dtype=np.int32)
     np.cumsum(lengths, out=out[1:])
     return out
+
+
+_NO_TERMS = native.Selector(
+    term_start=_starts([]),
+    weight=None,
+    key=arrays.int32([]),
+    op=arrays.int32([]),
+    number=arrays.int64([]),
+    is_number=np.array([], dtype=np.uint8),
+    value_start=_starts([]),
+    value=arrays.int32([]),
+)
 
 
 def _operand(q: row_types.Requirement) -> int | None:
