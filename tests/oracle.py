@@ -17,6 +17,7 @@ component-helpers (resource/helpers.go, scheduling/corev1/nodeaffinity), v1.36.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -46,7 +47,11 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 def quantity(value: Any) -> Fraction:
     """An amount as written (``1.5Gi``, ``100m``, ``2e3``), rounded up to billionths as the API does."""
-    text = str(value)
+    return parsed(str(value))
+
+
+@functools.lru_cache(maxsize=10_000)
+def parsed(text: str) -> Fraction:
     for size in (2, 1, 0):
         number, suffix = text[: len(text) - size], text[len(text) - size :]
         if suffix in SUFFIX and NUMBER.fullmatch(number):
@@ -225,6 +230,7 @@ class Node:
         self.labels: dict[str, str] = obj["metadata"].get("labels") or {}
         self.taints: list[Obj] = spec.get("taints") or []
         self.unschedulable = bool(spec.get("unschedulable"))
+        self.features = set(obj["status"].get("declaredFeatures") or [])
         self.alloc = {n: whole(n, v) for n, v in amounts(obj["status"].get("allocatable")).items()}
         for image in obj["status"].get("images") or []:
             for name in image["names"]:
@@ -438,6 +444,24 @@ FILTERS = (unschedulable, node_name, taints, node_affinity, ports, fit)
 def filter_node(ask: Ask, node: Node) -> Status | None:
     """The first filter that fails."""
     return next((status for status in (f(ask, node) for f in FILTERS) if status is not None), None)
+
+
+def needed_features(spec: Obj) -> set[str]:
+    """Features that only nodes honour which declare them."""
+    found = set()
+    for container in (spec.get("initContainers") or []) + (spec.get("containers") or []):
+        if any(rule.get("action") == "RestartAllContainers" for rule in container.get("restartPolicyRules") or []):
+            found.add("RestartAllContainersOnContainerExits")
+    if spec.get("hostNetwork") and spec.get("hostUsers") is False:
+        found.add("UserNamespacesHostNetworkSupport")
+    return found
+
+
+def declared_features(ask: Ask, node: Node) -> Status | None:
+    """The last filter of all; not in FILTERS, since those of other oracles stand between."""
+    if needed_features(ask.spec) <= node.features:
+        return None
+    return "NodeDeclaredFeatures", UNRESOLVABLE, ["node(s) didn't match Pod's required features"]
 
 
 # ---- profiles ----
@@ -706,14 +730,24 @@ def filter_all(ask: Ask, nodes: list[Node]) -> Obj:
     return result
 
 
-def score_all(ask: Ask, nodes: list[Node], feasible: list[int], profile: Profile) -> Obj:
+def score_all(
+    ask: Ask,
+    nodes: list[Node],
+    feasible: list[int],
+    profile: Profile,
+    others: dict[str, tuple[list[int], list[int]]] | None = None,
+) -> Obj:
+    """``others``: raw and normalised scores, by name, of plugins that are not decided here."""
     unreadable = any(t["weight"] and not is_term(t["preference"]) for t in ask.preferred)
     if unreadable and len(feasible) > 1:
         return {"error": 'running PreScore plugin "NodeAffinity"'}
     chosen = [nodes[i] for i in feasible]
     plugins = [(name, weight) for name, weight in profile.plugins if not skips(name, profile, ask)]
-    raw = [raw_scores(name, profile, ask, chosen, nodes) for name, _ in plugins]
-    columns = [normalized(name, column) for (name, _), column in zip(plugins, raw, strict=True)]
+    given = others or {}
+    raw = [given[n][0] if n in given else raw_scores(n, profile, ask, chosen, nodes) for n, _ in plugins]
+    columns = [
+        given[n][1] if n in given else normalized(n, column) for (n, _), column in zip(plugins, raw, strict=True)
+    ]
     rows = [[column[k] for column in columns] for k in range(len(chosen))]
     total = [sum(weight * s for (_, weight), s in zip(plugins, row, strict=True)) for row in rows]
     return {

@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The slow, obvious truth about eviction: nominated pods, who is evicted where, and which node is taken.
 
-Written from the specification like tests/oracle.py, which it uses for what a node alone decides; the filters that look
-at other pods are here, as counts that follow the pods which a trial takes away and puts back. Imports nothing of
-kubesched. Decided here, for pods without volumes and claims: the statuses of all nodes with nominated pods in mind, the
-pod's own nominated node, who may evict, the candidates with their victims and broken budgets, the choice and its ties,
-and the message. Scores are not (tests/oracle.py has those of the plugins that look at one node).
+Written from the specification; the filters are those of the other oracles, put in order here and asked again while a
+trial takes pods away and puts them back. Imports nothing of kubesched. Decided here, for pods without claims on
+devices: the statuses of all nodes with nominated pods in mind, the pod's own nominated node, who may evict, the
+candidates with their victims and broken budgets, the choice and its ties, and the message. Scores are not
+(tests/decision_oracle.py).
 
 Source: pkg/scheduler (schedule_one.go, framework/runtime RunFilterPluginsWithNominatedPods, framework/preemption,
-framework/plugins/{defaultpreemption,podtopologyspread,interpodaffinity}), v1.36.
+framework/plugins/defaultpreemption), v1.36.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import Any
 
-from tests import oracle
+from tests import oracle, volume_oracle
 from tests.oracle import UNRESOLVABLE, UNSCHEDULABLE, Node, Obj, Status
+from tests.pairwise_oracle import Affinity, Defaults, Spread, is_empty, labels, namespace, selects
+from tests.volume_oracle import Storage
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
@@ -31,16 +33,8 @@ WAITING = "not eligible due to a terminating pod on the nominated node."
 # ---- small readings ----
 
 
-def namespace(obj: Obj) -> str:
-    return obj["metadata"].get("namespace") or "default"
-
-
 def key(pod: Obj) -> str:
     return f"{namespace(pod)}/{pod['metadata']['name']}"
-
-
-def labels(obj: Obj) -> dict[str, str]:
-    return obj["metadata"].get("labels") or {}
 
 
 def priority(pod: Obj) -> int:
@@ -56,170 +50,20 @@ def nominated_node(pod: Obj) -> str:
     return (pod.get("status") or {}).get("nominatedNodeName") or ""
 
 
-def selects(selector: Obj | None, of: dict[str, str]) -> bool:
-    if selector is None:
-        return False
-    exact = (selector.get("matchLabels") or {}).items()
-    return all(of.get(k) == v for k, v in exact) and all(
-        oracle.holds(of, q) for q in selector.get("matchExpressions") or []
-    )
-
-
-def is_empty(selector: Obj) -> bool:
-    return not selector.get("matchLabels") and not selector.get("matchExpressions")
-
-
-def required(pod: Obj, kind: str) -> list[Obj]:
-    rules = (pod["spec"].get("affinity") or {}).get(kind) or {}
-    return rules.get("requiredDuringSchedulingIgnoredDuringExecution") or []
-
-
-# ---- topology spreading ----
-
-
-class Spread:
-    """Counts of the hard constraints of one pod, by domain."""
-
-    def __init__(self, pod: Obj, nodes: Sequence[Node]) -> None:
-        self.pod, self.ask = pod, oracle.Ask(pod)
-        rules = pod["spec"].get("topologySpreadConstraints") or []
-        self.hard = [c for c in rules if c["whenUnsatisfiable"] == "DoNotSchedule"]
-        self.selectors = [self._selector(c) for c in self.hard]
-        self.counts: list[dict[str, int]] = [{} for _ in self.hard]
-        for node in nodes:
-            for i in self._counted(node):
-                value = node.labels[self.hard[i]["topologyKey"]]
-                self.counts[i][value] = self.counts[i].get(value, 0) + self._pods_on(node, i)
-
-    def _selector(self, c: Obj) -> Obj | None:
-        selector = c.get("labelSelector")
-        mine = labels(self.pod)
-        given = {k: mine[k] for k in c.get("matchLabelKeys") or [] if k in mine}
-        if selector is None or not given:
-            return selector
-        more = [{"key": k, "operator": "In", "values": [v]} for k, v in given.items()]
-        return selector | {"matchExpressions": (selector.get("matchExpressions") or []) + more}
-
-    def _counted(self, node: Node) -> Iterator[int]:
-        """Constraints for which the node counts."""
-        if not all(c["topologyKey"] in node.labels for c in self.hard):
-            return
-        for i, c in enumerate(self.hard):
-            by_affinity = (c.get("nodeAffinityPolicy") or "Honor") == "Ignore" or oracle.affinity_matches(
-                self.ask, node
-            )
-            by_taints = (c.get("nodeTaintsPolicy") or "Ignore") == "Ignore" or oracle.taints(self.ask, node) is None
-            if by_affinity and by_taints:
-                yield i
-
-    def _pods_on(self, node: Node, i: int) -> int:
-        """An empty selector counts nobody; terminating pods do not count."""
-        selector = self.selectors[i]
-        if selector is None or is_empty(selector):
-            return 0
-        return sum(not other["metadata"].get("deletionTimestamp") and self._takes_in(i, other) for other in node.pods)
-
-    def _takes_in(self, i: int, other: Obj) -> bool:
-        return namespace(other) == namespace(self.pod) and selects(self.selectors[i], labels(other))
-
-    def update(self, node: Node, other: Obj, sign: int) -> None:
-        """A pod comes or goes during a trial: here terminating pods and empty selectors do count (upstream's way)."""
-        for i in self._counted(node):
-            if self._takes_in(i, other):
-                self.counts[i][node.labels[self.hard[i]["topologyKey"]]] += sign
-
-    def judge(self, node: Node) -> Status | None:
-        name = "PodTopologySpread"
-        for c, selector, counts in zip(self.hard, self.selectors, self.counts, strict=True):
-            value = node.labels.get(c["topologyKey"])
-            if value is None:
-                text = "node(s) didn't match pod topology spread constraints (missing required label)"
-                return name, UNRESOLVABLE, [text]
-            fewest = 0 if len(counts) < (c.get("minDomains") or 1) else min(counts.values(), default=2**31 - 1)
-            if counts.get(value, 0) + selects(selector, labels(self.pod)) - fewest > c["maxSkew"]:
-                return name, UNSCHEDULABLE, ["node(s) didn't match pod topology spread constraints"]
-        return None
-
-
-# ---- inter-pod affinity ----
-
-
-class Affinity:
-    """Required affinity and anti-affinity of one pod, and anti-affinity of the others against it, by domain."""
-
-    def __init__(self, pod: Obj, nodes: Sequence[Node], namespaces: dict[str, dict[str, str]]) -> None:
-        self.pod, self.namespaces = pod, namespaces
-        self.near, self.apart = required(pod, "podAffinity"), required(pod, "podAntiAffinity")
-        self.existing: Counter[tuple[str, str]] = Counter()
-        self.near_counts: Counter[tuple[str, str]] = Counter()
-        self.apart_counts: Counter[tuple[str, str]] = Counter()
-        for node in nodes:
-            for other in node.pods:
-                self.update(node, other, 1)
-        # Where nothing speaks for or against the pod, the plugin leaves the cycle; nominated pods do not call it back.
-        self.left_out = not self.near and not self.apart and not self.existing
-
-    def _own_term(self, term: Obj, other: Obj) -> bool:
-        names, selector = term.get("namespaces") or [], term.get("namespaceSelector")
-        if not names and selector is None:
-            names = [namespace(self.pod)]
-        there = namespace(other)
-        known = there in self.namespaces and selects(selector, self.namespaces[there])
-        everywhere = selector is not None and is_empty(selector)
-        return (there in names or everywhere or known) and selects(term.get("labelSelector"), labels(other))
-
-    def _their_term(self, term: Obj, owner: Obj) -> bool:
-        names, selector = term.get("namespaces") or [], term.get("namespaceSelector")
-        if not names and selector is None:
-            names = [namespace(owner)]
-        mine = namespace(self.pod)
-        near = mine in names or selects(selector, self.namespaces.get(mine, {}))
-        return near and selects(term.get("labelSelector"), labels(self.pod))
-
-    def update(self, node: Node, other: Obj, sign: int) -> None:
-        for term in required(other, "podAntiAffinity"):
-            if term["topologyKey"] in node.labels and self._their_term(term, other):
-                self.existing[term["topologyKey"], node.labels[term["topologyKey"]]] += sign
-        if self.near and all(self._own_term(t, other) for t in self.near):
-            for t in self.near:
-                if t["topologyKey"] in node.labels:
-                    self.near_counts[t["topologyKey"], node.labels[t["topologyKey"]]] += sign
-        for t in self.apart:
-            if t["topologyKey"] in node.labels and self._own_term(t, other):
-                self.apart_counts[t["topologyKey"], node.labels[t["topologyKey"]]] += sign
-
-    def judge(self, node: Node) -> Status | None:
-        name = "InterPodAffinity"
-        if self.left_out:
-            return None
-        if not self._affinity_holds(node):
-            return name, UNRESOLVABLE, ["node(s) didn't match pod affinity rules"]
-        for t in self.apart:
-            if self.apart_counts[t["topologyKey"], node.labels.get(t["topologyKey"], "")] > 0:
-                return name, UNSCHEDULABLE, ["node(s) didn't match pod anti-affinity rules"]
-        if any(self.existing[pair] > 0 for pair in node.labels.items()):
-            return name, UNSCHEDULABLE, ["node(s) didn't satisfy existing pods anti-affinity rules"]
-        return None
-
-    def _affinity_holds(self, node: Node) -> bool:
-        if not all(t["topologyKey"] in node.labels for t in self.near):
-            return False
-        if all(self.near_counts[t["topologyKey"], node.labels[t["topologyKey"]]] > 0 for t in self.near):
-            return True
-        return not any(self.near_counts.values()) and all(self._own_term(t, self.pod) for t in self.near)
-
-
 # ---- a cluster ----
 
 
 @dataclass
 class World:
-    """Nodes with their pods, pods that wait for a nominated node, budgets, labels of namespaces."""
+    """Nodes with their pods, pods that wait for a nominated node, budgets, and what the filters look up."""
 
     nodes: list[Node]
     waiting: list[Obj] = field(default_factory=list)
     budgets: list[Obj] = field(default_factory=list)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Labels of the namespaces that exist."""
+    defaults: Defaults = field(default_factory=Defaults)
+    storage: Storage = field(default_factory=Storage)
 
 
 def build(case: Obj) -> World:
@@ -230,6 +74,8 @@ def build(case: Obj) -> World:
         waiting=[p for p in pods if not p["spec"].get("nodeName") and nominated_node(p)],
         budgets=case.get("pdbs") or [],
         namespaces={n["metadata"]["name"]: labels(n) for n in case.get("namespaces") or []},
+        defaults=Defaults.of(case),
+        storage=Storage.of(case),
     )
 
 
@@ -238,7 +84,8 @@ class Trial:
 
     def __init__(self, pod: Obj, world: World) -> None:
         self.pod, self.world, self.ask = pod, world, oracle.Ask(pod)
-        self.spread = Spread(pod, world.nodes)
+        self.nodes = list(world.nodes)
+        self.spread = Spread(pod, world.nodes, world.defaults)
         self.affinity = Affinity(pod, world.nodes, world.namespaces)
 
     def on_copy(self, node: Node) -> tuple[Trial, Node]:
@@ -250,6 +97,7 @@ class Trial:
             setattr(trial.affinity, name, Counter(getattr(self.affinity, name)))
         mine.pods, mine.used, mine.ports = list(node.pods), dict(node.used), set(node.ports)
         mine.nonzero = dict(node.nonzero)
+        trial.nodes = [mine if n is node else n for n in self.nodes]
         return trial, mine
 
     def add(self, node: Node, pod: Obj) -> None:
@@ -263,7 +111,12 @@ class Trial:
         self.affinity.update(node, pod, -1)
 
     def _once(self, node: Node) -> Status | None:
-        return oracle.filter_node(self.ask, node) or self.spread.judge(node) or self.affinity.judge(node)
+        return (
+            volume_oracle.filter_node(self.pod, self.ask, node, self.nodes, self.world.storage)
+            or self.spread.judge(node)
+            or self.affinity.judge(node)
+            or oracle.declared_features(self.ask, node)
+        )
 
     def judge(self, node: Node) -> Status | None:
         """With the nominated pods that this one must yield to, and without them."""
@@ -377,6 +230,9 @@ def decide(pod: Obj, world: World) -> Obj:
     names = oracle.named_nodes(oracle.Ask(pod))
     if names == set() or not world.nodes:
         return oracle.decide(pod, world.nodes)
+    rejected = volume_oracle.rejection(pod, world.nodes, world.storage)
+    if rejected is not None:
+        return rejected
     trial = Trial(pod, world)
     own = next((i for i, n in enumerate(world.nodes) if n.name == nominated_node(pod)), None)
     if own is not None and trial.judge(world.nodes[own]) is None:

@@ -198,8 +198,8 @@ def same_image(p: Obj, q: Obj) -> bool:
 def restrictions(pod: Obj, node: Node, nodes: list[Node], storage: Storage) -> Status | None:
     if any(clash(a, b) for a in volumes(pod) for other in node.pods for b in volumes(other)):
         return "VolumeRestrictions", UNSCHEDULABLE, [DISK_CONFLICT]
-    in_use = {key for n in nodes for other in n.pods for key in named_claims(other)}
-    if exclusive_claims(pod, storage) & in_use:
+    exclusive = exclusive_claims(pod, storage)
+    if exclusive and exclusive & {key for n in nodes for other in n.pods for key in named_claims(other)}:
         return "VolumeRestrictions", UNSCHEDULABLE, [IN_USE]
     return None
 
@@ -555,11 +555,8 @@ def filter_node(pod: Obj, ask: oracle.Ask, node: Node, nodes: list[Node], storag
     )
 
 
-def decide(pod: Obj, nodes: list[Node], storage: Storage) -> Obj:
-    """As `oracle.decide`, with the four plugins; ``preemption`` is left out where somebody might be evicted."""
-    plain = oracle.decide(pod, nodes)
-    if not volumes(pod) or "gated" in plain or not nodes or ("preFilter" in plain and "status" not in plain):
-        return plain
+def rejection(pod: Obj, nodes: list[Node], storage: Storage) -> Obj | None:
+    """The decision, where PreFilter turns the pod down or stops the scheduler."""
     try:
         exclusive_claims(pod, storage)
         sort_claims(pod, storage)
@@ -571,13 +568,24 @@ def decide(pod: Obj, nodes: list[Node], storage: Storage) -> Obj:
             return result | {"error": text}
         result["message"] = f"0/{len(nodes)} nodes are available: {text}."
         return result | {"preemption": oracle.post_filter(pod, nodes, result)}
+    return None
+
+
+def decide(pod: Obj, nodes: list[Node], storage: Storage) -> Obj:
+    """As `oracle.decide`, with the four plugins; ``preemption`` is left out where somebody might be evicted."""
+    plain = oracle.decide(pod, nodes)
+    if not volumes(pod) or "gated" in plain or not nodes or ("preFilter" in plain and "status" not in plain):
+        return plain
+    rejected = rejection(pod, nodes, storage)
+    if rejected is not None:
+        return rejected
     ask = oracle.Ask(pod)
     names = oracle.named_nodes(ask)
     statuses = [
         filter_node(pod, ask, n, nodes, storage) if names is None or n.name in names else s
         for n, s in zip(nodes, plain["status"], strict=True)
     ]
-    result = {"status": statuses, "feasible": [i for i, s in enumerate(statuses) if s is None]}
+    result: Obj = {"status": statuses, "feasible": [i for i, s in enumerate(statuses) if s is None]}
     if "preFilter" in plain:
         result["preFilter"] = plain["preFilter"]
     if result["feasible"]:
