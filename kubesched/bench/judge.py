@@ -17,7 +17,15 @@ from kubesched.api import quantity
 from kubesched.base import errors
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-_HANDLED = {"containers", "affinity", "topologySpreadConstraints", "tolerations", "nodeSelector", "schedulingGates"}
+_HANDLED = {
+    "containers",
+    "resources",
+    "affinity",
+    "topologySpreadConstraints",
+    "tolerations",
+    "nodeSelector",
+    "schedulingGates",
+}
 _FREE = {
     "priority",
     "schedulingGroup",
@@ -373,6 +381,8 @@ def _requests(spec: Mapping[str, Any]) -> dict[str, int]:
     for container in spec["containers"]:
         for resource, amount in ((container.get("resources") or {}).get("requests") or {}).items():
             out[resource] += _amount(resource, amount)
+    for resource, amount in ((spec.get("resources") or {}).get("requests") or {}).items():
+        out[resource] = _amount(resource, amount)  # what the pod asks for as a whole stands above its containers
     return dict(out)
 
 

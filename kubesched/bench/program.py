@@ -112,8 +112,12 @@ class _Builder:
 
     def _nodes(self, step: Step) -> Iterator[Object]:
         zones = step.get("zones") or [""]
+        features = [f"Feature{i:03d}" for i in range(self._case.count(step, "features") if step.get("features") else 0)]
         for i in range(self._case.count(step)):
-            yield self._node(step.args["template"], zones[i % len(zones)])
+            node = self._node(step.args["template"], zones[i % len(zones)])
+            if features:
+                node["status"] = {**node["status"], "declaredFeatures": features}
+            yield node
             self._out.n_nodes += 1
 
     def _add_namespaces(self, step: Step) -> None:

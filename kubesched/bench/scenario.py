@@ -7,7 +7,7 @@ throughput ``threshold`` (pods a second) of upstream's CI, and ``steps`` that na
 
 ========================  ============================================================================================
 createNodes               ``count``, ``template``; ``zones`` are dealt out one by one; ``drivers``: volume limit of
-                          each CSI driver
+                          each CSI driver; ``features``: so many declared features
 createNamespaces          ``count``, ``prefix``; ``labels``
 createObjects             ``count``, ``template``; ``namespace``
 createPods                ``count``, ``template``; ``namespace``, or ``namespaces``: the prefix of created ones, each
@@ -33,7 +33,10 @@ from typing import Any
 from kubesched.base import errors
 
 _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = {
-    "createNodes": ({"count": (int, str), "template": str, "zones": list, "drivers": dict}, ("count", "template")),
+    "createNodes": (
+        {"count": (int, str), "template": str, "zones": list, "drivers": dict, "features": (int, str)},
+        ("count", "template"),
+    ),
     "createNamespaces": ({"count": (int, str), "prefix": str, "labels": dict}, ("count", "prefix")),
     "createObjects": ({"count": (int, str), "template": str, "namespace": str}, ("count", "template")),
     "createPods": (
@@ -167,7 +170,7 @@ def _cases(one: Any, where: str, family: str, templates: dict[str, Any]) -> list
 
 
 def _check_number(step: Step, numbers: dict[str, Any], where: str) -> None:
-    for count in (step.get("count", 1), step.get("gang", 1)):
+    for count in (step.get(name, 1) for name in ("count", "gang", "features")):
         value = numbers.get(count) if isinstance(count, str) else count
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise errors.InputError(f"{where}.numbers.{count}", "is not a count", value, "a whole number")
