@@ -76,6 +76,7 @@ def _load(case: Case, new: list[dict[str, Any]]) -> tuple[live.ClusterState, lis
     running = [row for row in encoded.running if row.key not in to_place]
     state = live.ClusterState()
     state.pairwise.set_namespaces(encoded.namespaces)
+    state.volumes.put(encoded.storage)
     state.add_nodes(encoded.nodes)
     state.bind(running)
     waiting = [row for row in encoded.pending if row.key not in to_place]
@@ -99,9 +100,13 @@ def _single(case: Case) -> list[Difference]:
     verdicts = state.engine.explain(engine_profile, class_id, len(profile.scores))
     why = diagnoses.diagnose(state, pod.shape, verdicts, rejection)
     got = _recorded(profile, verdicts, why)
-    if not got["feasible"]:
+    if rejection is not None and rejection.is_error:
+        got["error"] = rejection.reasons[0]
+    elif not got["feasible"]:
         got["message"] = why.message()
-    if not got["feasible"] and pod.node_name is None:  # a pod that names its node never reaches PostFilter
+    if (
+        not got["feasible"] and "error" not in got and pod.node_name is None
+    ):  # a pod that names its node never reaches PostFilter
         lower = any(other.priority < pod.priority for other in encoded.running if other.key != pod.key)
         code, message = diagnoses.post_filter(why, pod.preempts, lower)
         got["preemption"] = {"code": code, "message": message, "nominatedNode": -1}

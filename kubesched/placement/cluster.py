@@ -113,6 +113,7 @@ class Cluster:
         encoded = encode.encode(plain, ignore)
         cluster._spread = pods.DefaultSpread(plain)
         cluster._state.pairwise.set_namespaces(encoded.namespaces)
+        cluster._state.volumes.put(encoded.storage)
         cluster._state.add_nodes(encoded.nodes)
         cluster._state.bind(encoded.running)
         cluster.pending = encoded.pending

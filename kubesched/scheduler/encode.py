@@ -16,11 +16,10 @@ from typing import Any
 from kubesched.api import fields, quantity
 from kubesched.api.fields import View
 from kubesched.base import errors
-from kubesched.scheduler import podgroups, pods, requests
-from kubesched.state import rows
+from kubesched.scheduler import podgroups, pods, requests, selectors, storage
+from kubesched.state import rows, storage_rows
 
 FEATURES: dict[str, str] = {
-    "volumes": "volumes that bind a pod to nodes",
     "claims": "resource claims",
     "nominated": "nominated nodes",
 }
@@ -31,22 +30,6 @@ GPU_MILLI = "alibabacloud.com/gpu-milli"
 GPU_MODEL = "alibabacloud.com/gpu-card-model"
 GPU_INDEX = "alibabacloud.com/gpu-index"
 
-_FREE_VOLUMES = frozenset(
-    [
-        "configMap",
-        "downwardAPI",
-        "emptyDir",
-        "flexVolume",
-        "gitRepo",
-        "hostPath",
-        "image",
-        "name",
-        "nfs",
-        "projected",
-        "secret",
-    ]
-)
-"""Volume sources that do not tie a pod to nodes."""
 _TERMINAL = ("Succeeded", "Failed")
 
 
@@ -74,6 +57,8 @@ class Encoded:
     running: list[rows.PodRow] = field(default_factory=list)
     pending: list[rows.PodRow] = field(default_factory=list)
     gangs: list[rows.Gang] = field(default_factory=list)
+    storage: list[storage_rows.StorageRow] = field(default_factory=list)
+    """Claims, volumes and what stands behind them."""
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     """Labels of the namespaces that are listed."""
     ignored: Counter[str] = field(default_factory=Counter)
@@ -183,17 +168,16 @@ def _pod_row(
         device_ids=_device_ids(pod, indexes),
         cluster=cluster,
         group=podgroups.group_of(pod),
+        volumes=storage.volumes_of(pod),
     )
+    if cluster and row.volumes is not None:
+        raise errors.UnsupportedError(pod.owner, "has volumes, which a fleet does not support", cluster)
     return row, left_out
 
 
 def _features(pod: View) -> Iterable[tuple[str, str]]:
     """Features of a pod that no plugin looks at, with the field that asks for them."""
     spec = pod.view("spec")
-    for volume in spec.views("volumes"):
-        tied = volume.data.keys() - _FREE_VOLUMES
-        if tied:
-            yield "volumes", volume.where(min(tied))
     if any(spec.views("resourceClaims")):
         yield "claims", spec.where("resourceClaims")
     if not spec.text("nodeName") and pod.view("status").text("nominatedNodeName"):
@@ -236,7 +220,7 @@ def _shape(pod: View, cluster: str, spread: pods.DefaultSpread) -> rows.PodShape
         nonzero_memory_bytes=nonzero_memory,
         node_name=spec.text("nodeName") or None,
         node_selector=spec.pairs("nodeSelector"),
-        required_terms=_terms(required.views("nodeSelectorTerms")) if required.data else None,
+        required_terms=selectors.terms(required.views("nodeSelectorTerms")) if required.data else None,
         preferred_terms=_preferred(node_affinity),
         tolerations=tuple(_toleration(view) for view in spec.views("tolerations")),
         host_ports=_host_ports(containers, init),
@@ -257,10 +241,6 @@ def _shape(pod: View, cluster: str, spread: pods.DefaultSpread) -> rows.PodShape
     )
 
 
-def _terms(views: Iterable[View]) -> tuple[rows.Term, ...]:
-    return tuple(rows.Term(_requirements(view)) for view in views)
-
-
 def _preferred(affinity: View) -> tuple[rows.Term, ...]:
     out = []
     for view in affinity.views("preferredDuringSchedulingIgnoredDuringExecution"):
@@ -268,27 +248,8 @@ def _preferred(affinity: View) -> tuple[rows.Term, ...]:
         if not 0 <= weight <= 100:
             raise errors.InputError(view.where("weight"), "is out of range", weight, "1 to 100")
         if weight:  # upstream leaves out terms of weight 0
-            out.append(rows.Term(_requirements(view.view("preference")), weight))
+            out.append(rows.Term(selectors.requirements(view.view("preference")), weight))
     return tuple(out)
-
-
-def _requirements(term: View) -> tuple[rows.Requirement, ...]:
-    out = [_requirement(view, False) for view in term.views("matchExpressions")]
-    return tuple(out + [_requirement(view, True) for view in term.views("matchFields")])
-
-
-def _requirement(view: View, is_field: bool) -> rows.Requirement:
-    key, operator = view.text("key"), view.text("operator")
-    if operator not in rows.OPERATORS:
-        raise errors.InputError(view.where("operator"), "is not an operator", operator, ", ".join(rows.OPERATORS))
-    if is_field and (key != "metadata.name" or operator not in ("In", "NotIn")):
-        raise errors.InputError(
-            view.where("key"),
-            "is not a field selector",
-            f"{key} {operator}",
-            "metadata.name In or NotIn",
-        )
-    return rows.Requirement(key, operator, view.texts("values"), is_field)
 
 
 def _toleration(view: View) -> rows.Toleration:
@@ -396,6 +357,8 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
             out.nodes.append(row)
         elif kind == "Pod":
             _add_pod(out, obj, ignore, cluster, spread, seen)
+        elif kind in storage.KINDS:
+            out.storage.append(storage.storage_row(obj))
         elif kind == "PodGroup" and podgroups.is_ours(obj):
             gang = podgroups.gang(obj)
             _once(seen, "PodGroup", gang.key)

@@ -22,7 +22,9 @@ from kubesched.state import rows as row_types
 from kubesched.state.features import DeclaredFeatures
 from kubesched.state.intern import Interner, parse_int64
 from kubesched.state.pairwise import Pairwise
+from kubesched.state.row_labels import RowLabels
 from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
+from kubesched.state.volumes import Volumes
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 
@@ -128,6 +130,10 @@ class ClusterState:
         """Plugins with state of their own, in PreFilter order."""
         self.reasons = VerdictReasons()
         self.features = DeclaredFeatures(self.engine, self.reasons)
+        labels = RowLabels(self.engine, self._label_sets, self._hostnames)
+        self.volumes = Volumes(self.engine, self.reasons, labels, self.row_of, self.node_name)
+        self.stateful.append(self.volumes)
+        self._speculations = 0
 
     # ---- names ----
 
@@ -287,6 +293,7 @@ class ClusterState:
         for row, node in zip(reused, nodes, strict=True):
             self._note_hostname(row, node)
         self.features.set_rows(reused, [node.declared_features for node in nodes])
+        self.volumes.set_rows(reused)
 
     def _note_hostname(self, row: int, node: row_types.NodeRow) -> None:
         self._hostnames.pop(row, None)
@@ -334,6 +341,7 @@ class ClusterState:
             self._hostnames.update(zip(range(first, first + n), labels.hostnames, strict=True))
         self._remember(full, range(first, first + n), [cluster] * n)
         self.features.set_rows(range(first, first + n))
+        self.volumes.set_rows(range(first, first + n))
 
     def _label_columns(self, labels: LabelColumn, n: int) -> dict[str, I32]:
         arrays.check(labels.set_of, np.int32, (n,), "add_node_columns", "labels.set_of")
@@ -366,6 +374,7 @@ class ClusterState:
         self.engine.update_nodes(arrays.int32([row]), columns.allocatable, **columns.keywords())
         self._note_hostname(row, node)
         self.features.set_rows([row], [node.declared_features])
+        self.volumes.set_rows([row])
 
     def remove_node(self, name: str) -> None:
         """Remove a node; its pods stay in the pods table, on no row (-1), and count no more. O(pods)."""
@@ -374,6 +383,7 @@ class ClusterState:
         del self._nodes.rows[name]
         self._nodes.by_row[row] = None
         heapq.heappush(self._nodes.free, row)
+        self.volumes.remove_row(row)
         for pod in self.pods.values():
             if pod.row == row:
                 pod.row = NO_NODE
@@ -398,8 +408,10 @@ class ClusterState:
         return found
 
     def class_of(self, pod: row_types.PodRow) -> int:
-        """Engine class of a pod to decide."""
-        return self.class_id(pod.shape)
+        """Engine class of a pod to decide; its volumes are known from now on."""
+        if pod.volumes is None:
+            return self.class_id(pod.shape)
+        return self.class_id(replace(pod.shape, volume_group=self.volumes.introduce(pod, pod.volumes)))
 
     def _add_topology(self, key: str) -> int:
         number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self._keys.id(key)
@@ -527,8 +539,10 @@ class ClusterState:
             raise
         self.engine.keep(mark)
         self.pods.update(zip((pod.key for pod in pods), placed, strict=True))
-        for pod, at in zip(pods, placed, strict=True) if self.stateful else ():
+        for pod, at in zip(pods, placed, strict=True):
             self.reserve(pod.key, at.class_id, at.row)
+            if pod.volumes is not None:
+                self.volumes.run(pod, pod.volumes, at.row)
 
     def _running_class(self, shape: row_types.PodShape) -> int:
         """Class of a running pod: where it runs is no rule of its own, or every node would make another class."""
@@ -575,17 +589,25 @@ class ClusterState:
 
     def speculate(self) -> Mark:
         """Open a speculation over the engine and the stateful plugins."""
+        self._speculations += 1
         return Mark(self.engine.speculate(), [plugin.mark() for plugin in self.stateful])
 
     def keep(self, mark: Mark) -> None:
         """End a speculation and leave everything as it is."""
         self.engine.keep(mark.engine)
+        self._close()
 
     def rollback(self, mark: Mark) -> None:
         """Undo what was placed, bound or released since the mark. The pods table is the caller's."""
         self.engine.rollback(mark.engine)
         for plugin, at in zip(self.stateful, mark.plugins, strict=True):
             plugin.rollback(at)
+        self._close()
+
+    def _close(self) -> None:
+        self._speculations -= 1
+        if self._speculations == 0:
+            self.volumes.forget()
 
 
 def _check_quantity(where: str, amount: int) -> None:

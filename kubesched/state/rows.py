@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubesched.state.pod_volumes import PodVolumes
+
 CPU = "cpu"
 MEMORY = "memory"
 EPHEMERAL_STORAGE = "ephemeral-storage"
@@ -174,6 +176,8 @@ class PodShape:
     preferred_pods: tuple[PodTerm, ...] = ()
     node_features: tuple[str, ...] = ()
     """Features that a node must declare, sorted."""
+    volume_group: int = 0
+    """Group of pods with volumes of one kind, numbered by ``state/volumes.py``; 0: no volumes that matter."""
 
 
 def split_models(text: str) -> tuple[str, ...]:
@@ -226,6 +230,8 @@ class PodRow:
     cluster: str = ""
     group: str = ""
     """Name of its PodGroup in its namespace; empty: none."""
+    volumes: PodVolumes | None = None
+    """Volumes that placement looks at; None: none."""
 
     @property
     def key(self) -> str:

@@ -103,7 +103,15 @@ def pods(state: live.ClusterState) -> Any:
 
 
 def classes(state: live.ClusterState) -> Any:
-    """Table of the pod classes, by id."""
+    """Table of the pod classes, by id.
+
+    Raises
+    ------
+    UnsupportedError
+        The state has claims or volumes, which no table holds yet.
+    """
+    if state.volumes.is_used:
+        raise errors.UnsupportedError("tables", "cannot hold claims and volumes yet")
     import pyarrow as pa
 
     return pa.Table.from_pylist(

@@ -15,6 +15,7 @@ FAMILIES = (
     *("spread-hard", "spread-soft", "spread-default", "pod-affinity", "pod-affinity-preferred"),
     "declared-features",
     *("seq-resources", "seq-ports-taints", "seq-spread", "seq-pod-affinity"),
+    *("volume-limits", "seq-volumes"),
 )
 
 
@@ -44,15 +45,24 @@ def test_a_changed_record_is_noticed(golden: Path) -> None:
         assert replay.replay(changed).differences, field
 
 
+def test_volumes_wherever_nobody_need_be_evicted(golden: Path) -> None:
+    decided = 0
+    for case in cases.read(golden / "volumes.jsonl.gz"):
+        outcome = replay.replay(case)
+        assert outcome.skipped in (None, "preemption"), case["id"]
+        assert outcome.differences == (), case["id"]
+        decided += outcome.skipped is None
+    assert decided >= 600
+
+
 def test_other_families_are_skipped_by_feature(golden: Path) -> None:
     skipped = {}
-    for family in ("dra", "volumes", "seq-preemption", "nominated"):
+    for family in ("dra", "seq-preemption", "nominated"):
         outcomes = [
             replay.replay(case) for case, _ in zip(cases.read(golden / f"{family}.jsonl.gz"), range(20), strict=False)
         ]
         skipped[family] = {outcome.skipped for outcome in outcomes}
         assert not any(outcome.differences for outcome in outcomes)
     assert skipped["dra"] == {"claims"}
-    assert "volumes" in skipped["volumes"]
     assert skipped["seq-preemption"] == {"sequence operations"}
     assert skipped["nominated"] == {"nominated"}

@@ -90,8 +90,6 @@ def test_device_annotations() -> None:
 @pytest.mark.parametrize(
     ("spec", "feature"),
     [
-        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}, "volumes"),
-        ({"volumes": [{"name": "v", "ephemeral": {}}]}, "volumes"),
         ({"resourceClaims": [{"name": "r"}]}, "claims"),
     ],
 )

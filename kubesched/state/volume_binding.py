@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims without a volume: which free volume each would get on each row, or whether one can be made there.
+
+Upstream asks node by node. Here the answer for a claim is a column: the position of the smallest fitting volume in
+the claim's list of candidates. Claims of one kind share list and column; when a volume is taken, only the rows that
+would have got it are looked at again.
+Source: plugins/volumebinding/binder.go, component-helpers/storage/volume (FindMatchingVolume), v1.36. Of equally
+large volumes upstream takes any; here it is the one that was added first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from kubesched.kernel.arrays import I32, U8
+from kubesched.state import rows as row_types
+from kubesched.state.row_labels import Bool, Column, RowLabels
+from kubesched.state.storage_rows import Claim, ClaimKey, Reach, Storage, StorageClass, Volume
+
+MATCHED, NO_MATCH, NO_SPACE = 0, 1, 2
+"""Outcome of the unbound claims of a pod on a row."""
+DELAYED = "WaitForFirstConsumer"
+_NO_PROVISIONER = ("", "kubernetes.io/no-provisioner")
+_NANO = 10**9
+_MOST_TAKES = 1 << 16  # arbitrary: then the columns are made anew
+_NONE = -1
+
+_Kind = tuple[str, int, tuple[str, ...], str, str, row_types.LabelSelector]
+"""What of a claim decides which volumes can hold it."""
+
+
+@dataclass(slots=True)
+class _Candidates:
+    """Volumes that can hold claims of one kind, smallest first.
+
+    ``best`` is the position of the first one that is not taken and reaches the row, -1 without, ``[n_rows]``.
+    """
+
+    volumes: list[Volume]
+    position: dict[str, int]
+    best: I32
+    seen_labels: int
+    seen_takes: int
+
+
+@dataclass(slots=True)
+class Found:
+    """What VolumeBinding would do for the unbound claims of a pod, for all rows."""
+
+    outcome: U8
+    """``[n_rows]``: MATCHED, NO_MATCH or NO_SPACE."""
+    matches: list[tuple[Claim, Sequence[Volume], I32]] = field(default_factory=list)
+    """Claim, its candidates, and the position of the chosen one on each row (-1: none)."""
+    provisions: list[tuple[Claim, Bool]] = field(default_factory=list)
+    """Claim, and the rows where a volume would be made for it."""
+
+
+class Binder:
+    """Free volumes, and what Reserve assumed of them: a matched volume is taken, a claim to be made is pinned."""
+
+    def __init__(self, labels: RowLabels, migrated: Callable[[str, I32 | None], Bool]) -> None:
+        self._labels, self._migrated = labels, migrated
+        self._storage = Storage()
+        self._by_class: dict[str, list[Volume]] = {}
+        self._reserved: dict[ClaimKey, list[Volume]] = {}
+        self._candidates: dict[_Kind, _Candidates] = {}
+        self._columns: dict[object, Column] = {}
+        self._order: dict[str, int] = {}
+        self._takes: list[str] = []
+        self._taken_by: dict[ClaimKey, set[str]] = {}
+        self.taken: dict[str, ClaimKey] = {}
+        """Claim that a volume was matched with, by volume."""
+        self.selected: dict[ClaimKey, str] = {}
+        """Node that a claim is to be provisioned for."""
+
+    def reset(self, storage: Storage) -> None:
+        """Objects changed: what was derived of them is forgotten, what was assumed stays."""
+        self._storage = storage
+        self._by_class.clear()
+        self._reserved.clear()
+        self._candidates.clear()
+        self._columns.clear()
+        self._order = {name: i for i, name in enumerate(storage.volumes)}
+        for volume in storage.volumes.values():
+            self._by_class.setdefault(volume.storage_class, []).append(volume)
+            if volume.claim is not None:
+                self._reserved.setdefault(volume.claim, []).append(volume)
+
+    # ---- what Reserve assumes ----
+
+    def take(self, volume: str, claim: ClaimKey | None) -> ClaimKey | None:
+        """A volume was matched with a claim (None: it is free again); who had it before."""
+        before = self.taken.pop(volume, None)
+        if before is not None:
+            self._taken_by[before].discard(volume)
+        if claim is not None:
+            self.taken[volume] = claim
+            self._taken_by.setdefault(claim, set()).add(volume)
+        if len(self._takes) >= _MOST_TAKES:
+            self._candidates.clear()
+            self._takes.clear()
+        self._takes.append(volume)
+        return before
+
+    def select(self, claim: ClaimKey, node: str | None) -> str | None:
+        """A claim is to be provisioned for a node (None: no longer); the node before."""
+        before = self.selected.get(claim)
+        if node is None:
+            self.selected.pop(claim, None)
+        else:
+            self.selected[claim] = node
+        return before
+
+    def node_of(self, claim: Claim) -> str | None:
+        """Node that the claim is to be provisioned for."""
+        return self.selected.get(claim.key, claim.selected_node)
+
+    # ---- columns ----
+
+    def reaches(self, reach: Reach, at: I32 | None) -> Bool:
+        """Whether a bound volume can be used at some rows (None: all)."""
+        out = self._labels.match(reach.terms, at)
+        if reach.migrated_plugin:
+            migrated = self._migrated(reach.migrated_plugin, at)
+            if migrated.any():
+                out = np.where(migrated, self._labels.match(reach.migrated_terms, at), out)
+        return out
+
+    def _column(self, key: object, holds: Callable[[I32 | None], Bool]) -> Bool:
+        """A column of truth values that follows from labels, kept under a key."""
+        column = self._columns.get(key)
+        if column is None:
+
+            def compute(at: I32 | None) -> U8:
+                return holds(at).astype(np.uint8)
+
+            column = self._columns[key] = Column(lambda: self._labels.n_rows, self._labels.log, compute)
+        return column.refresh().astype(np.bool_)
+
+    def _can_be_made(self, of: StorageClass) -> Bool:
+        def holds(at: I32 | None) -> Bool:
+            return self._labels.match(of.topologies or None, at)
+
+        return self._column(("topologies", of.topologies), holds)
+
+    def _has_space(self, of: StorageClass, claim: Claim) -> Bool | None:
+        """Rows with enough free space for a claim; None: nobody asks."""
+        driver = self._storage.drivers.get(of.provisioner)
+        if not claim.has_size or driver is None or not driver.has_capacity:
+            return None
+        least = -(-claim.size_nano // _NANO)
+
+        def holds(at: I32 | None) -> Bool:
+            out = np.zeros(self._labels.n_rows if at is None else len(at), dtype=np.bool_)
+            for capacity in self._storage.capacities.values():
+                enough = capacity.size_bytes is not None and capacity.size_bytes >= least
+                if capacity.storage_class == of.name and enough and capacity.topology is not None:
+                    out |= self._labels.all_hold(capacity.topology, at)
+            return out
+
+        return self._column(("space", of.name, least), holds)
+
+    # ---- volumes that are there ----
+
+    def _candidates_of(self, claim: Claim) -> _Candidates:
+        kind = _kind(claim)
+        found = self._candidates.get(kind)
+        if found is None:
+            fitting = [v for v in self._by_class.get(claim.storage_class, ()) if _is_candidate(v, claim)]
+            fitting.sort(key=lambda v: v.size_nano)
+            position = {v.name: i for i, v in enumerate(fitting)}
+            found = self._candidates[kind] = _Candidates(fitting, position, _no_rows(0), -1, 0)
+        self._refresh(found)
+        return found
+
+    def _refresh(self, c: _Candidates) -> None:
+        """Bring ``best`` up to date: all of it after label changes, else where volumes were taken or freed."""
+        n = self._labels.n_rows
+        if c.seen_labels != self._labels.log.end or len(c.best) != n:
+            c.best = self._advance(c, np.arange(n, dtype=np.int32), 0, _nobody)
+            c.seen_labels = self._labels.log.end
+        else:
+            for name in dict.fromkeys(self._takes[c.seen_takes :]):
+                position = c.position.get(name)
+                if position is not None:
+                    self._retry(c, position)
+        c.seen_takes = len(self._takes)
+
+    def _retry(self, c: _Candidates, position: int) -> None:
+        """One candidate was taken or freed."""
+        if c.volumes[position].name in self.taken:
+            rows = np.flatnonzero(c.best == position).astype(np.int32)
+            c.best[rows] = self._advance(c, rows, position + 1, _nobody)
+        else:
+            later = np.flatnonzero((c.best > position) | (c.best == _NONE)).astype(np.int32)
+            c.best[later[self.reaches_plain(c.volumes[position], later)]] = position
+
+    def reaches_plain(self, volume: Volume, at: I32) -> Bool:
+        """Whether a volume that is not bound yet can be used at some rows: migration is not looked at."""
+        return self._labels.match(volume.reach.terms, at)
+
+    def _advance(self, c: _Candidates, rows: I32, first: int, excluded: Callable[[int], Bool | None]) -> I32:
+        """Position of the first free candidate from ``first`` on that reaches each of the rows.
+
+        Parameters
+        ----------
+        excluded
+            Of a position: rows (of ``rows``) on which another claim of the pod has it; None: nowhere.
+        """
+        out = np.full(len(rows), _NONE, dtype=np.int32)
+        left = np.arange(len(rows))
+        for position in range(first, len(c.volumes)):
+            if len(left) == 0:
+                break
+            volume = c.volumes[position]
+            if volume.name in self.taken:
+                continue
+            fits = self.reaches_plain(volume, rows[left])
+            not_here = excluded(position)
+            if not_here is not None:
+                fits &= ~not_here[left]
+            out[left[fits]] = position
+            left = left[~fits]
+        return out
+
+    def _reserved_for(self, claim: Claim) -> Volume | None:
+        """The volume that carries the claim's reference, if it could hold the claim."""
+        given = [v for v in self._reserved.get(claim.key, ()) if v.name not in self.taken and _belongs(v, claim)]
+        there = self._storage.volumes
+        taken = [there[name] for name in self._taken_by.get(claim.key, ()) if name in there]
+        fitting = [v for v in given + taken if v.storage_class == claim.storage_class and _could_hold(v, claim)]
+        return min(fitting, key=lambda v: self._order[v.name], default=None)
+
+    def _match(self, claim: Claim, found: Found) -> tuple[Sequence[Volume], I32]:
+        """Candidates and the position of the one that the claim gets on each row."""
+        reserved = self._reserved_for(claim)
+        if reserved is not None:
+            here = self._labels.match(reserved.reach.terms, None)
+            return [reserved], np.where(here, 0, _NONE).astype(np.int32)
+        c = self._candidates_of(claim)
+        chosen = c.best.copy()
+        earlier = [(volumes, at) for _, volumes, at in found.matches if volumes is c.volumes or _overlap(c, volumes)]
+        if earlier:
+            self._avoid(c, chosen, earlier)
+        return c.volumes, chosen
+
+    def _avoid(self, c: _Candidates, chosen: I32, earlier: Sequence[tuple[Sequence[Volume], I32]]) -> None:
+        """Move on where an earlier claim of the pod chose the same volume."""
+        others = [_translated(c, volumes, at) for volumes, at in earlier]
+        while True:
+            clash = np.zeros(len(chosen), dtype=np.bool_)
+            for other in others:
+                clash |= (chosen >= 0) & (chosen == other)
+            rows = np.flatnonzero(clash).astype(np.int32)
+            if len(rows) == 0:
+                return
+            before = chosen[rows]
+            for position in np.unique(before).tolist():
+                part = rows[before == position]
+                here = partial(_any_equal, [other[part] for other in others])
+                chosen[part] = self._advance(c, part, position + 1, here)
+
+    # ---- all claims of a pod ----
+
+    def find(self, claims: Sequence[Claim], row_of: Callable[[str], int | None]) -> Found:
+        """What becomes of the claims that wait for their first consumer, on all rows.
+
+        Parameters
+        ----------
+        claims
+            In the pod's order.
+        row_of
+            Row of a node's name.
+        """
+        n = self._labels.n_rows
+        found = Found(np.zeros(n, dtype=np.uint8))
+        everywhere = np.ones(n, dtype=np.bool_)
+        waiting = []
+        for claim in claims:
+            node = self.node_of(claim)
+            if node is not None:
+                elsewhere = everywhere.copy()
+                row = row_of(node)
+                if row is not None:
+                    elsewhere[row] = False
+                found.outcome[elsewhere] = NO_MATCH
+                waiting.append((claim, everywhere))
+        for claim in sorted((c for c in claims if self.node_of(c) is None), key=lambda c: c.size_nano):
+            volumes, chosen = self._match(claim, found)
+            found.matches.append((claim, volumes, chosen))
+            waiting.append((claim, chosen == _NONE))
+        for claim, needed in waiting:
+            self._provide(claim, needed, found)
+        return found
+
+    def _provide(self, claim: Claim, needed: Bool, found: Found) -> None:
+        """Where a volume must be made for a claim: whether it can be."""
+        of = self._storage.classes[claim.storage_class]
+        undecided = needed & (found.outcome == MATCHED)
+        if of.provisioner in _NO_PROVISIONER:
+            found.outcome[undecided] = NO_MATCH
+            return
+        can = self._can_be_made(of)
+        found.outcome[undecided & ~can] = NO_MATCH
+        space = self._has_space(of, claim)
+        if space is not None:
+            found.outcome[undecided & can & ~space] = NO_SPACE
+        found.provisions.append((claim, needed))
+
+
+def _kind(claim: Claim) -> _Kind:
+    return (
+        claim.storage_class,
+        claim.size_nano,
+        claim.access_modes,
+        claim.volume_mode,
+        claim.attributes_class,
+        claim.selector,
+    )
+
+
+def _could_hold(volume: Volume, claim: Claim) -> bool:
+    """What does not depend on the row, for reserved and free volumes alike."""
+    return (
+        volume.size_nano >= claim.size_nano
+        and volume.volume_mode == claim.volume_mode
+        and volume.attributes_class == claim.attributes_class
+        and not volume.is_deleting
+    )
+
+
+def _is_candidate(volume: Volume, claim: Claim) -> bool:
+    return (
+        volume.claim is None
+        and _could_hold(volume, claim)
+        and volume.is_available
+        and set(claim.access_modes) <= set(volume.access_modes)
+        and selects(claim.selector, dict(volume.labels))
+    )
+
+
+def _belongs(volume: Volume, claim: Claim) -> bool:
+    """A reference without uid is a user's wish, for any claim of that name."""
+    return volume.claim == claim.key and volume.claim_uid in ("", claim.uid)
+
+
+def selects(selector: row_types.LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Whether a selector matches the labels of one object."""
+    if selector is None:
+        return False
+    for q in selector:
+        value = labels.get(q.key)
+        if q.operator in ("Exists", "DoesNotExist"):
+            holds = (value is not None) == (q.operator == "Exists")
+        else:
+            holds = (value in q.values) == (q.operator == "In")
+        if not holds:
+            return False
+    return True
+
+
+def _overlap(c: _Candidates, volumes: Sequence[Volume]) -> bool:
+    return any(v.name in c.position for v in volumes)
+
+
+def _translated(c: _Candidates, volumes: Sequence[Volume], at: I32) -> I32:
+    """Positions in other candidates as positions in these, -1 where they are not among them."""
+    if volumes is c.volumes:
+        return at
+    table = np.array([*(c.position.get(v.name, _NONE) for v in volumes), _NONE], dtype=np.int32)
+    out: I32 = table[at]  # -1 reads the last entry
+    return out
+
+
+def _any_equal(others: Sequence[I32], position: int) -> Bool:
+    out = np.zeros(len(others[0]), dtype=np.bool_)
+    for other in others:
+        out |= other == position
+    return out
+
+
+def _nobody(position: int) -> None:
+    """No other claim has the candidate."""
+
+
+def _no_rows(n: int) -> I32:
+    return np.full(n, _NONE, dtype=np.int32)
