@@ -47,14 +47,27 @@ class _Candidates:
     seen_takes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """What one claim would be bound to."""
+
+    claim: Claim
+    volumes: Sequence[Volume]
+    chosen: I32
+    """Position in ``volumes`` by row, -1: none."""
+
+    def on(self, row: int) -> Volume | None:
+        position = int(self.chosen[row])
+        return None if position < 0 else self.volumes[position]
+
+
 @dataclass(slots=True)
 class Found:
     """What VolumeBinding would do for the unbound claims of a pod, for all rows."""
 
     outcome: U8
     """``[n_rows]``: MATCHED, NO_MATCH or NO_SPACE."""
-    matches: list[tuple[Claim, Sequence[Volume], I32]] = field(default_factory=list)
-    """Claim, its candidates, and the position of the chosen one on each row (-1: none)."""
+    matches: list[_Match] = field(default_factory=list)
     provisions: list[tuple[Claim, Bool]] = field(default_factory=list)
     """Claim, and the rows where a volume would be made for it."""
 
@@ -227,30 +240,42 @@ class Binder:
             left = left[~fits]
         return out
 
-    def _reserved_for(self, claim: Claim) -> Volume | None:
-        """The volume that carries the claim's reference, if it could hold the claim."""
+    def _reserved_for(self, claim: Claim) -> list[Volume]:
+        """Volumes that carry the claim's reference and could hold the claim."""
         given = [v for v in self._reserved.get(claim.key, ()) if v.name not in self.taken and _belongs(v, claim)]
         there = self._storage.volumes
         taken = [there[name] for name in self._taken_by.get(claim.key, ()) if name in there]
         fitting = [v for v in given + taken if v.storage_class == claim.storage_class and _could_hold(v, claim)]
-        return min(fitting, key=lambda v: self._order[v.name], default=None)
+        return sorted(fitting, key=lambda v: self._order[v.name])
 
-    def _match(self, claim: Claim, found: Found) -> tuple[Sequence[Volume], I32]:
-        """Candidates and the position of the one that the claim gets on each row."""
+    def _match(self, claim: Claim, earlier: Sequence[_Match]) -> _Match:
+        """The volume that the claim gets on each row: the one reserved for it, else the smallest free one."""
         reserved = self._reserved_for(claim)
-        if reserved is not None:
-            here = self._labels.match(reserved.reach.terms, None)
-            return [reserved], np.where(here, 0, _NONE).astype(np.int32)
+        if not reserved:
+            return self._match_free(claim, earlier)
+        n = self._labels.n_rows
+        chosen, undecided = _no_rows(n), np.ones(n, dtype=np.bool_)
+        for position, volume in enumerate(reserved):
+            used = _used_by(earlier, volume, n)  # the pod may name a claim twice
+            chosen[undecided & ~used & self._labels.match(volume.reach.terms, None)] = position
+            undecided &= used
+        if not undecided.any():
+            return _Match(claim, reserved, chosen)
+        free = self._match_free(claim, earlier)
+        at = undecided & (free.chosen >= 0)
+        chosen[at] = free.chosen[at] + len(reserved)
+        return _Match(claim, [*reserved, *free.volumes], chosen)
+
+    def _match_free(self, claim: Claim, earlier: Sequence[_Match]) -> _Match:
         c = self._candidates_of(claim)
         chosen = c.best.copy()
-        earlier = [(volumes, at) for _, volumes, at in found.matches if volumes is c.volumes or _overlap(c, volumes)]
-        if earlier:
-            self._avoid(c, chosen, earlier)
-        return c.volumes, chosen
+        others = [_translated(c, m) for m in earlier if m.volumes is c.volumes or _overlap(c, m.volumes)]
+        if others:
+            self._avoid(c, chosen, others)
+        return _Match(claim, c.volumes, chosen)
 
-    def _avoid(self, c: _Candidates, chosen: I32, earlier: Sequence[tuple[Sequence[Volume], I32]]) -> None:
+    def _avoid(self, c: _Candidates, chosen: I32, others: Sequence[I32]) -> None:
         """Move on where an earlier claim of the pod chose the same volume."""
-        others = [_translated(c, volumes, at) for volumes, at in earlier]
         while True:
             clash = np.zeros(len(chosen), dtype=np.bool_)
             for other in others:
@@ -290,9 +315,9 @@ class Binder:
                 found.outcome[elsewhere] = NO_MATCH
                 waiting.append((claim, everywhere))
         for claim in sorted((c for c in claims if self.node_of(c) is None), key=lambda c: c.size_nano):
-            volumes, chosen = self._match(claim, found)
-            found.matches.append((claim, volumes, chosen))
-            waiting.append((claim, chosen == _NONE))
+            match = self._match(claim, found.matches)
+            found.matches.append(match)
+            waiting.append((claim, match.chosen == _NONE))
         for claim, needed in waiting:
             self._provide(claim, needed, found)
         return found
@@ -367,12 +392,22 @@ def _overlap(c: _Candidates, volumes: Sequence[Volume]) -> bool:
     return any(v.name in c.position for v in volumes)
 
 
-def _translated(c: _Candidates, volumes: Sequence[Volume], at: I32) -> I32:
+def _translated(c: _Candidates, other: _Match) -> I32:
     """Positions in other candidates as positions in these, -1 where they are not among them."""
-    if volumes is c.volumes:
-        return at
-    table = np.array([*(c.position.get(v.name, _NONE) for v in volumes), _NONE], dtype=np.int32)
-    out: I32 = table[at]  # -1 reads the last entry
+    if other.volumes is c.volumes:
+        return other.chosen
+    table = np.array([*(c.position.get(v.name, _NONE) for v in other.volumes), _NONE], dtype=np.int32)
+    out: I32 = table[other.chosen]  # -1 reads the last entry
+    return out
+
+
+def _used_by(earlier: Sequence[_Match], volume: Volume, n: int) -> Bool:
+    """Rows where an earlier claim of the pod chose the volume."""
+    out = np.zeros(n, dtype=np.bool_)
+    for match in earlier:
+        for position, other in enumerate(match.volumes):
+            if other.name == volume.name:
+                out |= match.chosen == position
     return out
 
 

@@ -200,20 +200,40 @@ class VolumeUsage:
                     found.add(row)
         return found
 
-    def others(self, row: int, name: str) -> tuple[int, bool]:
-        """How many pods hold a volume on a row, and whether a VolumeAttachment does."""
-        entry = self._attached.get(name)
-        return (0, False) if entry is None else (entry.by_pods[row], row in entry.by_objects)
+    def exceeds_on(self, row: int, names: Mapping[str, str], gone: Sequence[Held], come: Sequence[Held]) -> bool:
+        """Whether a pod's volumes are too many on one row, if some pods left it and others came."""
+        delta: Counter[str] = Counter()
+        driver_of: dict[str, str] = {}
+        for pods, sign in ((gone, -1), (come, 1)):
+            for held in pods:
+                delta.update(dict.fromkeys(held.names, sign))
+                driver_of |= held.names
+        used: Counter[str] = Counter()
+        for name, change in delta.items():
+            entry = self._attached.get(name, _Attached())
+            there = row in entry.by_objects or entry.by_pods[row] + change > 0
+            used[driver_of[name]] += there - entry.holds(row)
+        new: Counter[str] = Counter()
+        for name, driver_name in names.items():
+            new[driver_name] += self._attached.get(name, _Attached()).by_pods[row] + delta[name] <= 0
+        return any(self._is_over(row, name, used[name], count) for name, count in new.items() if count)
 
-    def attachments(self, row: int, driver_name: str) -> tuple[int, int]:
-        """(used, limit) of a driver on a row."""
+    def _is_over(self, row: int, driver_name: str, change: int, new: int) -> bool:
         driver = self._driver(driver_name)
-        return int(driver.used[row]), int(driver.limit[row])
+        return bool(driver.used[row] + change + new > driver.limit[row])
 
-    def disk_users(self, row: int, disk: Disk) -> tuple[int, int]:
-        """(exclusive users, readers) of a disk on a row."""
-        users = self._disks.get(disk.token, {}).get(row, _DiskUsers())
-        return users.exclusive, users.readers
+    def clashes_on(self, row: int, disks: Sequence[Disk], gone: Sequence[Held], come: Sequence[Held]) -> bool:
+        """Whether one of the disks is in use on one row, if some pods left it and others came."""
+        for disk in disks:
+            users = self._disks.get(disk.token, {}).get(row, _DiskUsers())
+            exclusive, readers = users.exclusive, users.readers
+            for pods, sign in ((gone, -1), (come, 1)):
+                same = [d.exclusive for held in pods for d in held.disks if d.token == disk.token]
+                exclusive += sign * sum(same)
+                readers += sign * (len(same) - sum(same))
+            if exclusive or (disk.exclusive and readers):
+                return True
+        return False
 
 
 _NO_ROWS: I32 = np.zeros(0, dtype=np.int32)

@@ -10,7 +10,7 @@ Source: plugins/{volumerestrictions,nodevolumelimits,volumebinding,volumezone}, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -361,10 +361,10 @@ class Volumes:
         if self._asked is None or self._asked[0] != key:
             return  # it was not decided now: what it took is in the objects
         found, self._asked = self._asked[1], None
-        for claim, volumes, chosen in found.matches:
-            if chosen[row] >= 0:
-                name = volumes[int(chosen[row])].name
-                self._note("take", name, self._binder.take(name, claim.key))
+        for match in found.matches:
+            volume = match.on(row)
+            if volume is not None:
+                self._note("take", volume.name, self._binder.take(volume.name, match.claim.key))
         for claim, where in found.provisions:
             if where[row]:
                 self._note("select", claim.key, self._binder.select(claim.key, self._name_of(row)))
@@ -416,6 +416,69 @@ class Volumes:
             self._binder.take(str(key), before if isinstance(before, tuple) else None)
         elif entry.kind == "select" and isinstance(key, tuple):
             self._binder.select(key, before if isinstance(before, str) else None)
+
+    # ---- other pods: the seam for preemption ----
+
+    def verdict_on(
+        self, key: str, row: int, without: Collection[str] = (), among: Collection[str] = ()
+    ) -> tuple[str, int] | None:
+        """The first volume filter that a pod fails on one row, if other pods left the row or came to it.
+
+        What preemption's dry run asks: whether evicting pods would help, and which may stay. Nothing changes, no
+        verdict column either. Call it between the pod's `prepare` and the next change.
+
+        Parameters
+        ----------
+        key
+            The pod to place; it must have been introduced, and PreFilter must not have rejected it.
+        row
+            The node.
+        without
+            Keys of pods on the row that are thought away; pods without volumes do not matter.
+        among
+            Keys of pods that are thought to be on the row as well (nominated ones); introduced pods only.
+
+        Returns
+        -------
+        tuple[str, int] | None
+            Filter and code, as in its verdict column (`VerdictReasons.reasons`, ``native.VERDICT_UNRESOLVABLE``);
+            None: the row passes. O(volumes of the pods named), plus O(rows) if the pod has unbound claims and was not
+            the last to be prepared.
+        """
+        self._refresh()
+        pod = self._resolve(key)
+        gone = [self._placed[other] for other in without if other in self._placed and self._placed[other].row == row]
+        come = [self._resolve(other).held for other in among if other in self._known]
+        code = self._restriction_on(pod, row, gone, come)
+        if code:
+            return RESTRICTIONS, code
+        if self._usage.exceeds_on(row, pod.held.names, gone, come):
+            return LIMITS, self._codes[LIMITS]
+        for plugin, code in ((BINDING, self._binding_on(key, pod, row)), (ZONE, self._zone_code(pod, row))):
+            if code:
+                return plugin, code
+        return None
+
+    def _restriction_on(self, pod: _Resolved, row: int, gone: Sequence[Held], come: Sequence[Held]) -> int:
+        if self._usage.clashes_on(row, pod.volumes.disks, gone, come):
+            return self._conflict
+        # Upstream counts claims in use once, and takes off or adds every volume that refers to one.
+        in_use = sum(self._usage.users[claim] > 0 for claim in pod.exclusive)
+        in_use -= sum(claim in pod.exclusive for held in gone for claim in held.claims)
+        in_use += sum(claim in pod.exclusive for held in come for claim in held.claims)
+        return self._codes[RESTRICTIONS] if in_use > 0 else 0
+
+    def _binding_on(self, key: str, pod: _Resolved, row: int) -> int:
+        bound = self._bound_column(pod.reaches).refresh()
+        if not pod.delayed:
+            return int(bound[row])
+        is_last = self._asked is not None and self._asked[0] == key
+        found = self._asked[1] if self._asked is not None and is_last else self._binder.find(pod.delayed, self._row_of)
+        state = _bound_state(bound[row : row + 1], self._codes[BINDING])
+        return int(self._binding_codes[found.outcome[row], state[0]])
+
+    def _zone_code(self, pod: _Resolved, row: int) -> int:
+        return int(self._zone_column(pod.zones).refresh()[row])
 
     # ---- columns ----
 

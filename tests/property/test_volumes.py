@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The volume plugins against their oracle: decisions, sequences by both drivers, changes, and what eviction gives."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from kubesched.framework import diagnosis
+from kubesched.framework import profile as profiles
+from kubesched.kernel import arrays, native
+from kubesched.parity import cases, replay
+from kubesched.scheduler import encode
+from kubesched.state import live, rows
+from tests import oracle, volume_oracle
+from tests.parity.test_oracle_golden import as_recorded
+from tests.volume_cases import Maker
+
+Obj = dict[str, Any]
+SEEDS = range(200)
+
+
+def recorded(decision: Obj) -> Obj:
+    """The oracle's decision as a record: statuses numbered."""
+    got = as_recorded(decision) | {"feasible": decision["feasible"]}
+    if "status" not in decision:
+        return got
+    given = [s if s is None else {"plugin": s[0], "code": s[1], "reasons": s[2]} for s in decision["status"]]
+    distinct = [s for i, s in enumerate(given) if s is not None and s not in given[:i]]
+    got["node"] = [-1 if s is None else distinct.index(s) for s in given]
+    return got | ({"statuses": distinct} if distinct else {})
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_decision(seed: int) -> None:
+    maker = Maker(seed, 1 + seed % 9)
+    case = maker.cluster(seed % 12) | {"pod": maker.pod("p")}
+    nodes = oracle.build(case["nodes"], case["pods"])
+    decision = volume_oracle.decide(case["pod"], nodes, volume_oracle.Storage.of(case))
+    outcome = replay.replay(case | {"expect": recorded(decision)})
+    assert outcome.skipped is None
+    assert outcome.differences == ()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_sequence(seed: int) -> None:
+    maker = Maker(seed + 1000, 1 + seed % 9)
+    case = maker.cluster(seed % 6)
+    case["sequence"] = [maker.pod(f"p{i}") for i in range(12)]
+    nodes = oracle.build(case["nodes"], case["pods"])
+    case["expect"] = volume_oracle.sequence(nodes, case["sequence"], volume_oracle.Storage.of(case))
+    outcome = replay.replay(case)
+    assert outcome.skipped is None
+    assert outcome.differences == ()
+
+
+def rows_of(case: Obj) -> encode.Encoded:
+    objects = [{**obj, "kind": kind} for name, kind in cases.KINDS.items() for obj in case.get(name) or ()]
+    objects += [{**obj, "kind": "Node"} for obj in case["nodes"]]
+    return encode.encode(objects + [{**obj, "kind": "Pod"} for obj in case["pods"]])
+
+
+def built(case: Obj) -> live.ClusterState:
+    read = rows_of(case)
+    state = live.ClusterState()
+    state.volumes.put(read.storage)
+    state.add_nodes(read.nodes)
+    state.bind(read.running)
+    return state
+
+
+def seen(state: live.ClusterState, pod: rows.PodRow) -> Obj:
+    """What the state says of a pod, by node name."""
+    profile = profiles.find("default-v1.36")
+    class_id = state.class_of(pod)
+    rejection = state.prepare(pod.key, class_id)
+    verdicts = state.engine.explain(profiles.register(state, profile), class_id, len(profile.scores))
+    why = diagnosis.diagnose(state, pod.shape, verdicts, rejection)
+    if why.pre_filter.status is not None:
+        return {"": why.pre_filter.status}
+    named = {state.node_name(row): int(of) for row, of in enumerate(why.status_of) if of != -2}
+    return {str(name): None if of < 0 else why.statuses[of] for name, of in named.items()}
+
+
+def restricted(pod: Obj, node: oracle.Node, case: Obj, gone: list[Obj], storage: volume_oracle.Storage) -> str | None:
+    """VolumeRestrictions as preemption's dry run sees it: claims in use count once, and each reference that leaves."""
+    if any(volume_oracle.clash(a, b) for a in pod["spec"]["volumes"] for o in node.pods for b in o["spec"]["volumes"]):
+        return volume_oracle.DISK_CONFLICT
+    exclusive = volume_oracle.exclusive_claims(pod, storage)
+    in_use = {key for other in case["pods"] for key in volume_oracle.named_claims(other)}
+    left = sum(key in exclusive for other in gone for key in volume_oracle.named_claims(other))
+    return volume_oracle.IN_USE if len(exclusive & in_use) > left else None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_evicting_pods_would_give(seed: int) -> None:
+    maker, rng = Maker(seed + 2000, 1 + seed % 4), random.Random(seed)
+    case = maker.cluster(10) | {"pod": maker.pod("p")}
+    state, pod = built(case), encode.pod_row(case["pod"])
+    if state.prepare(pod.key, state.class_of(pod)) is not None or pod.volumes is None:
+        return
+    storage = volume_oracle.Storage.of(case)
+    for row, name in enumerate(maker.names):
+        gone = [p for p in case["pods"] if p["spec"]["nodeName"] == name and rng.random() < 0.5]
+        nodes = oracle.build(case["nodes"], [p for p in case["pods"] if p not in gone])
+        node = nodes[row]
+        text = restricted(case["pod"], node, case, gone, storage)
+        wanted: oracle.Status | None = text and ("VolumeRestrictions", "Unschedulable", [text])
+        for rule in (volume_oracle.limits, volume_oracle.binding, volume_oracle.zone):
+            wanted = wanted or rule(case["pod"], node, storage)
+        got = state.volumes.verdict_on(pod.key, row, without=[f"default/{p['metadata']['name']}" for p in gone])
+        assert spelled_out(state, got) == wanted
+        come = [f"default/{p['metadata']['name']}" for p in gone]
+        assert state.volumes.verdict_on(pod.key, row) == state.volumes.verdict_on(pod.key, row, come, come)
+
+
+def spelled_out(state: live.ClusterState, verdict: tuple[str, int] | None) -> oracle.Status | None:
+    if verdict is None:
+        return None
+    plugin, code = verdict
+    hard = code & native.VERDICT_UNRESOLVABLE
+    reasons = list(state.reasons.reasons(plugin, code))
+    return plugin, "UnschedulableAndUnresolvable" if hard else "Unschedulable", reasons
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_changes_come_to_what_a_new_state_says(seed: int) -> None:
+    maker, rng = Maker(seed + 3000, 5), random.Random(seed)
+    case = maker.cluster(4)
+    state = built(case)
+    probes = [encode.pod_row(maker.pod(f"probe{i}")) for i in range(6)]
+    case["pvcs"] = maker.claims
+    state.volumes.put(rows_of(case).storage)
+    for number in range(25):
+        change(state, case, maker, rng, number)
+        again = built(case)
+        for probe in probes:
+            assert seen(state, probe) == seen(again, probe)
+
+
+def change(state: live.ClusterState, case: Obj, maker: Maker, rng: random.Random, number: int) -> None:
+    """Change the state and the case alike."""
+    kind = rng.randrange(6)
+    if kind == 0:  # a node goes, with its pods
+        gone = rng.choice(case["nodes"])["metadata"]["name"]
+        state.remove_node(gone)
+        case["nodes"] = [n for n in case["nodes"] if n["metadata"]["name"] != gone]
+        case["pods"] = [p for p in case["pods"] if p["spec"]["nodeName"] != gone]
+        name = rng.choice([gone, f"new{number}"])
+        case["nodes"].append(maker.node(name))
+        state.add_nodes([encode.node_row(case["nodes"][-1])])
+    elif kind == 1:
+        at = rng.randrange(len(case["nodes"]))
+        case["nodes"][at] = maker.node(case["nodes"][at]["metadata"]["name"])
+        state.update_node(encode.node_row(case["nodes"][at]))
+    elif kind in (2, 3):
+        name = rng.choice(case["nodes"])["metadata"]["name"]
+        case["pods"].append(maker.pod(f"q{number}", name))
+        case["pvcs"] = maker.claims
+        state.volumes.put(rows_of(case).storage)
+        state.bind([encode.pod_row(case["pods"][-1])])
+    elif kind == 4 and case["pods"]:
+        pod = case["pods"].pop(rng.randrange(len(case["pods"])))
+        state.release([f"default/{pod['metadata']['name']}"])
+    else:
+        name = rng.choice(case["nodes"])["metadata"]["name"]
+        case["csinodes"] = [n for n in case["csinodes"] if n["metadata"]["name"] != name] + [maker.csi_node(name)]
+        state.volumes.put(rows_of(case).storage)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_rollback_leaves_nothing(seed: int) -> None:
+    maker = Maker(seed + 4000, 5)
+    case = maker.cluster(4)
+    pods = [maker.pod(f"p{i}") for i in range(12)]
+    case["pvcs"] = maker.claims
+    state = built(case)
+    asked = [encode.pod_row(pod) for pod in pods]
+    before = [seen(state, pod) for pod in asked]
+    options = native.Options(profiles.register(state, profiles.find("default-v1.36")))
+    outer = state.speculate()
+    placed = 0
+    for number, pod in enumerate(asked):
+        inner = state.speculate()
+        class_id = state.class_of(pod)
+        if state.prepare(pod.key, class_id) is None:
+            node = int(state.engine.place(options, arrays.int32([class_id])).node[0])
+            if node >= 0:
+                state.reserve(pod.key, class_id, node)
+                placed += 1
+        if number % 3 == 0 and case["pods"]:
+            state.volumes.release(f"default/{case['pods'][0]['metadata']['name']}")
+        state.rollback(inner) if number % 2 else state.keep(inner)
+    state.rollback(outer)
+    assert [seen(state, pod) for pod in asked] == before
+    assert placed
