@@ -53,8 +53,8 @@ void ks_engine_free(ks_engine *e) {
     KS_VEC_DISCARD(&e->mem, &e->scratch.image);
     KS_VEC_DISCARD(&e->mem, &e->scratch.spread);
     KS_VEC_DISCARD(&e->mem, &e->scratch.pods);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.shut);
     KS_VEC_DISCARD(&e->mem, &e->scratch.near);
-    KS_VEC_DISCARD(&e->mem, &e->scratch.sums);
     KS_VEC_DISCARD(&e->mem, &e->scratch.seen);
     ks_allocator allocator = e->mem.allocator;
     allocator.resize(allocator.context, e, sizeof *e, 0);

@@ -15,28 +15,6 @@ typedef struct outputs {
     int64_t *total;
 } outputs;
 
-/* Source of what preemption can cure: the status codes of each plugin's Filter, v1.36. */
-static bool is_unresolvable(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter, uint8_t detail,
-                            uint64_t *bits) {
-    switch (filter) {
-    case KS_FILTER_NODE_RESOURCES_FIT:
-        return ks_fit_explain(e, c, row, bits);
-    case KS_FILTER_POD_TOPOLOGY_SPREAD:
-    case KS_FILTER_INTER_POD_AFFINITY:
-        return detail == KS_DETAIL_NO_TOPOLOGY || detail == KS_DETAIL_AFFINITY;
-    case KS_FILTER_NODE_PORTS:
-    case KS_FILTER_GPU_SHARE:
-        return false;
-    case KS_FILTER_NODE_UNSCHEDULABLE:
-    case KS_FILTER_NODE_NAME:
-    case KS_FILTER_TAINT_TOLERATION:
-    case KS_FILTER_NODE_AFFINITY:
-        return true;
-    default: /* what the caller says; passing rows have no detail */
-        return (detail & KS_VERDICT_UNRESOLVABLE) != 0;
-    }
-}
-
 static void explain_filters(const ks_engine *e, const ks_profile *p, const ks_class *c, const outputs *o) {
     int32_t words = (e->n_resources + 63) / 64;
     uint64_t scrap[(KS_MAX_RESOURCES + 63) / 64];
@@ -45,7 +23,9 @@ static void explain_filters(const ks_engine *e, const ks_profile *p, const ks_cl
         memset(bits, 0, (size_t)words * sizeof *bits);
         uint8_t detail = KS_DETAIL_NONE;
         int32_t filter = e->live.at[row] ? ks_filter(e, p, c, row, &detail) : REMOVED;
-        bool unresolvable = filter != REMOVED && is_unresolvable(e, c, row, filter, detail, bits);
+        if (filter == KS_FILTER_NODE_RESOURCES_FIT)
+            ks_fit_explain(e, c, row, bits);
+        bool unresolvable = filter >= 0 && ks_is_unresolvable(e, c, row, filter, detail);
         o->filter[row] = filter;
         if (o->detail != NULL)
             o->detail[row] = detail & (uint8_t)~KS_VERDICT_UNRESOLVABLE;

@@ -24,8 +24,7 @@ bool ks_fit_passes(const ks_engine *e, const ks_class *c, int32_t row) {
     return true;
 }
 
-/* Why the filter turns the row down: a KS_DETAIL_* or the caller's code; KS_DETAIL_NONE if it passes. */
-static uint8_t filter_fails(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter) {
+uint8_t ks_filter_fails(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter) {
     switch (filter) {
     case KS_FILTER_NODE_UNSCHEDULABLE:
         return e->unschedulable.at[row] && !c->tolerates_unschedulable;
@@ -54,14 +53,14 @@ bool ks_passes_static(const ks_engine *e, const ks_profile *p, const ks_class *c
     static const int32_t filters[] = {KS_FILTER_NODE_UNSCHEDULABLE, KS_FILTER_NODE_NAME, KS_FILTER_TAINT_TOLERATION,
                                       KS_FILTER_NODE_AFFINITY};
     for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
-        if (ks_filter_is_on(p, filters[i]) && filter_fails(e, c, row, filters[i]) != KS_DETAIL_NONE)
+        if (ks_filter_is_on(p, filters[i]) && ks_filter_fails(e, c, row, filters[i]) != KS_DETAIL_NONE)
             return false;
     return true;
 }
 
 int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, uint8_t *detail) {
     for (int32_t i = 0; i < p->n_filters; i++) {
-        *detail = filter_fails(e, c, row, p->filter[i]);
+        *detail = ks_filter_fails(e, c, row, p->filter[i]);
         if (*detail != KS_DETAIL_NONE)
             return p->filter[i];
     }
@@ -76,26 +75,50 @@ bool ks_passes_pairwise(const ks_engine *e, const ks_profile *p, const ks_class 
 bool ks_passes_local(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row) {
     for (int32_t i = 0; i < p->n_filters; i++)
         if (p->filter[i] != KS_FILTER_POD_TOPOLOGY_SPREAD && p->filter[i] != KS_FILTER_INTER_POD_AFFINITY &&
-            filter_fails(e, c, row, p->filter[i]) != KS_DETAIL_NONE)
+            ks_filter_fails(e, c, row, p->filter[i]) != KS_DETAIL_NONE)
             return false;
     return true;
 }
 
 static void set_bit(uint64_t *bits, int32_t r) { bits[r / 64] |= (uint64_t)1 << (r % 64); }
 
-/* Preemption cannot help once one request alone exceeds what the empty node has; too many pods it can always cure. */
-bool ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t *bits) {
-    bool unresolvable = false;
+void ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t *bits) {
     for (int32_t w = 0; w < (e->n_resources + 63) / 64; w++)
         bits[w] = 0;
     if (e->used[KS_PODS][row] + 1 > e->allocatable[KS_PODS][row])
         set_bit(bits, KS_PODS);
     for (int32_t i = 0; i < c->n_request; i++) {
         int32_t r = c->request[i].resource;
-        if (c->request[i].amount <= e->allocatable[r][row] - e->used[r][row])
-            continue;
-        set_bit(bits, r);
-        unresolvable |= c->request[i].amount > e->allocatable[r][row];
+        if (c->request[i].amount > e->allocatable[r][row] - e->used[r][row])
+            set_bit(bits, r);
     }
-    return unresolvable;
+}
+
+/* One request alone exceeds what the empty node has; too many pods can always be cured. */
+static bool exceeds_empty_node(const ks_engine *e, const ks_class *c, int32_t row) {
+    for (int32_t i = 0; i < c->n_request; i++)
+        if (c->request[i].amount > e->allocatable[c->request[i].resource][row])
+            return true;
+    return false;
+}
+
+/* Source of what preemption can cure: the status codes of each plugin's Filter, v1.36. */
+bool ks_is_unresolvable(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter, uint8_t detail) {
+    switch (filter) {
+    case KS_FILTER_NODE_RESOURCES_FIT:
+        return exceeds_empty_node(e, c, row);
+    case KS_FILTER_POD_TOPOLOGY_SPREAD:
+    case KS_FILTER_INTER_POD_AFFINITY:
+        return detail == KS_DETAIL_NO_TOPOLOGY || detail == KS_DETAIL_AFFINITY;
+    case KS_FILTER_NODE_PORTS:
+    case KS_FILTER_GPU_SHARE:
+        return false;
+    case KS_FILTER_NODE_UNSCHEDULABLE:
+    case KS_FILTER_NODE_NAME:
+    case KS_FILTER_TAINT_TOLERATION:
+    case KS_FILTER_NODE_AFFINITY:
+        return true;
+    default: /* what the caller says; passing rows have no detail */
+        return (detail & KS_VERDICT_UNRESOLVABLE) != 0;
+    }
 }

@@ -27,7 +27,11 @@
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__) &&                           \
     !defined(__SANITIZE_ADDRESS__)
 /* One wheel for every x86-64: the hot loops are compiled three times and the processor picks. */
+#if __GNUC__ >= 12
+#define KS_WIDE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
 #define KS_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
 #else
 #define KS_WIDE
 #endif
@@ -304,13 +308,12 @@ typedef struct ks_index ks_index;
 
 /* Columns of the dense driver, one entry a row. */
 typedef struct ks_scratch {
-    KS_VEC(uint8_t) feasible;
+    KS_VEC(uint8_t) feasible, shut;
     KS_VEC(int64_t) local;
     KS_VEC(int32_t) taint;
     KS_VEC(int32_t) affinity;
     KS_VEC(int32_t) image;
     KS_VEC(int64_t) spread, pods; /* raw scores of the pairwise plugins */
-    KS_VEC(double) sums;
     KS_VEC(uint8_t) seen; /* [domain] */
     KS_VEC(int32_t) near; /* [rule] */
 } ks_scratch;
@@ -495,8 +498,13 @@ int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, in
 /* Whether the filters pass that look at other pods, or those that do not. */
 bool ks_passes_pairwise(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
 bool ks_passes_local(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
-/* Which resources are short; true if evicting pods cannot help. bits [W] is written. */
-bool ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t *bits);
+/* Which resources are short. bits [W] is written. */
+void ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t *bits);
+/* Why a filter turns the row down: a KS_DETAIL_* or the caller's code; KS_DETAIL_NONE if it passes. Filters that fail
+ * in one way say 1. */
+uint8_t ks_filter_fails(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter);
+/* Whether evicting pods cannot help a row that the filter turned down for this reason. */
+bool ks_is_unresolvable(const ks_engine *e, const ks_class *c, int32_t row, int32_t filter, uint8_t detail);
 static inline int32_t ks_affinity_weight(const ks_engine *e, const ks_class *c, int32_t row) {
     return c->by_node
                ? ks_terms_weight(e, &c->preferred, e->label_set.at[row], e->hostname_value.at[row], e->name_id.at[row])

@@ -10,56 +10,165 @@
 #include <math.h>   /* fabs */
 #include <string.h> /* memcpy */
 
-enum { FEW = 16 }; /* one row in so many: scored one by one, without columns (arbitrary) */
+enum {
+    FEW = 16,    /* one feasible row in so many: scored one by one, without columns (arbitrary) */
+    BLOCK = 1024 /* rows whose columns stay in the first cache */
+};
 
 static const uint32_t KNOWN_FILTERS = (2u << KS_FILTER_GPU_SHARE) - 1;
 
 /* ---- filters ---- */
 
-KS_WIDE static void shut_short(uint8_t *restrict open, const int64_t *restrict alloc, const int64_t *restrict used,
-                               int64_t amount, int32_t n) {
-    for (int32_t row = 0; row < n; row++)
-        open[row] &= alloc[row] - used[row] >= amount;
+/* Which filters turned how many rows down; counted only if somebody asks. */
+static void count_shut(ks_summary *out, int32_t filter, uint8_t detail, int64_t n) {
+    if (out != NULL && out->rejected != NULL)
+        out->rejected[filter * KS_N_DETAILS + detail] += n;
 }
 
-KS_WIDE static void shut_flagged(uint8_t *restrict open, const uint8_t *restrict flag, int32_t n) {
-    for (int32_t row = 0; row < n; row++)
-        open[row] &= flag[row] == 0;
-}
-
-static void shut_set(uint8_t *restrict open, const uint8_t *restrict pass, const int32_t *restrict set, int32_t n) {
-    for (int32_t row = 0; row < n; row++)
-        open[row] &= pass[set[row]] != 0;
-}
-
-/* Filters whose verdict is more than a look into a column. */
-static bool has_more_filters(const ks_class *c) {
-    return c->node_name != KS_NONE || c->by_node || c->n_ports > 0 || c->device_count > 0 || c->verdicts.n > 0;
-}
-
-static int32_t filter_rows(const ks_engine *e, const ks_profile *p, const ks_class *c, uint8_t *open) {
-    int32_t n = e->n_rows, feasible = 0;
-    memcpy(open, e->live.at, (size_t)n);
-    if (ks_filter_is_on(p, KS_FILTER_NODE_RESOURCES_FIT)) {
-        shut_short(open, e->allocatable[KS_PODS], e->used[KS_PODS], 1, n);
-        for (int32_t i = 0; i < c->n_request; i++) {
-            int32_t r = c->request[i].resource;
-            shut_short(open, e->allocatable[r], e->used[r], c->request[i].amount, n);
-        }
-    }
-    if (ks_filter_is_on(p, KS_FILTER_NODE_UNSCHEDULABLE) && !c->tolerates_unschedulable)
-        shut_flagged(open, e->unschedulable.at, n);
-    if (ks_filter_is_on(p, KS_FILTER_TAINT_TOLERATION))
-        shut_set(open, c->taint_pass, e->taint_set.at, n);
-    if (ks_filter_is_on(p, KS_FILTER_NODE_AFFINITY) && !c->by_node)
-        shut_set(open, c->label_pass, e->label_set.at, n);
-    bool more = has_more_filters(c), pairwise = ks_has_pairwise(c);
+/* shut: bit 0: too little is free, bit 1: the request is more than the node has. Returns how many open rows are short.
+ */
+KS_WIDE static int64_t mark_short(const uint8_t *restrict open, const int64_t *restrict alloc,
+                                  const int64_t *restrict used, int64_t amount, uint8_t *restrict shut, int32_t n) {
+    int64_t is_short = 0;
     for (int32_t row = 0; row < n; row++) {
-        if (open[row] && (more || pairwise))
-            open[row] = (!more || ks_passes_local(e, p, c, row)) && (!pairwise || ks_passes_pairwise(e, p, c, row));
-        feasible += open[row];
+        uint8_t low = alloc[row] - used[row]<amount, never = amount> alloc[row];
+        is_short += low & open[row];
+        shut[row] |= (uint8_t)(low | (low & never) << 1);
     }
-    return feasible;
+    return is_short;
+}
+
+/* Closes marked rows; returns how many were open, and of those how many have bit 1. */
+KS_WIDE static int64_t close_marked(uint8_t *restrict open, const uint8_t *restrict shut, int32_t n, int64_t *never) {
+    int64_t closed = 0, hard = 0;
+    for (int32_t row = 0; row < n; row++) {
+        uint8_t now = open[row] & (shut[row] & 1u);
+        closed += now;
+        hard += now & shut[row] >> 1;
+        open[row] ^= now;
+    }
+    *never = hard;
+    return closed;
+}
+
+static int64_t shut_by_resources(const ks_engine *e, const ks_class *c, uint8_t *open, ks_summary *out) {
+    uint8_t *shut = e->scratch.shut.at;
+    int32_t n = e->n_rows;
+    int64_t never, *of = out == NULL ? NULL : out->insufficient;
+    memset(shut, 0, (size_t)n);
+    int64_t pods = mark_short(open, e->allocatable[KS_PODS], e->used[KS_PODS], 1, shut, n);
+    for (int32_t row = 0; row < n; row++)
+        shut[row] &= 1; /* too many pods are always curable */
+    if (of != NULL)
+        of[KS_PODS] += pods;
+    for (int32_t i = 0; i < c->n_request; i++) {
+        int32_t r = c->request[i].resource;
+        int64_t is_short = mark_short(open, e->allocatable[r], e->used[r], c->request[i].amount, shut, n);
+        if (of != NULL)
+            of[r] += is_short;
+    }
+    int64_t closed = close_marked(open, shut, n, &never);
+    count_shut(out, KS_FILTER_NODE_RESOURCES_FIT, 1 | KS_VERDICT_UNRESOLVABLE, never);
+    count_shut(out, KS_FILTER_NODE_RESOURCES_FIT, 1, closed - never);
+    return closed;
+}
+
+KS_WIDE static int64_t shut_flagged(uint8_t *restrict open, const uint8_t *restrict flag, int32_t n) {
+    int64_t closed = 0;
+    for (int32_t row = 0; row < n; row++) {
+        uint8_t now = open[row] & (flag[row] != 0);
+        closed += now;
+        open[row] ^= now;
+    }
+    return closed;
+}
+
+static int64_t shut_by_set(uint8_t *restrict open, const uint8_t *restrict pass, const int32_t *restrict set,
+                           int32_t n) {
+    int64_t closed = 0;
+    for (int32_t row = 0; row < n; row++) {
+        uint8_t now = open[row] & (pass[set[row]] == 0);
+        closed += now;
+        open[row] ^= now;
+    }
+    return closed;
+}
+
+/* Row by row, for filters whose verdict is more than a look into a column. */
+static int64_t shut_by_row(const ks_engine *e, const ks_class *c, int32_t filter, uint8_t *open, ks_summary *out) {
+    int64_t closed = 0;
+    for (int32_t row = 0; row < e->n_rows; row++) {
+        uint8_t detail = open[row] ? ks_filter_fails(e, c, row, filter) : KS_DETAIL_NONE;
+        if (detail == KS_DETAIL_NONE)
+            continue;
+        bool hard = ks_is_unresolvable(e, c, row, filter, detail);
+        count_shut(out, filter, (uint8_t)((detail & ~KS_VERDICT_UNRESOLVABLE) | (hard ? KS_VERDICT_UNRESOLVABLE : 0)),
+                   1);
+        open[row] = 0;
+        closed++;
+    }
+    return closed;
+}
+
+/* Whether a filter can turn a pod of this class down at all. */
+static bool has_say(const ks_class *c, int32_t filter) {
+    const ks_pairwise *w = &c->pairwise;
+    switch (filter) {
+    case KS_FILTER_NODE_UNSCHEDULABLE:
+        return !c->tolerates_unschedulable;
+    case KS_FILTER_NODE_NAME:
+        return c->node_name != KS_NONE;
+    case KS_FILTER_NODE_AFFINITY:
+        return c->has_required || c->selector.n_terms > 0;
+    case KS_FILTER_NODE_PORTS:
+        return c->n_ports > 0;
+    case KS_FILTER_POD_TOPOLOGY_SPREAD:
+        return w->n_hard > 0;
+    case KS_FILTER_INTER_POD_AFFINITY:
+        return w->n_affinity + w->n_anti + w->n_existing > 0;
+    case KS_FILTER_GPU_SHARE:
+        return c->device_count > 0;
+    case KS_FILTER_TAINT_TOLERATION:
+    case KS_FILTER_NODE_RESOURCES_FIT:
+        return true;
+    default:
+        return c->verdicts.n > 0;
+    }
+}
+
+static int64_t shut_by_filter(const ks_engine *e, const ks_class *c, int32_t filter, uint8_t *open, ks_summary *out) {
+    int64_t closed;
+    switch (filter) {
+    case KS_FILTER_NODE_RESOURCES_FIT:
+        return shut_by_resources(e, c, open, out);
+    case KS_FILTER_NODE_UNSCHEDULABLE:
+        closed = shut_flagged(open, e->unschedulable.at, e->n_rows);
+        break;
+    case KS_FILTER_TAINT_TOLERATION:
+        closed = shut_by_set(open, c->taint_pass, e->taint_set.at, e->n_rows);
+        break;
+    case KS_FILTER_NODE_AFFINITY:
+        if (!c->by_node) {
+            closed = shut_by_set(open, c->label_pass, e->label_set.at, e->n_rows);
+            break;
+        }
+        return shut_by_row(e, c, filter, open, out);
+    default:
+        return shut_by_row(e, c, filter, open, out);
+    }
+    count_shut(out, filter, 1 | KS_VERDICT_UNRESOLVABLE, closed); /* as these filters always are */
+    return closed;
+}
+
+/* In the profile's order, so that the first failing filter counts. Returns how many rows stay open. */
+static int32_t filter_rows(const ks_engine *e, const ks_profile *p, const ks_class *c, uint8_t *open, ks_summary *out) {
+    int64_t left = e->n_live;
+    if (e->n_rows > 0)
+        memcpy(open, e->live.at, (size_t)e->n_rows);
+    for (int32_t i = 0; i < p->n_filters && left > 0; i++)
+        if (has_say(c, p->filter[i]))
+            left -= shut_by_filter(e, c, p->filter[i], open, out);
+    return (int32_t)left;
 }
 
 /* ---- scores of the row alone ---- */
@@ -114,67 +223,85 @@ static const int64_t *used_column(const ks_engine *e, int32_t resource, bool non
     return nonzero && resource == KS_MEMORY ? e->nonzero_memory.at : e->used[resource];
 }
 
-static ks_status score_fit(ks_engine *e, const ks_score *s, const ks_class *c, int64_t *local) {
-    int32_t n = e->n_rows;
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.sums, 2 * (int64_t)n));
-    double *sum = e->scratch.sums.at, *weights = sum + n;
-    memset(sum, 0, 2 * (size_t)n * sizeof *sum);
+/* A block of rows at a time, so that what one plugin wrote is still near when the next one adds to it. */
+typedef struct block {
+    int32_t from, n;
+} block;
+
+static void score_fit(const ks_engine *e, const ks_score *s, const ks_class *c, block b, int64_t *local) {
+    double sum[BLOCK] = {0}, weights[BLOCK] = {0};
     for (int32_t i = 0; i < s->n_resources; i++) {
         int32_t r = s->resource[i];
         double request = (double)ks_amount_of(c->fit_request, c->n_fit_request, r);
-        add_fit(e->allocatable[r], used_column(e, r, true), request, (double)s->resource_weight[i],
-                s->variant == KS_FIT_MOST_ALLOCATED, sum, weights, n);
+        add_fit(e->allocatable[r] + b.from, used_column(e, r, true) + b.from, request, (double)s->resource_weight[i],
+                s->variant == KS_FIT_MOST_ALLOCATED, sum, weights, b.n);
     }
-    end_fit(sum, weights, s->weight, local, n);
-    return KS_OK;
+    end_fit(sum, weights, s->weight, local, b.n);
 }
 
-static void score_balanced(const ks_engine *e, const ks_score *s, const ks_class *c, int64_t *local) {
+static void score_balanced(const ks_engine *e, const ks_score *s, const ks_class *c, block b, int64_t *local) {
     int32_t r0 = s->resource[0], r1 = s->n_resources > 1 ? s->resource[1] : r0;
-    add_balance(e->allocatable[r0], e->used[r0], (double)ks_amount_of(c->request, c->n_request, r0), e->allocatable[r1],
-                e->used[r1], (double)ks_amount_of(c->request, c->n_request, r1), s->weight,
-                s->variant == KS_BALANCED_V136, local, e->n_rows);
+    double request0 = (double)ks_amount_of(c->request, c->n_request, r0);
+    double request1 = (double)ks_amount_of(c->request, c->n_request, r1);
+    add_balance(e->allocatable[r0] + b.from, e->used[r0] + b.from, request0, e->allocatable[r1] + b.from,
+                e->used[r1] + b.from, request1, s->weight, s->variant == KS_BALANCED_V136, local, b.n);
 }
 
-static bool are_narrow(const ks_engine *e, const ks_score *s, bool nonzero) {
+static bool are_narrow(const ks_engine *e, const ks_score *s, bool nonzero, block b) {
     for (int32_t i = 0; s != NULL && i < s->n_resources; i++) {
         int32_t r = s->resource[i];
-        if (!is_narrow_column(e->allocatable[r], used_column(e, r, nonzero), e->n_rows))
+        if (!is_narrow_column(e->allocatable[r] + b.from, used_column(e, r, nonzero) + b.from, b.n))
             return false;
     }
     return true;
 }
 
-static ks_status score_local(ks_engine *e, const ks_profile *p, const ks_plain *plain, const ks_class *c,
-                             int32_t feasible) {
-    int64_t *local = e->scratch.local.at;
-    const uint8_t *open = e->scratch.feasible.at;
-    memset(local, 0, (size_t)e->n_rows * sizeof *local);
-    if (feasible <= e->n_rows / FEW || !ks_is_narrow(c) || !are_narrow(e, plain->fit, true) ||
-        !are_narrow(e, plain->balanced, false)) {
-        for (int32_t row = 0; row < e->n_rows; row++)
-            local[row] = open[row] ? ks_score_local(e, p, c, row) : 0;
-        return KS_OK;
+static void score_slowly(ks_engine *e, const ks_profile *p, const ks_class *c, block b) {
+    for (int32_t row = b.from; row < b.from + b.n; row++)
+        e->scratch.local.at[row] = e->scratch.feasible.at[row] ? ks_score_local(e, p, c, row) : 0;
+}
+
+static void score_block(ks_engine *e, const ks_profile *p, const ks_plain *plain, const ks_class *c, block b) {
+    int64_t *local = e->scratch.local.at + b.from;
+    if (!are_narrow(e, plain->fit, true, b) || !are_narrow(e, plain->balanced, false, b)) {
+        score_slowly(e, p, c, b);
+        return;
     }
+    memset(local, 0, (size_t)b.n * sizeof *local);
     if (plain->fit != NULL)
-        KS_TRY(score_fit(e, plain->fit, c, local));
+        score_fit(e, plain->fit, c, b, local);
     if (plain->balanced != NULL && !ks_score_skips(e, p, plain->balanced, c))
-        score_balanced(e, plain->balanced, c, local);
-    return KS_OK;
+        score_balanced(e, plain->balanced, c, b, local);
+}
+
+static void score_local(ks_engine *e, const ks_profile *p, const ks_plain *plain, const ks_class *c,
+                        int32_t feasible) {
+    if (feasible <= e->n_rows / FEW || !ks_is_narrow(c)) {
+        score_slowly(e, p, c, (block){0, e->n_rows});
+        return;
+    }
+    for (block b = {0, 0}; b.from < e->n_rows; b.from += BLOCK) {
+        b.n = e->n_rows - b.from < BLOCK ? e->n_rows - b.from : BLOCK;
+        score_block(e, p, plain, c, b);
+    }
 }
 
 /* ---- normalised scores ---- */
 
-/* Adds weight * normalised raw, raw being looked up by set. Reversed: fewer is better, as for taints. */
-static void add_by_set(const ks_engine *e, const int32_t *raw, const int32_t *set, int64_t weight, bool reversed,
-                       int64_t *total) {
+/* Adds weight * normalised raw, raw being looked up by set. Reversed: fewer is better, as for taints. Returns what all
+ * rows get alike instead of adding it. */
+static int64_t add_by_set(const ks_engine *e, const int32_t *raw, const int32_t *set, int64_t weight, bool reversed,
+                          int64_t *total) {
     const uint8_t *open = e->scratch.feasible.at;
     int64_t max = 0;
     for (int32_t row = 0; row < e->n_rows; row++)
         max = open[row] && raw[set[row]] > max ? raw[set[row]] : max;
+    if (max == 0)
+        return weight * (reversed ? ks_normalize_taint(0, 0) : ks_normalize_up(0, 0));
     for (int32_t row = 0; row < e->n_rows; row++)
         total[row] +=
             weight * (reversed ? ks_normalize_taint(raw[set[row]], max) : ks_normalize_up(raw[set[row]], max));
+    return 0;
 }
 
 static void add_by_node(const ks_engine *e, const ks_class *c, int64_t weight, int64_t *total) {
@@ -201,19 +328,21 @@ static void add_column(const ks_engine *e, const int64_t *column, int64_t weight
         total[row] += e->scratch.feasible.at[row] ? weight * column[row] : 0;
 }
 
-static void add_grouped(ks_engine *e, const ks_profile *p, const ks_class *c, int64_t *total) {
+static int64_t add_grouped(ks_engine *e, const ks_profile *p, const ks_class *c, int64_t *total) {
+    int64_t all = 0;
     if (p->taint_weight > 0)
-        add_by_set(e, c->taint_pref, e->taint_set.at, p->taint_weight, true, total);
+        all += add_by_set(e, c->taint_pref, e->taint_set.at, p->taint_weight, true, total);
     if (p->affinity_weight > 0 && c->preferred.n_terms > 0) {
         if (c->by_node)
             add_by_node(e, c, p->affinity_weight, total);
         else
-            add_by_set(e, c->label_pref, e->label_set.at, p->affinity_weight, false, total);
+            all += add_by_set(e, c->label_pref, e->label_set.at, p->affinity_weight, false, total);
     }
     for (int32_t row = 0; p->image_weight > 0 && c->n_images > 0 && row < e->n_rows; row++)
         total[row] += p->image_weight * c->image_score[e->image_set.at[row]];
     if (p->claim_weight > 0 && c->raw.n > 0)
         add_claims(e, c, p->claim_weight, total);
+    return all;
 }
 
 static ks_status add_pairwise(ks_engine *e, const ks_profile *p, ks_class *c, int64_t *total) {
@@ -259,7 +388,15 @@ static void choose(const ks_engine *e, int32_t tie, uint64_t *rng, ks_choice *ou
             out->node = row;
 }
 
-ks_status ks_sweep_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
+static ks_status reserve(ks_engine *e) {
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.feasible, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.local, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.shut, e->n_rows));
+    return KS_VEC_RESERVE(&e->mem, &e->scratch.affinity, e->n_rows);
+}
+
+static ks_status decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out,
+                        ks_summary *summary) {
     const ks_profile *p = &e->profiles.at[profile];
     ks_plain plain;
     if (!ks_scores_are_plain(p, &plain) || (p->filters & ~KNOWN_FILTERS) != 0)
@@ -267,17 +404,45 @@ ks_status ks_sweep_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t ti
     *out = (ks_choice){-1, KS_NONE, 0, 0};
     if (e->n_rows == 0)
         return KS_OK;
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.feasible, e->n_rows));
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.local, e->n_rows));
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.affinity, e->n_rows));
+    KS_TRY(reserve(e));
     KS_TRY(ks_class_prepare(e, c));
     KS_TRY(ks_pairwise_prepare(e, c));
-    out->feasible = filter_rows(e, p, c, e->scratch.feasible.at);
+    out->feasible = filter_rows(e, p, c, e->scratch.feasible.at, summary);
     if (out->feasible == 0)
         return KS_OK;
-    KS_TRY(score_local(e, p, &plain, c, out->feasible));
-    add_grouped(e, p, c, e->scratch.local.at);
+    score_local(e, p, &plain, c, out->feasible);
+    int64_t all = add_grouped(e, p, c, e->scratch.local.at);
     KS_TRY(add_pairwise(e, p, c, e->scratch.local.at));
     choose(e, tie, rng, out);
+    out->score += all;
+    return KS_OK;
+}
+
+ks_status ks_sweep_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
+    return decide(e, profile, c, tie, rng, out, NULL);
+}
+
+ks_status ks_summarize(ks_engine *e, int32_t profile, int32_t class_id, ks_summary *out) {
+    if (e == NULL || out == NULL || out->rejected == NULL || out->insufficient == NULL)
+        return KS_EINVAL;
+    if (profile < 0 || profile >= e->profiles.n || class_id < 0 || class_id >= e->classes.n)
+        return KS_ERANGE;
+    ks_choice best;
+    memset(out->rejected, 0, (size_t)KS_N_FILTERS * KS_N_DETAILS * sizeof *out->rejected);
+    memset(out->insufficient, 0, (size_t)e->n_resources * sizeof *out->insufficient);
+    ks_class *c = &e->classes.at[class_id];
+    ks_status status = decide(e, profile, c, KS_TIE_LOWEST, NULL, &best, out);
+    if (status == KS_EUNSUPPORTED) { /* other scores: theirs is the dense driver */
+        KS_TRY(reserve(e));
+        KS_TRY(ks_class_prepare(e, c));
+        KS_TRY(ks_dense_decide(e, profile, c, KS_TIE_LOWEST, NULL, &best));
+        filter_rows(e, &e->profiles.at[profile], c, e->scratch.feasible.at, out);
+    } else if (status != KS_OK) {
+        return status;
+    }
+    out->feasible = best.feasible;
+    out->score = best.score;
+    out->ties = best.ties;
+    out->node = best.node;
     return KS_OK;
 }

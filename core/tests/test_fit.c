@@ -57,12 +57,14 @@ static void test_explains_every_short_resource(void) {
     make_plain_class(&p, 4000, 17 * GIB);
     p.request[4] = 1; /* a resource that the node does not have */
     CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
-    CHECK(ks_fit_explain(e, &e->classes.at[id], 0, &bits)); /* more than the empty node has */
+    ks_fit_explain(e, &e->classes.at[id], 0, &bits);
+    CHECK(ks_is_unresolvable(e, &e->classes.at[id], 0, KS_FILTER_NODE_RESOURCES_FIT, 1)); /* exceeds the empty node */
     CHECK_EQ(bits, 1u << KS_MEMORY | 1u << 4);
     e->used[KS_PODS][0] = 10;
     e->used[KS_CPU][0] = 5000;
     CHECK_EQ(add_plain_class(e, 4000, 1, &id), KS_OK);
-    CHECK(!ks_fit_explain(e, &e->classes.at[id], 0, &bits)); /* evicting would help */
+    ks_fit_explain(e, &e->classes.at[id], 0, &bits);
+    CHECK(!ks_is_unresolvable(e, &e->classes.at[id], 0, KS_FILTER_NODE_RESOURCES_FIT, 1)); /* evicting would help */
     CHECK_EQ(bits, 1u << KS_CPU | 1u << KS_PODS);
     ks_engine_free(e);
 }

@@ -299,6 +299,42 @@ def spread(nodes: int, zones: int, placements: int, driver: str, output: str) ->
     return 0
 
 
+@command.command("explain")
+@click.option("--nodes", default=1_000_000, show_default=True, type=click.IntRange(1, 10_000_000), help="Nodes.")
+@output.format_option
+def explain(nodes: int, output: str) -> int:
+    """Why a pod fits or not, in numbers (Cluster.summarize) and node by node (Cluster.explain), whole default profile.
+
+    Three pods: one fits everywhere, one is bound to a zone where many nodes are too small, one fits nowhere. Medians of
+    seven; the numbers must be those of the node-by-node explanation before any time is printed.
+    """
+    from kubesched.framework.diagnosis import summary_of
+    from kubesched.placement.cluster import Cluster
+
+    cluster = Cluster.synthetic(nodes, zones=3, seed=1)
+    table = []
+    for name, cpu, zone in (("anywhere", "1", ""), ("one-zone", "9", "zone-1"), ("nowhere", "100000", "")):
+        containers = [{"name": "app", "resources": {"requests": {"cpu": cpu, "memory": "20Gi"}}}]
+        selector = {"nodeSelector": {"topology.kubernetes.io/zone": zone}} if zone else {}
+        pod = {"kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers, **selector}}
+        seconds = []
+        for _ in range(7):
+            began = time.perf_counter()
+            summary = cluster.summarize(pod)
+            seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        explanation = cluster.explain(pod)
+        whole = time.perf_counter() - began
+        if summary != summary_of(explanation.diagnosis, explanation.verdicts):
+            raise errors.KubeschedError(
+                f"bench explain: {name}", "the numbers are not those of the nodes", str(summary)
+            )
+        numbers = {"summary_ms": round(float(np.median(seconds)) * 1e3, 1), "nodes_ms": round(whole * 1e3, 1)}
+        table.append({"pod": name, "nodes": nodes, "feasible": summary.feasible, **numbers, "verified": True})
+    _output.write(table, output)
+    return 0
+
+
 def _sample(nodes: int, placements: int) -> int:
     """As many NumPy decisions as take about three seconds."""
     return max(min(placements, 60_000_000 // nodes, 2000), 1)

@@ -240,6 +240,72 @@ def _add_fit(
         statuses.append(Status("NodeResourcesFit", UNRESOLVABLE if key[-1] else UNSCHEDULABLE, tuple(reasons)))
 
 
+# ---- in numbers ----
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One pod against all nodes, in numbers.
+
+    Parameters
+    ----------
+    histogram
+        Nodes by reason; a node with several reasons counts for each.
+    best_score, n_best, best_row
+        Highest total, how many nodes have it, and the first of them; -1, 0 and -1 without a feasible node.
+    unresolvable
+        Nodes on which evicting pods cannot help.
+    message
+        Text of the FailedScheduling event before preemption's part; empty if a node is feasible.
+    """
+
+    n_nodes: int
+    feasible: int
+    histogram: dict[str, int]
+    best_score: int
+    n_best: int
+    best_row: int
+    unresolvable: int
+    message: str
+
+
+def summarize(
+    state: live.ClusterState, profile: int, class_id: int, shape: rows.PodShape, rejection: Rejection | None = None
+) -> Summary:
+    """Count instead of naming: the numbers of `diagnose`. O(N), a few ns a node; O(N) with arrays if terms name nodes."""
+    pre_filter = _pre_filter(state, shape, rejection)
+    if pre_filter.status is not None or pre_filter.rows is not None:
+        verdicts = state.engine.explain(profile, class_id, 0)
+        found = diagnose(state, shape, verdicts, rejection)
+        return summary_of(found, verdicts)
+    counts = state.engine.summarize(profile, class_id)
+    histogram: dict[str, int] = {}
+    for number, detail in zip(*np.nonzero(counts.rejected), strict=True):
+        name, nodes = native.FILTER_NAMES[int(number)], int(counts.rejected[number, detail])
+        if name == "NodeResourcesFit":
+            continue
+        for reason in _reasons(state, name, int(detail) & ~native.VERDICT_UNRESOLVABLE):
+            histogram[reason] = histogram.get(reason, 0) + nodes
+    for resource in np.flatnonzero(counts.insufficient).tolist():
+        histogram[_short(state.resources.value(resource))] = int(counts.insufficient[resource])
+    message = "" if counts.feasible else fit_error(state.n_nodes, histogram) if state.n_nodes else NO_NODES
+    unresolvable = int(counts.rejected[:, native.VERDICT_UNRESOLVABLE :].sum())
+    best = counts.score, counts.ties, counts.node
+    return Summary(state.n_nodes, counts.feasible, histogram, *best, unresolvable, message)
+
+
+def summary_of(found: Diagnosis, verdicts: Verdicts) -> Summary:
+    """The numbers of a diagnosis."""
+    feasible = found.feasible
+    best = feasible[verdicts.total[feasible] == verdicts.total[feasible].max()] if feasible.size else feasible
+    score = int(verdicts.total[best[0]]) if best.size else -1
+    hard = [i for i, status in enumerate(found.statuses) if status.code == UNRESOLVABLE]
+    unresolvable = int(np.isin(found.status_of, hard).sum())
+    first = int(best[0]) if best.size else NO_NODE
+    histogram, message = found.histogram(), found.message()
+    return Summary(found.n_nodes, feasible.size, histogram, score, best.size, first, unresolvable, message)
+
+
 def _bits(mask: int) -> list[int]:
     return [bit for bit in range(64) if mask >> bit & 1]
 

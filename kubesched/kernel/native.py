@@ -289,6 +289,22 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """Outputs of ks_summarize."""
+
+    rejected: I64
+    """Shape ``(filters, 256)``: nodes by their first failing filter and how it failed (detail and unresolvable bit)."""
+    insufficient: I64
+    """Shape ``(R,)``: nodes that NodeResourcesFit turned down and that lack the resource."""
+    feasible: int
+    score: int
+    """Best total; -1 without a feasible node."""
+    ties: int
+    node: int
+    """Lowest row with the best total."""
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """Read-only views of the engine's node columns.
 
@@ -758,6 +774,16 @@ class Engine:
         )
         _raise("explain", status, class_id)
         return out
+
+    def summarize(self, profile: int, class_id: int) -> Counts:
+        """The same in numbers. O(N), without a column of any row."""
+        rejected = np.zeros((_lib.KS_N_FILTERS, _lib.KS_N_DETAILS), dtype=np.int64)
+        insufficient = np.zeros(self._n_resources, dtype=np.int64)
+        p, o = _Pointers("summarize"), _ffi.new("ks_summary *")
+        o.rejected = p.out(rejected, np.int64, rejected.shape, "rejected")
+        o.insufficient = p.out(insufficient, np.int64, insufficient.shape, "insufficient")
+        _raise("summarize", _lib.ks_summarize(self._engine, profile, class_id, o), class_id)
+        return Counts(rejected, insufficient, o.feasible, o.score, o.ties, o.node)
 
 
 def _fill_selector(p: _Pointers, out: Any, s: Selector, name: str) -> None:

@@ -114,7 +114,9 @@ def _single(case: Case) -> list[Difference]:
     differences = _compare(wanted, got) + _compare_nodes(expect, why)
     if why.pre_filter.status is None:
         differences += _compare_drivers(state, engine_profile, class_id, got)
-    return differences
+    counted = diagnoses.summarize(state, engine_profile, class_id, pod.shape, rejection)
+    named = diagnoses.summary_of(why, verdicts)
+    return differences if counted == named else [*differences, Difference("summary", named, counted)]
 
 
 def _recorded(profile: profiles.Profile, verdicts: native.Verdicts, why: diagnoses.Diagnosis) -> dict[str, Any]:

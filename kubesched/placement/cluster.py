@@ -375,7 +375,8 @@ class Cluster:
                 plugin.release(asked.pods[asked.open[i]].key)
 
     def _message(self, profile: profiles.Profile, pod: rows.PodRow, class_id: int) -> str:
-        return self._diagnose(profile, pod, class_id)[0].message()
+        rejection = self._state.prepare(pod.key, class_id)
+        return diagnoses.summarize(self._state, self._profile_id(profile), class_id, pod.shape, rejection).message
 
     def _diagnose(
         self, profile: profiles.Profile, pod: rows.PodRow, class_id: int
@@ -421,6 +422,17 @@ class Cluster:
             verdicts=verdicts,
             gate_reason=gate,
         )
+
+    def summarize(self, pod: PodLike | str, profile: str | profiles.Profile = profiles.DEFAULT) -> diagnoses.Summary:
+        """The numbers of `explain`: nodes by reason, how many are feasible, how many best; changes nothing.
+
+        O(N), tens of ns a node, without an array of any row.
+        """
+        row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
+        chosen = profiles.find(profile) if isinstance(profile, str) else profile
+        class_id = self._state.class_of(row)
+        rejection = self._state.prepare(row.key, class_id)
+        return diagnoses.summarize(self._state, self._profile_id(chosen), class_id, row.shape, rejection)
 
     def _find_pending(self, name: str) -> rows.PodRow:
         found = [pod for pod in self.pending if name in (pod.key, pod.name)]

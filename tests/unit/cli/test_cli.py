@@ -90,6 +90,12 @@ def test_explain(folder: Path) -> None:
     out = run(folder, "explain", "-f", "node.yaml", "-f", "big.yaml", "default/big", "-o", "json")
     assert out.returncode == 1
     assert json.loads(out.stdout)["histogram"] == {"Insufficient cpu": 1}
+    out = run(folder, "explain", "-f", "node.yaml", "-f", "pod.yaml", "p", "--summary")
+    assert out.returncode == 0
+    assert "Best:      1 node(s)" in out.stdout
+    out = run(folder, "explain", "-f", "node.yaml", "-f", "big.yaml", "default/big", "--summary", "-o", "json")
+    assert out.returncode == 1
+    assert json.loads(out.stdout)["message"] == "0/1 nodes are available: 1 Insufficient cpu."
 
 
 def test_replay(folder: Path) -> None:
