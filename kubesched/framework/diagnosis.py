@@ -18,6 +18,7 @@ from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.kernel.native import Verdicts
 from kubesched.state import live, rows
+from kubesched.state.claims import NO_CLAIMS, UNAVAILABLE
 from kubesched.state.stateful import Rejection
 
 ERROR = "Error"
@@ -44,7 +45,6 @@ _DETAILS: dict[int, str] = {
 """Reasons of the pairwise filters, which fail in several ways."""
 _PAIRWISE = ("PodTopologySpread", "InterPodAffinity")
 _CONFLICT = "pod affinity terms conflict"
-_NO_CLAIMS = "no new claims to deallocate"
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
 _NEVER = "not eligible due to preemptionPolicy=Never."
 _NO_VICTIMS = "No preemption victims found for incoming pod"
@@ -322,8 +322,21 @@ def gate_status(gates: tuple[str, ...]) -> Status:
     return Status("SchedulingGates", UNRESOLVABLE, (f"waiting for scheduling gates: [{' '.join(gates)}]",))
 
 
-def post_filter(diagnosis: Diagnosis, preempts: bool, has_lower_priority: bool) -> tuple[str, str]:
+def claims_text(state: live.ClusterState, key: str, class_id: int, diagnosis: Diagnosis) -> str:
+    """What DynamicResources' PostFilter says of a pod that fits nowhere."""
+    if not state.claims.concerns(state.shape_of(class_id)):
+        return NO_CLAIMS
+    unavailable = [i for i, status in enumerate(diagnosis.statuses) if status.reasons == (UNAVAILABLE,)]
+    at = np.flatnonzero(np.isin(diagnosis.status_of, unavailable)).astype(np.int32)
+    return state.claims.post_filter(key, at)
+
+
+def post_filter(
+    diagnosis: Diagnosis, preempts: bool, has_lower_priority: bool, claims: str = NO_CLAIMS
+) -> tuple[str, str]:
     """Code and message of PostFilter for a pod that fits nowhere, as long as nobody need be evicted.
+
+    ``claims`` is what `claims_text` says.
 
     Raises
     ------
@@ -334,10 +347,10 @@ def post_filter(diagnosis: Diagnosis, preempts: bool, has_lower_priority: bool) 
         # PreFilter stopped before DynamicResources kept its state, and its PostFilter does not find it.
         return "Error", "not found"
     if not preempts:
-        return UNSCHEDULABLE, f"{_NO_CLAIMS}, preemption: {_NEVER}"
+        return UNSCHEDULABLE, f"{claims}, preemption: {_NEVER}"
     if has_lower_priority:
         raise errors.UnsupportedError("preemption", "of pods with lower priority is not implemented")
     curable = [i for i, status in enumerate(diagnosis.statuses) if status.code == UNSCHEDULABLE]
     tried = int(np.isin(diagnosis.status_of, curable).sum())
     text = fit_error(diagnosis.n_nodes, {_NO_VICTIMS: tried, _NOT_HELPFUL: diagnosis.n_nodes - tried})
-    return UNSCHEDULABLE, f"{_NO_CLAIMS}, preemption: {text}"
+    return UNSCHEDULABLE, f"{claims}, preemption: {text}"

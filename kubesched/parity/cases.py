@@ -29,6 +29,9 @@ KINDS: dict[str, str] = {
     "csidrivers": "CSIDriver",
     "csistoragecapacities": "CSIStorageCapacity",
     "volumeattachments": "VolumeAttachment",
+    "deviceclasses": "DeviceClass",
+    "resourceslices": "ResourceSlice",
+    "resourceclaims": "ResourceClaim",
 }
 """Lists of a case that matter to encoding beside nodes and pods, and their kind."""
 

@@ -21,8 +21,6 @@ from kubesched.parity.cases import KINDS, Case
 from kubesched.scheduler import encode
 from kubesched.state import live, rows
 
-_CLAIMS = ("resourceclaims", "deviceclasses", "resourceslices")
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -44,8 +42,6 @@ class Outcome:
 
 def replay(case: Case) -> Outcome:
     """Decide a case and compare."""
-    if any(case.get(name) for name in _CLAIMS):
-        return Outcome(skipped="claims")
     if "ops" in case:
         return Outcome(skipped="sequence operations")
     try:
@@ -77,6 +73,8 @@ def _load(case: Case, new: list[dict[str, Any]]) -> tuple[live.ClusterState, lis
     state = live.ClusterState()
     state.pairwise.set_namespaces(encoded.namespaces)
     state.volumes.put(encoded.storage)
+    if encoded.devices:
+        state.set_devices(encoded.devices)
     state.add_nodes(encoded.nodes)
     state.bind(running)
     waiting = [row for row in encoded.pending if row.key not in to_place]
@@ -108,7 +106,8 @@ def _single(case: Case) -> list[Difference]:
         not got["feasible"] and "error" not in got and pod.node_name is None
     ):  # a pod that names its node never reaches PostFilter
         lower = any(other.priority < pod.priority for other in encoded.running if other.key != pod.key)
-        code, message = diagnoses.post_filter(why, pod.preempts, lower)
+        claims = diagnoses.claims_text(state, pod.key, class_id, why)
+        code, message = diagnoses.post_filter(why, pod.preempts, lower, claims)
         got["preemption"] = {"code": code, "message": message, "nominatedNode": -1}
     wanted = {name: value for name, value in expect.items() if name != "node"}
     differences = _compare(wanted, got) + _compare_nodes(expect, why)

@@ -96,7 +96,8 @@ class Cluster:
         ----------
         objects
             Nodes and Pods; Namespaces for selectors of namespaces, Services and controllers for default spreading;
-            other kinds are not looked at.
+            ResourceClaims, ResourceClaimTemplates, DeviceClasses and ResourceSlices for devices; other kinds are not
+            looked at.
         ignore
             Features to decide without (``encode.FEATURES``): pods that use them are refused otherwise.
 
@@ -114,6 +115,8 @@ class Cluster:
         cluster._spread = pods.DefaultSpread(plain)
         cluster._state.pairwise.set_namespaces(encoded.namespaces)
         cluster._state.volumes.put(encoded.storage)
+        if encoded.devices:
+            cluster._state.set_devices(encoded.devices)
         cluster._state.add_nodes(encoded.nodes)
         cluster._state.bind(encoded.running)
         cluster.pending = encoded.pending
@@ -473,9 +476,10 @@ class Cluster:
 
     def snapshot(self) -> Cluster:
         """An independent copy. O(nodes + pods)."""
-        copied = self.to_arrow()
+        copied = self._tables(copy=True)
         made = Cluster.from_arrow(**copied)
         made.pending, made.left_out, made.gangs = list(self.pending), dict(self.left_out), dict(self.gangs)
+        made._state.claims.adopt(self._state.claims)  # noqa: SLF001 - of the same class
         made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
         return made
 
@@ -487,7 +491,19 @@ class Cluster:
         copy
             False: numeric node columns are views of the engine's memory (zero-copy). They show later changes and are
             valid until nodes or resources are added.
+
+        Raises
+        ------
+        UnsupportedError
+            The cluster has devices or resource claims.
         """
+        if self._state.claims.is_used:
+            raise errors.UnsupportedError(
+                "to_arrow", "the cluster has devices or resource claims, which no table holds"
+            )
+        return self._tables(copy)
+
+    def _tables(self, copy: bool) -> dict[str, Any]:
         return {
             "nodes": tables.nodes(self._state, copy),
             "pods": tables.pods(self._state),

@@ -16,11 +16,10 @@ from typing import Any
 from kubesched.api import fields, quantity
 from kubesched.api.fields import View
 from kubesched.base import errors
-from kubesched.scheduler import podgroups, pods, requests, selectors, storage
-from kubesched.state import rows, storage_rows
+from kubesched.scheduler import claims, podgroups, pods, requests, selectors, storage
+from kubesched.state import claim_rows, rows, storage_rows
 
 FEATURES: dict[str, str] = {
-    "claims": "resource claims",
     "nominated": "nominated nodes",
 }
 """Features of objects that no plugin here looks at yet: id and what it is."""
@@ -61,6 +60,8 @@ class Encoded:
     """Claims, volumes and what stands behind them."""
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     """Labels of the namespaces that are listed."""
+    devices: claim_rows.Devices = field(default_factory=claim_rows.Devices)
+    """Device classes, slices and claims."""
     ignored: Counter[str] = field(default_factory=Counter)
     """Objects that placement does not look at, by kind."""
     left_out: Counter[str] = field(default_factory=Counter)
@@ -169,6 +170,7 @@ def _pod_row(
         cluster=cluster,
         group=podgroups.group_of(pod),
         volumes=storage.volumes_of(pod),
+        devices=claims.of_pod(pod, cluster),
     )
     if cluster and row.volumes is not None:
         raise errors.UnsupportedError(pod.owner, "has volumes, which a fleet does not support", cluster)
@@ -178,8 +180,6 @@ def _pod_row(
 def _features(pod: View) -> Iterable[tuple[str, str]]:
     """Features of a pod that no plugin looks at, with the field that asks for them."""
     spec = pod.view("spec")
-    if any(spec.views("resourceClaims")):
-        yield "claims", spec.where("resourceClaims")
     if not spec.text("nodeName") and pod.view("status").text("nominatedNodeName"):
         yield "nominated", pod.view("status").where("nominatedNodeName")
 
@@ -346,7 +346,7 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
     unknown = set(ignore) - FEATURES.keys()
     if unknown:
         raise errors.InputError("ignore", "is not a feature", min(unknown), ", ".join(FEATURES))
-    out = Encoded()
+    out = Encoded(devices=claims.devices(objects))
     seen: set[tuple[str, str]] = set()
     spread = pods.DefaultSpread(objects)
     for obj in objects:
@@ -366,6 +366,9 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
         elif kind == "Namespace":
             metadata = fields.of(obj).view("metadata")
             out.namespaces[metadata.text("name")] = dict(metadata.pairs("labels"))
+        elif kind in claims.KINDS:
+            metadata = fields.of(obj).view("metadata")
+            _once(seen, str(kind), f"{metadata.text('namespace')}/{metadata.text('name')}")
         else:
             out.ignored[str(kind)] += 1
     return out

@@ -18,7 +18,9 @@ import numpy as np
 from kubesched.base import errors
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
+from kubesched.state import claim_rows
 from kubesched.state import rows as row_types
+from kubesched.state.claims import UNLIMITED, Claims
 from kubesched.state.features import DeclaredFeatures
 from kubesched.state.intern import Interner, parse_int64
 from kubesched.state.pairwise import Pairwise
@@ -132,7 +134,8 @@ class ClusterState:
         self.features = DeclaredFeatures(self.engine, self.reasons)
         labels = RowLabels(self.engine, self._label_sets, self._hostnames)
         self.volumes = Volumes(self.engine, self.reasons, labels, self.row_of, self.node_name)
-        self.stateful.append(self.volumes)
+        self.claims = Claims(self, labels, self.reasons)
+        self.stateful += [self.volumes, self.claims]
         self._speculations = 0
 
     # ---- names ----
@@ -263,6 +266,7 @@ class ClusterState:
             for resource, amount in node.allocatable:
                 _check_quantity(f"Node {node.name}: allocatable.{resource}", amount)
                 allocatable[self.resources.id(resource), i] = amount
+        self._lift(allocatable)
         return NodeColumns(
             allocatable=allocatable,
             name_id=arrays.int32([self._node_names.id(node.name) for node in nodes]),
@@ -274,6 +278,12 @@ class ClusterState:
             device_count=arrays.int32([node.device_count for node in nodes]),
             device_model=arrays.int32(models),
         )
+
+    def _lift(self, allocatable: I64) -> None:
+        """A resource that devices stand in for does not bind nodes that do not offer it themselves."""
+        for resource in self.claims.backed():
+            of_resource = allocatable[self.resources.id(resource)]
+            of_resource[of_resource == 0] = UNLIMITED
 
     def add_nodes(self, nodes: Sequence[row_types.NodeRow]) -> None:
         """Add nodes; either all of them or, on an error, none. O(n)."""
@@ -294,6 +304,7 @@ class ClusterState:
             self._note_hostname(row, node)
         self.features.set_rows(reused, [node.declared_features for node in nodes])
         self.volumes.set_rows(reused)
+        self.claims.set_rows(reused)
 
     def _note_hostname(self, row: int, node: row_types.NodeRow) -> None:
         self._hostnames.pop(row, None)
@@ -326,6 +337,7 @@ class ClusterState:
         for slot, (resource, column) in zip(slots, allocatable.items(), strict=True):
             columns[slot] = arrays.check(np.ascontiguousarray(column), np.int64, (n,), "add_node_columns", resource)
             _check_column(f"nodes: {resource}", columns[slot])
+        self._lift(columns)
         models = None
         if device_model is not None:
             ids = {model: NO_NODE if model is None else self._model_id(model) for model in set(device_model)}
@@ -342,6 +354,7 @@ class ClusterState:
         self._remember(full, range(first, first + n), [cluster] * n)
         self.features.set_rows(range(first, first + n))
         self.volumes.set_rows(range(first, first + n))
+        self.claims.set_rows(range(first, first + n))
 
     def _label_columns(self, labels: LabelColumn, n: int) -> dict[str, I32]:
         arrays.check(labels.set_of, np.int32, (n,), "add_node_columns", "labels.set_of")
@@ -375,6 +388,7 @@ class ClusterState:
         self._note_hostname(row, node)
         self.features.set_rows([row], [node.declared_features])
         self.volumes.set_rows([row])
+        self.claims.set_rows([row])
 
     def remove_node(self, name: str) -> None:
         """Remove a node; its pods stay in the pods table, on no row (-1), and count no more. O(pods)."""
@@ -384,6 +398,7 @@ class ClusterState:
         self._nodes.by_row[row] = None
         heapq.heappush(self._nodes.free, row)
         self.volumes.remove_row(row)
+        self.claims.set_rows([row])
         for pod in self.pods.values():
             if pod.row == row:
                 pod.row = NO_NODE
@@ -408,10 +423,11 @@ class ClusterState:
         return found
 
     def class_of(self, pod: row_types.PodRow) -> int:
-        """Engine class of a pod to decide; its volumes are known from now on."""
-        if pod.volumes is None:
-            return self.class_id(pod.shape)
-        return self.class_id(replace(pod.shape, volume_group=self.volumes.introduce(pod, pod.volumes)))
+        """Engine class of a pod to decide; its volumes and claims are known from now on."""
+        shape = self.claims.shape(pod)
+        if pod.volumes is not None:
+            shape = replace(shape, volume_group=self.volumes.introduce(pod, pod.volumes))
+        return self.class_id(shape)
 
     def _add_topology(self, key: str) -> int:
         number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self._keys.id(key)
@@ -421,6 +437,10 @@ class ClusterState:
         return self.shapes.value(class_id)
 
     # ---- stateful plugins ----
+
+    def set_devices(self, devices: claim_rows.Devices) -> None:
+        """Take over device classes, slices and claims; before nodes if classes stand behind extended resources."""
+        self.claims.load(devices)
 
     def is_concerned(self, class_id: int) -> bool:
         """Whether a stateful plugin has a say in the class."""
@@ -540,6 +560,7 @@ class ClusterState:
         self.engine.keep(mark)
         self.pods.update(zip((pod.key for pod in pods), placed, strict=True))
         for pod, at in zip(pods, placed, strict=True):
+            self.claims.know(pod)
             self.reserve(pod.key, at.class_id, at.row)
             if pod.volumes is not None:
                 self.volumes.run(pod, pod.volumes, at.row)
@@ -608,6 +629,7 @@ class ClusterState:
         self._speculations -= 1
         if self._speculations == 0:
             self.volumes.forget()
+            self.claims.forget()
 
 
 def _check_quantity(where: str, amount: int) -> None:

@@ -201,12 +201,13 @@ class RowLabels:
             return np.ones(n, dtype=np.bool_)
         out = np.zeros(n, dtype=np.bool_)
         for term in terms:
-            if term.requirements and all(map(_is_readable, term.requirements)):
+            if term.requirements and all(map(is_readable, term.requirements)):
                 out |= self.all_hold(term.requirements, at)
         return out
 
 
-def _is_readable(q: row_types.Requirement) -> bool:
+def is_readable(q: row_types.Requirement) -> bool:
+    """Whether kube-scheduler can parse a requirement."""
     if q.is_field:
         return len(q.values) == 1
     if q.operator in ("In", "NotIn"):

@@ -178,6 +178,8 @@ class PodShape:
     """Features that a node must declare, sorted."""
     volume_group: int = 0
     """Group of pods with volumes of one kind, numbered by ``state/volumes.py``; 0: no volumes that matter."""
+    claim_kind: int = 0
+    """What its claims ask for, numbered by ``state.claims``; 0: it has none."""
 
 
 def split_models(text: str) -> tuple[str, ...]:
@@ -215,6 +217,39 @@ class Gang:
 
 
 @dataclass(frozen=True, slots=True)
+class PodClaim:
+    """A resource claim that a pod names."""
+
+    claim: str = ""
+    """``namespace/name``; empty: none was needed."""
+    template: str = ""
+    """``namespace/name`` of the template that it is still to be made from."""
+    must_own: bool = False
+    """It was made for the pod, which must be its owner."""
+    problem: str = ""
+    """Why it cannot be looked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerDevices:
+    """Extended resources that a container asks for: devices may stand in for them."""
+
+    is_short: bool
+    """An init container that ends before the next starts."""
+    amounts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PodDevices:
+    """What a pod asks of DynamicResources."""
+
+    uid: str
+    claims: tuple[PodClaim, ...] = ()
+    containers: tuple[ContainerDevices, ...] = ()
+    """Init containers first; empty if none asks for an extended resource."""
+
+
+@dataclass(frozen=True, slots=True)
 class PodRow:
     namespace: str
     name: str
@@ -232,6 +267,7 @@ class PodRow:
     """Name of its PodGroup in its namespace; empty: none."""
     volumes: PodVolumes | None = None
     """Volumes that placement looks at; None: none."""
+    devices: PodDevices | None = None
 
     @property
     def key(self) -> str:

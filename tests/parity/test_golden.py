@@ -16,6 +16,7 @@ FAMILIES = (
     "declared-features",
     *("seq-resources", "seq-ports-taints", "seq-spread", "seq-pod-affinity"),
     *("volume-limits", "seq-volumes"),
+    *("dra", "seq-dra"),
 )
 
 
@@ -27,7 +28,7 @@ def test_product_gives_every_recorded_field(golden: Path, family: str) -> None:
         assert outcome.skipped is None, case["id"]
         assert outcome.differences == (), case["id"]
         seen += 1
-    assert seen >= 45
+    assert seen >= 30
 
 
 def test_a_changed_record_is_noticed(golden: Path) -> None:
@@ -57,12 +58,11 @@ def test_volumes_wherever_nobody_need_be_evicted(golden: Path) -> None:
 
 def test_other_families_are_skipped_by_feature(golden: Path) -> None:
     skipped = {}
-    for family in ("dra", "seq-preemption", "nominated"):
+    for family in ("seq-preemption", "nominated"):
         outcomes = [
             replay.replay(case) for case, _ in zip(cases.read(golden / f"{family}.jsonl.gz"), range(20), strict=False)
         ]
         skipped[family] = {outcome.skipped for outcome in outcomes}
         assert not any(outcome.differences for outcome in outcomes)
-    assert skipped["dra"] == {"claims"}
     assert skipped["seq-preemption"] == {"sequence operations"}
     assert skipped["nominated"] == {"nominated"}

@@ -132,8 +132,7 @@ def test_parity_counts_and_fails_on_a_mismatch(folder: Path, golden: Path) -> No
     out = run(folder, "parity", str(golden / "gates.jsonl.gz"), str(golden / "dra.jsonl.gz"), "-o", "json")
     assert out.returncode == 0
     found = json.loads(out.stdout)
-    assert (found["cases"], found["mismatches"], found["skipped"]) == (420, 0, 360)
-    assert found["families"][0]["reasons"] == {"claims": 360}
+    assert (found["cases"], found["mismatches"], found["skipped"]) == (420, 0, 0)
     lines = gzip.decompress((golden / "images.jsonl.gz").read_bytes()).splitlines()
     case = json.loads(lines[0])
     case["expect"]["total"][0] += 1

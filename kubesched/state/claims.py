@@ -1,0 +1,758 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DynamicResources: pods whose claims need devices.
+
+A search per node is what makes this plugin slow upstream. Here nodes whose devices are alike, in content and in what
+is taken, share one search: its answer is kept by the kind of claims and the number of what the node holds. Placing a
+pod changes one node, so the next pod of the kind costs a lookup for that node. Claims that are allocated already only
+restrict the nodes.
+
+A claim that a placed pod was given counts as bound at once: the next pod of it goes where the devices are.
+Source: plugins/dynamicresources, v1.36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from kubesched.base import errors
+from kubesched.kernel import arrays, native
+from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
+from kubesched.state import allocator, claim_rows, node_match, rows
+from kubesched.state.allocator import AllocationError, Found, Search, Taken
+from kubesched.state.claim_rows import Allocation, ClaimRow, ClaimSpec, DeviceClass, Devices, Held, SelectorError
+from kubesched.state.extended_claims import claim_of
+from kubesched.state.intern import Interner
+from kubesched.state.pools import Pool, Pools, Visible
+from kubesched.state.row_labels import Bool, RowLabels
+from kubesched.state.stateful import Rejection, VerdictReasons
+
+PLUGIN = "DynamicResources"
+UNLIMITED = rows.MAX_QUANTITY
+"""Allocatable of an extended resource that a node does not have but a device class stands behind."""
+NO_CLAIMS = "no new claims to deallocate"
+UNAVAILABLE = "resourceclaim not available on the node"
+_STALE = "cannot schedule extended resource claim"
+_MOST_ANSWERS = 200_000  # arbitrary: bounds memory; answers are found again
+_FEW = 64  # arbitrary: up to here rows are set one by one rather than as a whole column
+
+
+class Nodes(Protocol):
+    """What is asked of the cluster."""
+
+    @property
+    def engine(self) -> native.Engine: ...
+
+    def resource_id(self, name: str) -> int: ...
+
+    def row_of(self, name: str) -> int | None: ...
+
+    def node_name(self, row: int) -> str | None: ...
+
+
+class _RefusedError(Exception):
+    """PreFilter says no."""
+
+
+@dataclass(slots=True)
+class _Claim:
+    """A claim with what became of it."""
+
+    row: ClaimRow
+    spec: int
+    """Number of its spec."""
+    allocation: Allocation | None
+    reserved: tuple[str, ...]
+    stays: bool
+    """It was allocated and nobody used it: it stays allocated when the pods leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a pod still needs, and where that is open to it."""
+
+    claims: tuple[_Claim, ...]
+    """All of the pod's."""
+    missing: tuple[_Claim, ...]
+    """Those that are not allocated."""
+    search: tuple[int, ...]
+    """Numbers of the specs of ``missing``, and of the extended resources last (-1: none)."""
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the search says for nodes that hold the same."""
+
+    code: int
+    found: Found | None = None
+    error: AllocationError | None = None
+
+
+@dataclass(slots=True)
+class _Column:
+    """Answers of one search for all rows."""
+
+    code: U8
+    raw: I64
+    seen: int = 0
+    """Changes of rows that are in it."""
+    shared: int = -1
+    """Changes of pools that several rows see that are in it."""
+    changes: list[int] = field(default_factory=list)
+    """Rows whose answer changed, in order; a -1 stands for all."""
+    error: tuple[AllocationError, int] | None = None
+    """With the row where it was met."""
+
+
+@dataclass(slots=True)
+class _Applied:
+    """What the engine was told last of a class."""
+
+    column: _Column | None = None
+    """None: a column of its own."""
+    at: int = 0
+    """Changes of the column that the engine knows."""
+
+
+@dataclass(slots=True)
+class _Undo:
+    """State of claims before a pod came or left."""
+
+    key: str
+    before: list[tuple[_Claim, Allocation | None, tuple[str, ...]]]
+    extended: Allocation | None
+
+
+class Claims:
+    """Claims, devices and who has which; does nothing until there are some."""
+
+    def __init__(self, nodes: Nodes, labels: RowLabels, reasons: VerdictReasons) -> None:
+        self._nodes = nodes
+        self._labels = labels
+        self._reasons = reasons
+        self._is_undoable = False
+        self._devices: Devices | None = None
+        self._claims: dict[str, _Claim] = {}
+        self._classes: dict[str, DeviceClass] = {}
+        self._by_resource: dict[str, DeviceClass] = {}
+        self._pods: dict[str, rows.PodDevices] = {}
+        self._extended: dict[str, Allocation] = {}
+        self._taken = Taken()
+        self._specs: Interner[ClaimSpec] = Interner()
+        self._asked: Interner[tuple[rows.ContainerDevices, ...]] = Interner()
+        self._kinds: Interner[tuple[int, ...]] = Interner([()])
+        self._journal: list[_Undo] = []
+        self._matched: dict[tuple[str, int], bool | SelectorError] = {}
+        self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        self._pools = Pools((), self._admits)
+        self._masks: dict[tuple[rows.Term, ...], Bool] = {}
+        self._seen: dict[int, tuple[Pool, ...]] = {}
+        self._rows_of: dict[tuple[str, str], set[int]] = {}
+        self._holding: I32 = np.zeros(0, dtype=np.int32)
+        self._holdings: Interner[object] = Interner([()])
+        self._states: Interner[object] = Interner()
+        self._shared_of: dict[int, tuple[Pool, ...]] = {}
+        self._log: list[int] = []
+        self._n_shared = 0
+        self._columns: dict[tuple[int, ...], _Column] = {}
+        self._answers: dict[tuple[tuple[int, ...], int, tuple[int, ...]], _Answer] = {}
+        self._applied: dict[int, _Applied] = {}
+
+    # ---- what there is ----
+
+    @property
+    def is_used(self) -> bool:
+        """Whether devices or claims were given, or a pod asked for them."""
+        return self._devices is not None
+
+    def load(self, devices: Devices) -> None:
+        """Take over classes, slices and claims; those of before are forgotten. O(slices + nodes).
+
+        Raises
+        ------
+        StateError
+            Nodes are there already and a class stands behind an extended resource.
+        """
+        found = min(_resources_of(devices.classes), default=None)
+        if found is not None and self._nodes.engine.n_rows:
+            raise errors.StateError("device classes", "stand behind an extended resource", found, "no nodes yet")
+        self._load(devices)
+
+    def _load(self, devices: Devices) -> None:
+        self._devices = devices
+        self._classes = {one.name: one for one in devices.classes}
+        self._by_resource = _resources_of(devices.classes)
+        for resource in self._by_resource:
+            self._nodes.resource_id(resource)
+        self._taken = Taken()
+        self._journal.clear()
+        self._claims = {row.key: self._new_claim(row) for row in devices.claims}
+        for claim in self._claims.values():
+            self._hold(claim.allocation, 1)
+        self._matched.clear()
+        self._forget_rows()
+        self._pools = Pools(devices.slices, self._admits)
+        self.set_rows(range(self._nodes.engine.n_rows))
+
+    def _new_claim(self, row: ClaimRow) -> _Claim:
+        stays = row.allocation is not None and not row.reserved_for
+        return _Claim(row, self._specs.id(row.spec), row.allocation, row.reserved_for, stays)
+
+    def current(self) -> Devices | None:
+        """What `load` was given, with the claims as they are now."""
+        if self._devices is None:
+            return None
+        now = [
+            replace(claim.row, allocation=claim.allocation, reserved_for=claim.reserved)
+            for claim in self._claims.values()
+        ]
+        return replace(self._devices, claims=tuple(now))
+
+    def adopt(self, other: Claims) -> None:
+        """Take over all of another cluster whose nodes have the same names, with what its pods hold."""
+        now = other.current()
+        if now is None:
+            return
+        self._load(now)
+        self._pods = dict(other._pods)
+        for claim in self._claims.values():
+            claim.stays = other._claims[claim.row.key].stays
+        for key, allocation in other._extended.items():
+            self._extended[key] = allocation
+            self._hold(allocation, 1)
+
+    def backs(self, resource: str) -> bool:
+        """Whether a device class stands behind an extended resource."""
+        return resource in self._by_resource
+
+    def backed(self) -> list[str]:
+        """Extended resources that device classes stand behind."""
+        return list(self._by_resource)
+
+    # ---- pods ----
+
+    def shape(self, pod: rows.PodRow) -> rows.PodShape:
+        """The pod's shape with the kind of its claims; remembers what it asks for. O(claims of the pod)."""
+        if pod.devices is None:
+            return pod.shape
+        extended = self._extended_of(pod.devices)
+        if not pod.devices.claims and not extended:
+            return pod.shape
+        if self._devices is None:
+            self.load(Devices())
+        self._pods[pod.key] = pod.devices
+        specs = []
+        for one in pod.devices.claims:
+            claim = self._claim(pod.devices, one)
+            specs.append(-1 if claim is None else claim.spec)
+        kind = self._kinds.id((*specs, self._asked.id(extended) if extended else -1))
+        return replace(pod.shape, claim_kind=kind)
+
+    def know(self, pod: rows.PodRow) -> None:
+        """Remember the claims of a pod that runs."""
+        if pod.devices is not None and pod.devices.claims:
+            self._pods[pod.key] = pod.devices
+
+    def _extended_of(self, pod: rows.PodDevices) -> tuple[rows.ContainerDevices, ...]:
+        """What the containers ask of resources that device classes stand behind; empty: nothing."""
+        if not self._by_resource:
+            return ()
+        kept = tuple(
+            rows.ContainerDevices(one.is_short, tuple(ask for ask in one.amounts if ask[0] in self._by_resource))
+            for one in pod.containers
+        )
+        return kept if any(one.amounts for one in kept) else ()
+
+    def _claim(self, pod: rows.PodDevices, one: rows.PodClaim) -> _Claim | None:
+        """A claim of a pod; one that is to be made from a template is made, as the claim controller would."""
+        found = self._claims.get(one.claim)
+        if found is None and one.template and self._devices is not None:
+            spec = self._devices.templates.get(one.template)
+            if spec is not None:
+                namespace, name = one.claim.split("/", 1)
+                row = ClaimRow(namespace, name, spec, owner=pod.uid)
+                found = self._claims[one.claim] = self._new_claim(row)
+        return found
+
+    # ---- rows ----
+
+    def set_rows(self, changed: Sequence[int]) -> None:
+        """Rows were added, rewritten or removed. O(rows), nothing without devices."""
+        if self._devices is None or not len(changed):
+            return
+        self._grow()
+        self._masks.clear()
+        again = range(len(self._holding)) if self._pools.uses_selectors else changed
+        for row in again:
+            self._look(row)
+
+    def _grow(self) -> None:
+        more = self._nodes.engine.n_rows - len(self._holding)
+        if more:
+            self._holding = np.concatenate([self._holding, np.zeros(more, dtype=np.int32)])
+
+    def _admits(self, where: claim_rows.NodeChoice) -> Bool:
+        return self._admitted(where.terms or ())
+
+    def _admitted(self, terms: tuple[rows.Term, ...]) -> Bool:
+        found = self._masks.get(terms)
+        if found is None or len(found) != self._nodes.engine.n_rows:
+            found = self._masks[terms] = node_match.admitted(self._labels, self._nodes.row_of, terms)
+        return found
+
+    def _look(self, row: int) -> None:
+        """Find anew which pools a row sees."""
+        name = self._nodes.node_name(row)
+        pools = self._pools.seen_by(name, row) if name is not None else ()
+        before = self._seen.get(row, ())
+        if row in self._seen and len(before) == len(pools) and all(a is b for a, b in zip(before, pools, strict=True)):
+            self._note(row)
+            return
+        for pool in before:
+            self._rows_of[pool.id].discard(row)
+        self._seen[row] = pools
+        for pool in pools:
+            at = self._rows_of.setdefault(pool.id, set())
+            at.add(row)
+            if len(at) == 2:  # the other row's part of it is no longer its own
+                for other in at - {row}:
+                    self._note(other)
+        self._note(row)
+
+    def _note(self, row: int) -> None:
+        """Number what a row holds now."""
+        parts: list[object] = [self._lacking(row)]
+        shared = []
+        for pool in self._seen[row]:
+            if len(self._rows_of[pool.id]) > 1:
+                shared.append(pool)
+                parts.append((pool.kind, pool.id))
+            else:
+                parts.append((pool.kind, self._state(pool)))
+            parts.append(self._namesake(row, pool))
+        number = self._holdings.id(tuple(parts))
+        self._shared_of.setdefault(number, tuple(shared))
+        self._holding[row] = number
+        self._log.append(row)
+
+    def _lacking(self, row: int) -> int:
+        """Bits of the resources that a device class stands behind and the node does not offer itself."""
+        allocatable = self._nodes.engine.columns().allocatable if self._by_resource else []
+        bits = 0
+        for i, resource in enumerate(self._by_resource):
+            if allocatable[self._nodes.resource_id(resource)][row] == UNLIMITED:
+                bits |= 1 << i
+        return bits
+
+    def _namesake(self, row: int, pool: Pool) -> int:
+        """Position of the first pool with counters of this name: they are counted together."""
+        if not pool.counters:
+            return -1
+        return next(i for i, p in enumerate(self._seen[row]) if p.counters and p.name == pool.name)
+
+    def _state(self, pool: Pool) -> int:
+        """Number of what is taken of a pool."""
+        if pool.state < 0:
+            taken = self._taken
+            ids = [device.id for device in pool.devices]
+            used = tuple(device in taken.whole for device in ids)
+            consumed = tuple(
+                (i, device in taken.shares, tuple(sorted(taken.consumed.get(device, {}).items())))
+                for i, device in enumerate(ids)
+                if device in taken.consumed or device in taken.shares
+            )
+            counters = allocator.left(pool, taken) if pool.counters else {}
+            known = tuple(sorted((name, tuple(sorted(of.items()))) for name, of in counters.items()))
+            pool.state = self._states.id((used, consumed, known))
+        return pool.state
+
+    # ---- taking devices ----
+
+    def _hold(self, allocation: Allocation | None, sign: int) -> None:
+        """Take the devices of an allocation, or give them back."""
+        pools = set()
+        for held in allocation.devices if allocation is not None else ():
+            if held.admin:
+                continue
+            pools.add(held.device[:2])
+            if not held.is_share:
+                _count(self._taken.whole, held.device, sign)
+                continue
+            _count(self._taken.shares, held.device, sign)
+            of_device = self._taken.consumed.setdefault(held.device, {})
+            for name, amount in held.consumed:
+                of_device[name] = of_device.get(name, 0) + sign * amount
+            if not any(of_device.values()):
+                del self._taken.consumed[held.device]
+        for pool in pools:
+            self._changed(pool)
+
+    def _changed(self, pool: tuple[str, str]) -> None:
+        """Something of a pool was taken or given back."""
+        at = self._rows_of.get(pool, ())
+        for row in at:
+            for seen in self._seen[row]:
+                if seen.id == pool:
+                    seen.state = -1
+        if len(at) == 1:
+            self._note(next(iter(at)))
+        elif at:
+            self._n_shared += 1
+
+    # ---- searching ----
+
+    def _answer(self, search: tuple[int, ...], row: int) -> _Answer:
+        """What the search says for a row; found once for all rows that hold the same."""
+        number = int(self._holding[row])
+        key = (search, number, tuple(self._state(pool) for pool in self._shared_of.get(number, ())))
+        found = self._answers.get(key)
+        if found is None:
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._answers.clear()
+            found = self._answers[key] = self._search(search, row)
+        return found
+
+    def _search(self, search: tuple[int, ...], row: int) -> _Answer:
+        specs = [self._specs.value(number) for number in search[:-1]]
+        if search[-1] >= 0:
+            asked = self._asked.value(search[-1])
+            lacking = self._lacking(row)
+            bits = {resource for i, resource in enumerate(self._by_resource) if lacking >> i & 1}
+            specs.append(claim_of(asked, {name: self._by_resource[name] for name in sorted(bits)}))
+        if not any(spec.requests for spec in specs):
+            return _Answer(0, Found(tuple(() for _ in specs)))
+        try:
+            found = Search(self._seen.get(row, ()), self._taken, self._classes, self._matches).run(specs)
+        except AllocationError as error:
+            return _Answer(0, error=error)
+        if isinstance(found, str):
+            return _Answer(self._reasons.code(PLUGIN, (found,), unresolvable=True))
+        return _Answer(0, found)
+
+    def _matches(self, expression: str, device: Visible) -> bool:
+        key = (expression, device.number)
+        known = self._matched.get(key)
+        if known is None:
+            if self._devices is None or self._devices.selectors is None:
+                raise errors.StateError("devices", "are selected", expression, "something that evaluates selectors")
+            try:
+                known = self._devices.selectors.matches(expression, device.content)
+            except SelectorError as error:
+                known = error
+            self._matched[key] = known
+        if isinstance(known, SelectorError):
+            raise known
+        return known
+
+    def _column(self, search: tuple[int, ...]) -> _Column:
+        """Answers for all rows, brought up to date: only rows that changed are looked at."""
+        self._grow()
+        n = len(self._holding)
+        column = self._columns.get(search)
+        if column is None:
+            column = self._columns[search] = _Column(np.zeros(n, np.uint8), np.zeros(n, np.int64))
+        behind = self._log[column.seen :]
+        few = len(behind) <= _FEW and column.error is None and column.shared == self._n_shared
+        if few and len(column.code) == n:
+            for row in dict.fromkeys(behind):
+                self._set(column, row, self._answer(search, row))
+        if not few or len(column.code) != n or column.error is not None:
+            self._refill(column, search)
+        column.seen, column.shared = len(self._log), self._n_shared
+        return column
+
+    @staticmethod
+    def _set(column: _Column, row: int, answer: _Answer) -> None:
+        raw = answer.found.score if answer.found is not None else 0
+        if answer.error is not None:
+            column.error = (answer.error, row)
+        if column.code[row] != answer.code or column.raw[row] != raw:
+            column.code[row], column.raw[row] = answer.code, raw
+            column.changes.append(row)
+
+    def _refill(self, column: _Column, search: tuple[int, ...]) -> None:
+        """Answer once for each distinct holding."""
+        numbers, first, inverse = np.unique(self._holding, return_index=True, return_inverse=True)
+        answers = [self._answer(search, int(row)) for row in first]
+        column.code = np.array([answer.code for answer in answers], dtype=np.uint8)[inverse]
+        scores = [answer.found.score if answer.found is not None else 0 for answer in answers]
+        column.raw = np.array(scores, dtype=np.int64)[inverse]
+        column.changes = [-1]
+        column.error = None
+        for answer, number in zip(answers, numbers, strict=True):
+            there = self._first_node(int(number)) if answer.error is not None else NO_NODE
+            if answer.error is not None and there != NO_NODE:
+                column.error = (answer.error, there)
+                return
+
+    def _first_node(self, number: int) -> int:
+        """The first row that holds this and has a node."""
+        for row in np.flatnonzero(self._holding == number).tolist():
+            if self._nodes.node_name(row) is not None:
+                return int(row)
+        return NO_NODE
+
+    # ---- the plugin ----
+
+    def concerns(self, shape: rows.PodShape) -> bool:
+        """Whether pods of the shape have claims. O(1)."""
+        return shape.claim_kind != 0
+
+    def prepare(self, key: str, class_id: int, shape: rows.PodShape) -> Rejection | None:
+        """Tell the engine where the pod's claims can be met; see `stateful.Stateful`."""
+        try:
+            wanted = self._wanted(key)
+        except _RefusedError as refused:
+            return Rejection(PLUGIN, True, (str(refused),))
+        column = self._column(wanted.search)
+        if column.error is not None and not wanted.is_stale:
+            return self._failure(wanted, *column.error)
+        allocated = [claim.allocation for claim in wanted.claims if claim.allocation is not None]
+        scores = any(request.alternatives for claim in wanted.claims for request in claim.row.spec.requests)
+        if not allocated and not wanted.is_stale:
+            self._apply(class_id, column, scores)
+            return None
+        codes = self._restricted(column, allocated)
+        if wanted.is_stale:
+            codes = np.full_like(codes, self._reasons.code(PLUGIN, (_STALE,), unresolvable=True))
+        engine = self._nodes.engine
+        engine.set_verdicts(class_id, native.FILTERS[PLUGIN], None, codes)
+        if scores:
+            constant = self._constant(wanted) if wanted.missing else 0
+            engine.set_raw(class_id, native.SCORES[PLUGIN], None, column.raw + constant)
+        self._applied[class_id] = _Applied()
+        return None
+
+    def _apply(self, class_id: int, column: _Column, scores: bool) -> None:
+        """Tell the engine what changed in the column since it was told last."""
+        engine, applied = self._nodes.engine, self._applied.setdefault(class_id, _Applied())
+        changes = column.changes[applied.at :] if applied.column is column else [-1]
+        applied.column, applied.at = column, len(column.changes)
+        if not changes:
+            return
+        few = len(changes) <= _FEW and -1 not in changes
+        at = arrays.int32(sorted(set(changes))) if few else None
+        code = column.code if at is None else column.code[at]
+        engine.set_verdicts(class_id, native.FILTERS[PLUGIN], at, code)
+        if scores:
+            engine.set_raw(class_id, native.SCORES[PLUGIN], at, column.raw if at is None else column.raw[at])
+
+    def _restricted(self, column: _Column, allocated: Sequence[Allocation]) -> U8:
+        """The column's codes, and a rejection where the search succeeds and an allocation does not reach."""
+        here = np.ones(len(column.code), dtype=np.bool_)
+        for allocation in allocated:
+            here &= self._reach(allocation)
+        code = self._reasons.code(PLUGIN, (UNAVAILABLE,), unresolvable=True)
+        out: U8 = np.where((column.code == 0) & ~here, np.uint8(code), column.code)
+        return out
+
+    def _reach(self, allocation: Allocation) -> Bool:
+        n = self._nodes.engine.n_rows
+        if allocation.has_failed:
+            return np.zeros(n, dtype=np.bool_)
+        return np.ones(n, dtype=np.bool_) if allocation.terms is None else self._admitted(allocation.terms)
+
+    def _constant(self, wanted: _Wanted) -> int:
+        """Score of the claims that are allocated already."""
+        total = 0
+        for claim in wanted.claims:
+            names = {held.request for held in claim.allocation.devices} if claim.allocation is not None else set()
+            for request in claim.row.spec.requests:
+                for i, one in enumerate(request.alternatives):
+                    total += (claim_rows.MAX_ALTERNATIVES - i) * (f"{request.name}/{one.name}" in names)
+        return total
+
+    def _failure(self, wanted: _Wanted, error: AllocationError, row: int) -> Rejection:
+        """An error of the search, with the names of this pod's claims."""
+        text = error.text
+        if error.claim is not None:
+            missing = wanted.missing
+            name = missing[error.claim].row.key if error.claim < len(missing) else "<extended-resources>"
+            text = f"claim {name}{text}"
+        elif "timed out" in text:
+            text = f"node {self._nodes.node_name(row)}: {text}"
+        return Rejection(PLUGIN, True, (f'running "{PLUGIN}" filter plugin: {text}',), is_error=True)
+
+    def _wanted(self, key: str) -> _Wanted:
+        """The pod's claims, checked as PreFilter does."""
+        pod = self._pods[key]
+        claims = tuple(claim for one in pod.claims if (claim := self._checked(key, pod, one)) is not None)
+        missing = tuple(claim for claim in claims if claim.allocation is None)
+        extended = self._extended_of(pod)
+        stale = bool(extended) and self._is_stale(pod)
+        for claim in missing:
+            self._check_classes(claim.row)
+        search = (*(claim.spec for claim in missing), self._asked.id(extended) if extended and not stale else -1)
+        return _Wanted(claims, missing, search, stale)
+
+    def _checked(self, key: str, pod: rows.PodDevices, one: rows.PodClaim) -> _Claim | None:
+        if one.problem:
+            raise _RefusedError(one.problem)
+        if not one.claim:
+            return None
+        claim = self._claim(pod, one)
+        if claim is None:
+            if one.template:
+                raise _RefusedError(f'pod "{key}": ResourceClaim not created yet')
+            raise _RefusedError(f'could not find ResourceClaim "{one.claim}"')
+        if claim.row.is_deleted:
+            raise _RefusedError(f'resourceclaim "{claim.row.name}" is being deleted')
+        if one.must_own and claim.row.owner != pod.uid:
+            raise _RefusedError(f"ResourceClaim {one.claim} was not created for Pod {key} (Pod is not owner)")
+        return claim
+
+    def _is_stale(self, pod: rows.PodDevices) -> bool:
+        """Whether a claim for the pod's extended resources is left of an earlier attempt."""
+        return any(claim.row.is_extended and claim.row.owner == pod.uid for claim in self._claims.values())
+
+    def _check_classes(self, claim: ClaimRow) -> None:
+        for request in claim.spec.requests:
+            if request.exactly is None and not request.alternatives:
+                raise _RefusedError(f"resource claim {claim.key}, request {request.name}: unknown request type")
+            exactly = () if request.exactly is None else ((request.name, request.exactly),)
+            parts = exactly or tuple((f"{request.name}/{one.name}", one) for one in request.alternatives)
+            for name, part in parts:
+                if part.device_class not in self._classes:
+                    raise _RefusedError(f"request {name}: device class {part.device_class} does not exist")
+
+    # ---- reserving ----
+
+    def reserve(self, key: str, class_id: int, shape: rows.PodShape, row: int) -> None:
+        """Give the pod's claims the devices that the search found on the row; see `stateful.Stateful`."""
+        try:
+            wanted = self._wanted(key)
+        except _RefusedError:
+            return
+        uid = self._pods[key].uid
+        self._note_undo(key, wanted.claims)
+        if wanted.missing or wanted.search[-1] >= 0:
+            answer = self._answer(wanted.search, row)
+            picks = answer.found.picks if answer.found is not None else ()
+            seen = self._seen.get(row, ())
+            made = [_allocation(self._nodes.node_name(row) or "", seen, of) for of in picks]
+            for claim, allocation in zip(wanted.missing, made, strict=False):
+                claim.allocation = allocation
+                self._hold(allocation, 1)
+            if wanted.search[-1] >= 0 and made:
+                self._extended[key] = made[-1]
+                self._hold(made[-1], 1)
+        for claim in wanted.claims:
+            if uid not in claim.reserved:
+                claim.reserved = (*claim.reserved, uid)
+
+    def release(self, key: str) -> None:
+        """The pod left: claims that nobody uses any more give their devices back; see `stateful.Stateful`."""
+        pod = self._pods.get(key)
+        if pod is None:
+            return
+        claims = [claim for one in pod.claims if (claim := self._claims.get(one.claim)) is not None]
+        self._note_undo(key, claims)
+        for claim in claims:
+            if pod.uid not in claim.reserved:
+                continue
+            claim.reserved = tuple(uid for uid in claim.reserved if uid != pod.uid)
+            if not claim.reserved and not claim.stays:
+                self._hold(claim.allocation, -1)
+                claim.allocation = None
+        self._hold(self._extended.pop(key, None), -1)
+
+    def _note_undo(self, key: str, claims: Sequence[_Claim]) -> None:
+        if self._is_undoable:
+            before = [(c, c.allocation, c.reserved) for c in claims]
+            self._journal.append(_Undo(key, before, self._extended.get(key)))
+
+    def mark(self) -> int:
+        """A point to which `rollback` returns."""
+        self._is_undoable = True
+        return len(self._journal)
+
+    def forget(self) -> None:
+        """No mark is left to return to."""
+        self._is_undoable = False
+        self._journal.clear()
+
+    def rollback(self, mark: int) -> None:
+        """Undo every reserve and release since the mark."""
+        while len(self._journal) > mark:
+            undo = self._journal.pop()
+            for claim, allocation, reserved in undo.before:
+                if claim.allocation is not allocation:
+                    self._hold(claim.allocation, -1)
+                    self._hold(allocation, 1)
+                claim.allocation, claim.reserved = allocation, reserved
+            now = self._extended.pop(undo.key, None)
+            if now is not undo.extended:
+                self._hold(now, -1)
+                self._hold(undo.extended, 1)
+            if undo.extended is not None:
+                self._extended[undo.key] = undo.extended
+
+    # ---- after the filters ----
+
+    def post_filter(self, key: str, at: I32) -> str:
+        """What PostFilter says of a pod that fits nowhere.
+
+        Parameters
+        ----------
+        key
+            The pod's.
+        at
+            Rows where the search succeeded and an allocated claim does not reach.
+        """
+        try:
+            wanted = self._wanted(key)
+        except (_RefusedError, KeyError):
+            return NO_CLAIMS
+        if wanted.is_stale:
+            return "deletion of ResourceClaim completed"
+        uid = self._pods[key].uid
+        for claim in wanted.claims:
+            if claim.allocation is None or not len(at) or self._reach(claim.allocation)[at].all():
+                continue
+            if claim.reserved in ((), (uid,)):
+                return "deallocation of ResourceClaim completed"
+        return "still not schedulable"
+
+
+def _count(counts: dict[claim_rows.DeviceId, int], device: claim_rows.DeviceId, sign: int) -> None:
+    left = counts.get(device, 0) + sign
+    if left > 0:
+        counts[device] = left
+    else:
+        counts.pop(device, None)
+
+
+def _resources_of(classes: Sequence[DeviceClass]) -> dict[str, DeviceClass]:
+    """Extended resource to the class behind it: the newest, then the first by name; each class has one of its own.
+
+    Source: deviceclass/extendedresourcecache, v1.36.
+    """
+    out: dict[str, DeviceClass] = {}
+    for one in sorted(classes, key=lambda c: c.name, reverse=True):
+        out[f"deviceclass.resource.kubernetes.io/{one.name}"] = one
+    for one in sorted(classes, key=lambda c: c.name):
+        if one.resource and (one.resource not in out or one.created > out[one.resource].created):
+            out[one.resource] = one
+    return out
+
+
+def _allocation(node: str, seen: Sequence[Pool], picks: Sequence[allocator.Pick]) -> Allocation:
+    """What a claim's status would say: its devices, and the nodes that reach all of them."""
+    held = []
+    requirements: dict[rows.Requirement, None] = {}
+    is_local = False
+    for pick in picks:
+        device = seen[pick.pool].devices[pick.device]
+        held.append(Held(pick.request, device.id, pick.admin, pick.is_share, pick.consumed))
+        is_local = is_local or device.where.node is not None or device.content.binds_to_node
+        if device.where.terms is not None and len(device.where.terms) == 1:
+            requirements.update(dict.fromkeys(device.where.terms[0].requirements))
+    here = (rows.Term((rows.Requirement("metadata.name", "In", (node,), is_field=True),)),)
+    terms = here if is_local else (rows.Term(tuple(requirements)),) if requirements else None
+    return Allocation(tuple(held), terms)

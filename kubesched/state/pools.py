@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools of devices as each node sees them: from slices to ordered lists of devices.
+
+A node sees the slices that name it, those whose selector admits it, and every slice with counters. Only the newest
+generation of a pool counts; a pool of which slices are missing is incomplete, one that contradicts itself invalid.
+Source: dynamic-resource-allocation/structured/internal/incubating/pools_incubating.go, v1.36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kubesched.state.claim_rows import Amounts, Content, Device, DeviceId, NodeChoice, Slice
+from kubesched.state.intern import Interner
+from kubesched.state.row_labels import Bool
+
+Counters = dict[str, dict[str, int]]
+"""Counter set, counter: billionths."""
+_Names = frozenset[tuple[str, str]]
+"""Slice and device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """A device as a node sees it."""
+
+    id: DeviceId
+    content: Content
+    number: int
+    """Of the content; equal contents share one."""
+    where: NodeChoice
+    """Of the device or of its slice."""
+    is_here: bool
+    """Its slice reaches the node, the device itself may not."""
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """A pool as some nodes see it.
+
+    Parameters
+    ----------
+    kind
+        Equal for pools whose content is equal, whatever they are called.
+    elsewhere
+        Devices that other nodes see and that consume counters of this pool.
+    """
+
+    driver: str
+    name: str
+    is_incomplete: bool = False
+    is_invalid: bool = False
+    devices: tuple[Visible, ...] = ()
+    elsewhere: tuple[tuple[DeviceId, tuple[tuple[str, Amounts], ...]], ...] = ()
+    counters: Counters = field(default_factory=dict)
+    kind: int = -1
+    binds: bool = False
+    state: int = -1
+    """Number of what is taken of it; -1: to be found again. Equal for pools of one kind with the same taken."""
+
+    @property
+    def id(self) -> tuple[str, str]:
+        return (self.driver, self.name)
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.is_incomplete and not self.is_invalid
+
+
+@dataclass(slots=True)
+class _Source:
+    """Slices of a pool, all generations, in the order of the input."""
+
+    local: dict[str, list[Slice]] = field(default_factory=dict)
+    """By node."""
+    shared: list[Slice] = field(default_factory=list)
+    counters: list[Slice] = field(default_factory=list)
+
+    def all(self) -> list[Slice]:
+        return [s for slices in self.local.values() for s in slices] + self.shared + self.counters
+
+
+class Pools:
+    """All slices, and the pools that nodes see.
+
+    Parameters
+    ----------
+    slices
+        Of the cluster.
+    admits
+        Rows that a node choice admits, ``[n_rows]``; asked for choices by selector only.
+    """
+
+    def __init__(self, slices: Sequence[Slice], admits: Callable[[NodeChoice], Bool]) -> None:
+        self._admits = admits
+        self._sources: dict[tuple[str, str], _Source] = {}
+        self._by_node: dict[str, set[tuple[str, str]]] = {}
+        self._contents: Interner[Content] = Interner()
+        self._kinds: Interner[object] = Interner()
+        self._made: dict[object, Pool | None] = {}
+        for one in slices:
+            self._sort_in(one)
+        shared = [(key, source) for key, source in self._sources.items() if source.shared]
+        self._shared = dict(shared)
+        """Pools of which a slice reaches nodes by something else than one name."""
+        self._flawed = [pool for key in self._sources if (pool := self._ghost(key)) is not None]
+
+    def _sort_in(self, one: Slice) -> None:
+        key = (one.driver, one.pool)
+        source = self._sources.setdefault(key, _Source())
+        if one.counters:
+            source.counters.append(one)
+        elif one.where.node:
+            source.local.setdefault(one.where.node, []).append(one)
+            self._by_node.setdefault(one.where.node, set()).add(key)
+        elif not one.where.is_open or one.per_device:
+            source.shared.append(one)
+
+    @property
+    def uses_selectors(self) -> bool:
+        """Whether what a node sees depends on its labels."""
+        wheres = [s.where for source in self._shared.values() for s in source.shared]
+        wheres += [d.where for source in self._shared.values() for s in source.shared for d in s.devices]
+        return any(where.terms is not None for where in wheres)
+
+    def _ghost(self, key: tuple[str, str]) -> Pool | None:
+        """What nodes see of a pool of which only counters reach them: nothing, unless it is flawed."""
+        source = self._sources[key]
+        pool = self._pool(key, source.counters, None) if source.counters else None
+        return None if pool is None or pool.is_usable else pool
+
+    # ---- what one node sees ----
+
+    def seen_by(self, name: str, row: int) -> tuple[Pool, ...]:
+        """Pools in the order in which they are searched. O(slices that might reach the node)."""
+        found: dict[tuple[str, str], Pool] = {}
+        keys = self._by_node.get(name, set()) | self._shared.keys()
+        for key in keys:
+            source = self._sources[key]
+            reaching = source.local.get(name, []) + [s for s in source.shared if self._reaches(s, name, row)]
+            if reaching:
+                pool = self._pool(key, reaching + source.counters, (name, row))
+                if pool is not None:
+                    found[key] = pool
+        for pool in self._flawed:
+            found.setdefault(pool.id, pool)
+        return tuple(sorted(found.values(), key=lambda pool: (pool.binds, pool.id)))
+
+    def _reaches(self, one: Slice, name: str, row: int) -> bool:
+        if not one.where.is_open:
+            return self._matches(one.where, name, row)
+        return any(self._matches(device.where, name, row) for device in one.devices)
+
+    def _matches(self, where: NodeChoice, name: str, row: int) -> bool:
+        if where.node:
+            return where.node == name
+        return where.everywhere or (where.terms is not None and bool(self._admits(where)[row]))
+
+    # ---- building ----
+
+    def _pool(self, key: tuple[str, str], reaching: Sequence[Slice], node: tuple[str, int] | None) -> Pool | None:
+        """The pool made of the slices that reach a node; None: they are out of date."""
+        newest = max(s.generation for s in reaching)
+        slices = [s for s in reaching if s.generation == newest]
+        missing = frozenset(
+            (s.name, device.name)
+            for s in slices
+            if s.per_device
+            for device in s.devices
+            if node is None or not self._matches(device.where, *node)
+        )
+        at = (key, tuple(id(s) for s in slices), missing)
+        if at not in self._made:
+            self._made[at] = self._build(key, slices, missing)
+        return self._made[at]
+
+    def _build(self, key: tuple[str, str], slices: list[Slice], missing: _Names) -> Pool | None:
+        wanted, others = slices[0].n_slices, slices
+        if len(slices) != wanted:
+            whole = self._sources[key].all()
+            if any(s.generation > slices[0].generation for s in whole):
+                return None
+            others = [s for s in whole if s.generation == slices[0].generation]
+        pool = Pool(*key)
+        if len(others) != wanted:
+            pool.is_incomplete = True
+        else:
+            names = {s.name for s in slices}
+            elsewhere = [s for s in others if s.name not in names]
+            self._fill(pool, sorted(slices, key=lambda s: s.name), elsewhere, missing)
+        self._set_kind(pool)
+        return pool
+
+    def _fill(self, pool: Pool, slices: list[Slice], elsewhere: list[Slice], missing: _Names) -> None:
+        reaching = [s for s in slices if not s.counters]
+        devices = tuple(self._visible(s, d, (s.name, d.name) not in missing) for s in reaching for d in s.devices)
+        sets = [counter_set for s in slices for counter_set in s.counters]
+        counters = {name: dict(amounts) for name, amounts in sets}
+        consuming = [d for s in [*slices, *elsewhere] for d in s.devices]
+        is_valid = (
+            len({device.id for device in devices}) == len(devices)
+            and len(counters) == len(sets)
+            and all(_is_backed(counters, d.content) for d in consuming)
+        )
+        if not is_valid:
+            pool.is_invalid = True
+            return
+        pool.devices, pool.counters = devices, counters
+        pool.binds = any(device.content.binds for device in devices)
+        pool.elsewhere = tuple(
+            ((s.driver, s.pool, d.name), d.content.counters) for s in elsewhere for d in s.devices if d.content.counters
+        )
+
+    def _visible(self, one: Slice, device: Device, is_here: bool) -> Visible:
+        number = self._contents.id(device.content)
+        where = device.where if one.per_device else one.where
+        return Visible((one.driver, one.pool, device.name), device.content, number, where, is_here)
+
+    def _set_kind(self, pool: Pool) -> None:
+        flags = (pool.is_incomplete, pool.is_invalid)
+        name = pool.name if any(flags) else ""  # errors tell the name
+        devices = tuple((d.number, d.is_here, d.where.node is not None, d.where.terms) for d in pool.devices)
+        counters = tuple(sorted((n, tuple(sorted(c.items()))) for n, c in pool.counters.items()))
+        elsewhere = tuple(amounts for _, amounts in pool.elsewhere)
+        pool.kind = self._kinds.id((pool.driver, name, flags, devices, counters, elsewhere))
+
+
+def _is_backed(counters: Counters, content: Content) -> bool:
+    """Whether all counters that a device consumes are there."""
+    return all(counter in counters.get(name, {}) for name, amounts in content.counters for counter, _ in amounts)
