@@ -23,7 +23,7 @@ _WITH_VALUES, _WITHOUT_VALUES = ("In", "NotIn"), ("Exists", "DoesNotExist")
 _HARD, _SOFT = "DoNotSchedule", "ScheduleAnyway"
 _CONTROLLERS = {
     "ReplicationController": ("v1",),
-    "ReplicaSet": ("apps/v1", "extensions/v1beta1"),
+    "ReplicaSet": ("apps/v1",),
     "StatefulSet": ("apps/v1",),
 }
 

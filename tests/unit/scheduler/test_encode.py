@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubesched.base import errors
-from kubesched.scheduler import defaults, encode
+from kubesched.scheduler import defaults, encode, pods
 from kubesched.state import rows
 
 GIB = 1 << 30
@@ -253,3 +253,16 @@ def test_workloads_stand_for_their_pods() -> None:
     deployment["spec"]["replicas"] = -1  # type: ignore[index]
     with pytest.raises(errors.InputError, match="spec.replicas: is out of range"):
         defaults.expand([deployment])
+
+
+@pytest.mark.parametrize(
+    ("version", "controller", "n"), [("apps/v1", True, 2), ("apps/v1", False, 0), ("extensions/v1beta1", True, 0)]
+)
+def test_default_spreading_asks_the_controller_of_todays_api(version: str, controller: bool, n: int) -> None:
+    owned = pod()
+    owned["metadata"]["ownerReferences"] = [
+        {"apiVersion": version, "kind": "ReplicaSet", "name": "r", "controller": controller}
+    ]
+    owner = {"kind": "ReplicaSet", "metadata": {"name": "r"}, "spec": {"selector": {"matchLabels": {"app": "a"}}}}
+    spread = pods.DefaultSpread([owner])
+    assert len(encode.pod_row(owned, spread=spread).shape.spread) == n
