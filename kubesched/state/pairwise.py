@@ -52,6 +52,8 @@ class _Class:
     shape: rows.PodShape
     labels: Labels
     selected_by: list[_Owned] = field(default_factory=list)
+    has_rules: bool = False
+    """The engine holds rules of it, which are not left in place when none apply any more."""
 
 
 def selects(selector: rows.LabelSelector, labels: Mapping[str, str]) -> bool:
@@ -102,11 +104,11 @@ class Pairwise:
         known, self._classes = self._classes, []
         self._matches, self._owners = {}, {}
         for of in known:
-            self.add_class(of.class_id, of.shape)
+            self.add_class(of.class_id, of.shape, of.has_rules)
 
-    def add_class(self, class_id: int, shape: rows.PodShape) -> None:
+    def add_class(self, class_id: int, shape: rows.PodShape, has_rules: bool = False) -> None:
         """Tell a new class and the others of each other. O(counters + terms)."""
-        new = _Class(class_id, shape, dict(shape.labels))
+        new = _Class(class_id, shape, dict(shape.labels), has_rules=has_rules)
         for match, counter in self._matches.items():
             if self._is_match(match, new):
                 self._engine.join_counter(counter, class_id)
@@ -155,10 +157,15 @@ class Pairwise:
         return all(self._sees(term, of) for term in match)
 
     def _sees(self, term: rows.PodTerm, of: _Class) -> bool:
-        """Whether a class's own term takes in pods of another. Only namespaces that exist can be selected."""
+        """Whether a class's own term takes in pods of another.
+
+        Namespaces that exist are selected by their labels. 1.36 then matches pods against a term whose selector it
+        meant to clear but did not (it clears a copy), and against no labels: a selector that no labels satisfy, such
+        as one that only says what must not be, takes in every namespace.
+        """
         namespace, by_labels = of.shape.namespace, term.namespace_selector
         exists = namespace in self._namespaces and selects(by_labels, self._namespaces[namespace])
-        near = namespace in term.namespaces or by_labels == () or exists
+        near = namespace in term.namespaces or exists or selects(by_labels, {})
         return near and selects(term.selector, of.labels)
 
     def _is_selected(self, term: rows.PodTerm, of: _Class) -> bool:
@@ -172,8 +179,10 @@ class Pairwise:
     def _set_rules(self, of: _Class) -> None:
         shape = of.shape
         owned = [(o.kind, self._owners[o], self._topology(o.term.topology_key), o.weight) for o in of.selected_by]
-        if not (owned or shape.spread or shape.required_pods or shape.required_anti_pods or shape.preferred_pods):
+        rules = owned or shape.spread or shape.required_pods or shape.required_anti_pods or shape.preferred_pods
+        if not (rules or of.has_rules):
             return
+        of.has_rules = bool(rules)
         scored = [
             (self._match_one(t), self._topology(t.topology_key), native.TERM_OWN, t.weight)
             for t in shape.preferred_pods
