@@ -12,6 +12,7 @@ v1.36.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -69,6 +70,23 @@ def both(selector: Obj, exact: dict[str, str]) -> Obj:
 def terms(pod: Obj, kind: str, strength: str) -> list[Obj]:
     rules = (pod["spec"].get("affinity") or {}).get(kind) or {}
     return rules.get(strength) or []
+
+
+def stored(pod: Obj) -> Obj:
+    """The pod as the API server stores it: label keys of affinity terms are part of their selectors.
+
+    A key whose label the pod does not have is left alone, and so is a term without a selector.
+    """
+    out = copy.deepcopy(pod)
+    for kind in ("podAffinity", "podAntiAffinity"):
+        mine = terms(out, kind, REQUIRED) + [wish["podAffinityTerm"] for wish in terms(out, kind, PREFERRED)]
+        for term in mine:
+            for name, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")):
+                for key in term.get(name) or []:
+                    if key in labels(out) and term.get("labelSelector") is not None:
+                        more = {"key": key, "operator": operator, "values": [labels(out)[key]]}
+                        term["labelSelector"].setdefault("matchExpressions", []).append(more)
+    return out
 
 
 # ---- default constraints ----
@@ -298,7 +316,7 @@ class Affinity:
         self.near, self.apart = terms(pod, "podAffinity", REQUIRED), terms(pod, "podAntiAffinity", REQUIRED)
         self.existing: Counter[tuple[str, str]] = Counter()
         self.near_counts: Counter[tuple[str, str]] = Counter()
-        self.apart_counts: Counter[tuple[str, str]] = Counter()
+        self.apart_counts: Counter[tuple[str, str | None]] = Counter()
         for node in nodes:
             for other in node.pods:
                 self.update(node, other, 1)
@@ -324,7 +342,7 @@ class Affinity:
         if not self._affinity_holds(node):
             return name, UNRESOLVABLE, [NOT_NEAR]
         for t in self.apart:
-            if self.apart_counts[t["topologyKey"], node.labels.get(t["topologyKey"], "")] > 0:
+            if self.apart_counts[t["topologyKey"], node.labels.get(t["topologyKey"])] > 0:
                 return name, UNSCHEDULABLE, [NOT_APART]
         if any(self.existing[pair] > 0 for pair in node.labels.items()):
             return name, UNSCHEDULABLE, [UNWANTED]

@@ -177,6 +177,11 @@ def rules(rng: Rng, made: builders.PodBuilder) -> None:
             made.prefer(1 + below(rng, 100), term(rng, False))
 
 
+def renamed(obj: Obj, name: str) -> Obj:
+    """The same pod under another name."""
+    return obj | {"metadata": obj["metadata"] | {"name": name}}
+
+
 def empty(rng: Rng, name: str) -> Obj:
     """A pod that asks for nothing at all, in one of the ways to say so."""
     return builders.make_pod(name).container(*pick(rng, ((None, None), ("0", "0"), ("0", None)))).build()
@@ -195,6 +200,24 @@ def case(rng: Rng, n_nodes: int, n_running: int, n_pods: int) -> Obj:
     there = [running(rng, f"r{i}", n_nodes) for i in range(n_running)]
     new = [empty(rng, f"p{i}") if chance(rng, 0.05) else pod(rng, f"p{i}") for i in range(n_pods)]
     return {"nodes": nodes, "pods": there, "sequence": new}
+
+
+class NodeLocal:
+    """Clusters whose pods do not look at each other; the form of `pairwise_strategies.Family`."""
+
+    def case(self, rng: Rng, n_nodes: int, n_running: int) -> Obj:
+        return case(rng, n_nodes, n_running, 0)
+
+    def node(self, rng: Rng, i: int) -> Obj:
+        return node(rng, i)
+
+    def pod(self, rng: Rng, name: str) -> Obj:
+        return empty(rng, name) if chance(rng, 0.05) else pod(rng, name)
+
+    def running(self, rng: Rng, name: str, node: str) -> Obj:
+        obj = pod(rng, name, with_ports=False)
+        obj["spec"]["nodeName"] = node
+        return obj
 
 
 # ---- the equal rows, by the oracle's reading ----
