@@ -283,6 +283,45 @@ typedef struct ks_summary {
     int32_t feasible, ties;
 } ks_summary;
 
+/* Running pods to be told apart. */
+typedef struct ks_known_spec {
+    int32_t n;
+    const int32_t *class_id, *node, *priority;
+    const int64_t *started;  /* any unit; a pod that has not started: INT64_MAX */
+    const int32_t *budgets;  /* sets of ks_budget_set_add, 0: none; NULL: none */
+    const uint64_t *devices; /* NULL: none */
+} ks_known_spec;
+
+/* Which pods could be evicted for a pod that fits nowhere. Results are borrowed until the next call. */
+typedef struct ks_preemption {
+    int32_t profile, class_id, priority;
+    int32_t list_all;    /* 1: list every candidate, not only the best */
+    const uint8_t *open; /* [N] rows that PreFilter leaves; NULL: all */
+    /* out, both or neither: of the tried rows with victims that stay shut, as in ks_summary */
+    int64_t *rejected, *insufficient;
+    /* out */
+    int32_t n_tried, n_without_victims, n_candidates;
+    int32_t node, ties;    /* lowest of the best rows, KS_NONE: eviction helps nowhere */
+    int32_t n_victims;
+    const int32_t *victim; /* handles, the most important first */
+    /* with list_all: rows, broken budgets, 1 for the best, and the victims of candidate i: start[i] .. start[i + 1] - 1 */
+    const int32_t *candidate_row, *candidate_broken, *candidate_ties, *candidate_start, *candidate_victim;
+} ks_preemption;
+
+/* Pods of a batch that may evict others, one entry each. */
+typedef struct ks_evicting {
+    const int32_t *priority, *budgets; /* budgets NULL: none */
+    const uint8_t *may_evict;          /* 0: preemptionPolicy Never */
+    int32_t *handle;                   /* out: of the placed pod, which is known from now on; KS_NONE: not placed */
+    int32_t *victim_start;             /* [n + 1] out */
+    const int32_t *victim;             /* out: handles, given up; borrowed until the next call */
+} ks_evicting;
+
+/* What volumes say on a row if known pods left it and nominated ones came (handles): 0: they let the pod in; else the
+ * first volume filter that fails, times 256, plus the code of its verdict column; negative: it could not be told. */
+typedef int32_t (*ks_recheck)(void *context, int32_t row, int32_t n_gone, const int32_t *gone, int32_t n_come,
+                              const int32_t *come);
+
 /* Columns of an event run, one entry an event, state after the event. Any may be NULL. */
 typedef struct ks_series {
     int64_t *used_device_milli;  /* over all nodes */
@@ -382,6 +421,33 @@ ks_status ks_place_groups(ks_engine *engine, ks_options *options, const ks_group
 ks_status ks_run(ks_engine *engine, ks_options *options, int32_t n_events, const int32_t *event,
                  int32_t n_pods, const int32_t *pod_class, const ks_decisions *out,
                  const ks_series *series, int32_t *n_done);
+
+/* Makes running pods known, newest last on their row, so that they can be evicted; bind them first. All or none. */
+ks_status ks_pods_know(ks_engine *engine, const ks_known_spec *spec, int32_t *handle);
+/* Before or after their release. Handles are given out again. */
+ks_status ks_pods_forget(ks_engine *engine, int32_t n, const int32_t *handle);
+/* How many pods each disruption budget lets go; budgets are added, never removed. */
+ks_status ks_budgets_set(ks_engine *engine, int32_t n, const int32_t *allowed);
+/* The budgets that a pod counts for. */
+ks_status ks_budget_set_add(ks_engine *engine, int32_t n, const int32_t *budget, int32_t *out_id);
+/* Pods that wait for a node; those of the asker's priority or a higher one count as running there. */
+ks_status ks_nominate(ks_engine *engine, int32_t n, const int32_t *class_id, const int32_t *node,
+                      const int32_t *priority, int32_t *handle);
+ks_status ks_unnominate(ks_engine *engine, int32_t n, const int32_t *handle);
+/* Who the next questions are for, until ks_asked: nobody yields to nominated pods otherwise. nominated: the handle of the
+ * pod itself, which then gets its own node if it passes there; KS_NONE: it has none. */
+ks_status ks_asking(ks_engine *engine, int32_t priority, int32_t nominated);
+ks_status ks_asked(ks_engine *engine);
+/* The node that the asking pod is nominated for, if it passes there; else KS_NONE. */
+ks_status ks_own_node_of(ks_engine *engine, int32_t profile, int32_t class_id, int32_t *node);
+ks_status ks_recheck_set(ks_engine *engine, ks_recheck recheck, void *context);
+/* DefaultPreemption for one pod that fits nowhere; changes nothing. O(N) the first time a class asks, then O(changed rows)
+ * and one look at each row, unless rules about other pods or volumes have a say. */
+ks_status ks_preempt(ks_engine *engine, ks_preemption *io);
+/* As ks_place, but a pod that fits nowhere evicts: its victims are released and forgotten, and it takes their place.
+ * All running pods must be known. Every column of out is needed. */
+ks_status ks_place_evicting(ks_engine *engine, ks_options *options, ks_evicting *evicting, int32_t n,
+                            const int32_t *class_id, const ks_decisions *out, int32_t *n_done);
 
 /* Speculation: everything bound, released or placed after ks_speculate can be undone. Marks nest. */
 ks_status ks_speculate(ks_engine *engine, int64_t *out_mark);

@@ -105,7 +105,8 @@ ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devic
         return KS_ERANGE;
     KS_TRY(check_amounts(e, c, row, bind));
     KS_TRY(check_devices(e, c, row, devices, bind));
-    KS_TRY(ks_log_reserve(e, 1));
+    if (!e->quiet)
+        KS_TRY(ks_log_reserve(e, 1));
     if (bind && c->n_ports > 0)
         KS_TRY(ks_row_list_reserve(&e->mem, &e->ports.at[row], e->ports.at[row].n + c->n_ports));
     if (bind)
@@ -115,13 +116,16 @@ ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devic
         return KS_ESTATE;
     KS_TRY(remember(e, class_id, row, devices, at, bind));
     change(e, class_id, row, devices, at, bind);
-    ks_log_row(e, row, false);
+    if (!e->quiet)
+        ks_log_row(e, row, false);
     return KS_OK;
 }
 
 /* What was taken off comes back into memory that was never given away: lists do not shrink. */
 void ks_account_undo(ks_engine *e, const ks_undo_entry *last) {
     change(e, last->class_id, last->node, last->devices, last->at, !last->was_bind);
+    if (e->quiet)
+        return;
     if (ks_log_reserve(e, 1) == KS_OK)
         ks_log_row(e, last->node, false);
     else

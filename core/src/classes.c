@@ -262,6 +262,7 @@ void ks_classes_free(ks_engine *e) {
         ks_class_pairwise_free(e, c);
         ks_class_verdicts_free(e, c);
         ks_cells_free(e, c);
+        ks_class_evictions_free(e, c);
     }
     KS_VEC_DISCARD(&e->mem, &e->classes);
 }

@@ -28,7 +28,8 @@ static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
     uint8_t detail;
     ks_scratch *s = &e->scratch;
     for (int32_t row = 0; row < e->n_rows; row++) {
-        s->feasible.at[row] = e->live.at[row] && ks_filter(e, p, c, row, &detail) == KS_NONE;
+        s->feasible.at[row] =
+            e->live.at[row] && ks_veto_of(e, row) == NULL && ks_filter(e, p, c, row, &detail) == KS_NONE;
         if (!s->feasible.at[row])
             continue;
         s->local.at[row] = ks_score_local(e, p, c, row);

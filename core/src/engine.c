@@ -41,6 +41,9 @@ void ks_engine_free(ks_engine *e) {
     ks_typical_free(e);
     ks_classes_free(e);
     ks_pairwise_free(e);
+    ks_known_free(e);
+    ks_nominated_free(e);
+    ks_preempt_free(e);
     ks_nodes_free(e);
     ks_sets_free(e);
     KS_VEC_DISCARD(&e->mem, &e->log);

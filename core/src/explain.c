@@ -15,22 +15,35 @@ typedef struct outputs {
     int64_t *total;
 } outputs;
 
+static void explain_row(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, ks_verdict *out) {
+    size_t bytes = (size_t)((e->n_resources + 63) / 64) * sizeof *out->insufficient;
+    const ks_veto *veto = ks_veto_of(e, row);
+    if (veto != NULL) {
+        out->filter = veto->filter;
+        out->detail = veto->detail;
+        out->unresolvable = veto->unresolvable;
+        memcpy(out->insufficient, ks_veto_insufficient(e, veto), bytes);
+        return;
+    }
+    memset(out->insufficient, 0, bytes);
+    out->detail = KS_DETAIL_NONE;
+    out->filter = e->live.at[row] ? ks_filter(e, p, c, row, &out->detail) : REMOVED;
+    if (out->filter == KS_FILTER_NODE_RESOURCES_FIT)
+        ks_fit_explain(e, c, row, out->insufficient);
+    out->unresolvable = out->filter >= 0 && ks_is_unresolvable(e, c, row, out->filter, out->detail);
+}
+
 static void explain_filters(const ks_engine *e, const ks_profile *p, const ks_class *c, const outputs *o) {
     int32_t words = (e->n_resources + 63) / 64;
     uint64_t scrap[(KS_MAX_RESOURCES + 63) / 64];
     for (int32_t row = 0; row < e->n_rows; row++) {
-        uint64_t *bits = o->insufficient == NULL ? scrap : o->insufficient + (int64_t)row * words;
-        memset(bits, 0, (size_t)words * sizeof *bits);
-        uint8_t detail = KS_DETAIL_NONE;
-        int32_t filter = e->live.at[row] ? ks_filter(e, p, c, row, &detail) : REMOVED;
-        if (filter == KS_FILTER_NODE_RESOURCES_FIT)
-            ks_fit_explain(e, c, row, bits);
-        bool unresolvable = filter >= 0 && ks_is_unresolvable(e, c, row, filter, detail);
-        o->filter[row] = filter;
+        ks_verdict verdict = {.insufficient = o->insufficient == NULL ? scrap : o->insufficient + (int64_t)row * words};
+        explain_row(e, p, c, row, &verdict);
+        o->filter[row] = verdict.filter;
         if (o->detail != NULL)
-            o->detail[row] = detail & (uint8_t)~KS_VERDICT_UNRESOLVABLE;
+            o->detail[row] = verdict.detail & (uint8_t)~KS_VERDICT_UNRESOLVABLE;
         if (o->unresolvable != NULL)
-            o->unresolvable[row] = unresolvable;
+            o->unresolvable[row] = verdict.unresolvable;
     }
 }
 
@@ -113,6 +126,7 @@ ks_status ks_explain(ks_engine *e, int32_t profile, int32_t class_id, int32_t *f
     ks_class *c = &e->classes.at[class_id];
     KS_TRY(ks_class_prepare(e, c));
     KS_TRY(ks_pairwise_prepare(e, c));
+    KS_TRY(ks_find_vetoes(e, p, c));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.local, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.taint, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.feasible, e->n_rows));

@@ -11,6 +11,7 @@
  *   ├── profiles     which filters and scores, with arguments             profile.c
  *   ├── log          rows that changed, read by every index               log.c
  *   ├── undo         what to take back when a speculation ends            undo.c
+ *   ├── known        running pods that can be evicted, nominated ones     known.c nominated.c preempt.c
  *   └── indexes      one per profile                                      index.c
  *
  * A decision reads nodes × one class through fit.c, score.c, rules.c and gpu.c. There are two drivers: dense.c looks at
@@ -247,6 +248,8 @@ typedef struct ks_class {
     ks_pairwise pairwise;
     struct ks_cells *cells; /* NULL until it is asked for with the indexed driver */
     int64_t cells_bytes;
+    struct ks_evictions *evictions; /* what evicting pods for it would mean, by row; NULL until it asks */
+    int64_t evictions_bytes;
     KS_VEC(ks_verdicts) verdicts;
     KS_VEC(int64_t) raw;      /* of KS_SCORE_DYNAMIC_RESOURCES */
     KS_VEC(int32_t) counters; /* that the class joined */
@@ -304,6 +307,57 @@ typedef struct ks_undo_entry {
     bool was_bind;
 } ks_undo_entry;
 
+/* ---- eviction ---- */
+
+enum { KS_FREE_HANDLE = -2 }; /* row of a handle that is not in use; KS_NONE: the pod's node is gone */
+
+typedef struct ks_known {
+    int64_t started;
+    uint64_t devices;
+    int32_t class_id, row, priority, budgets;
+} ks_known;
+
+typedef struct ks_known_table {
+    KS_VEC(ks_known) pods; /* [handle] */
+    KS_VEC(int32_t) free;  /* handles */
+    KS_VEC(ks_row_list) on; /* [row] handles */
+    KS_VEC(int32_t) allowed, left; /* [budget] */
+    ks_starts budget_start;
+    KS_VEC(int32_t) budget;
+    int64_t version; /* changes when a budget lets more or fewer pods go */
+} ks_known_table;
+
+typedef struct ks_nominated {
+    int32_t class_id, row, priority; /* row KS_NONE: handle not in use */
+} ks_nominated;
+
+typedef struct ks_asker {
+    bool is_on;
+    int32_t priority, nominated;
+} ks_asker;
+
+/* A row on which the asking pod fails together with nominated ones. */
+typedef struct ks_veto {
+    int32_t row, filter;
+    uint8_t detail;
+    bool unresolvable;
+} ks_veto;
+
+typedef struct ks_verdict {
+    int32_t filter; /* KS_NONE: passes */
+    uint8_t detail;
+    bool unresolvable;
+    uint64_t *insufficient; /* [W] of NodeResourcesFit */
+} ks_verdict;
+
+/* Pods that are thought away from a row (known) or onto it (nominated). */
+typedef struct ks_moved {
+    int32_t n_gone;
+    const int32_t *gone;
+    int32_t n_come;
+    const int32_t *come;
+} ks_moved;
+
 typedef struct ks_index ks_index;
 
 /* Columns of the dense driver, one entry a row. */
@@ -316,6 +370,9 @@ typedef struct ks_scratch {
     KS_VEC(int64_t) spread, pods; /* raw scores of the pairwise plugins */
     KS_VEC(uint8_t) seen; /* [domain] */
     KS_VEC(int32_t) near; /* [rule] */
+    KS_VEC(int32_t) lower, gone, come; /* handles of the row at hand */
+    KS_VEC(uint8_t) breaks;
+    KS_VEC(uint64_t) bits; /* [W] */
 } ks_scratch;
 
 struct ks_engine {
@@ -364,6 +421,16 @@ struct ks_engine {
 
     KS_VEC(ks_undo_entry) undo;
     int32_t n_marks;
+    bool quiet; /* what happens now is taken back before anybody asks: the log need not tell */
+
+    ks_known_table known;
+    KS_VEC(ks_nominated) nominated;
+    ks_asker asking;
+    KS_VEC(ks_veto) vetoes; /* of the question at hand */
+    KS_VEC(uint64_t) veto_bits; /* [veto][W] */
+    KS_VEC(int32_t) victims, candidates, evicted; /* results of the last call */
+    ks_recheck recheck;
+    void *recheck_context;
 
     int64_t cell_clock;     /* decisions by cells.c */
     int64_t n_cell_entries; /* rows of all classes that have cells */
@@ -550,6 +617,36 @@ static inline int32_t ks_device_kind(const ks_class *c) {
 ks_status ks_account(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, bool bind);
 /* Takes the last change back to the bit. Needs no memory. */
 void ks_account_undo(ks_engine *e, const ks_undo_entry *last);
+
+/* ---- known.c ---- */
+void ks_known_free(ks_engine *e);
+/* Room for one more known pod on the row; then adding cannot fail. */
+ks_status ks_known_reserve(ks_engine *e, int32_t row);
+int32_t ks_known_add(ks_engine *e, ks_known pod);
+void ks_known_drop(ks_engine *e, int32_t handle);
+void ks_known_clear(ks_engine *e, int32_t row); /* the row goes */
+/* Takes a pod of this set off the budgets that are left; true if one is overdrawn. */
+bool ks_budgets_take(ks_engine *e, int32_t set);
+
+/* ---- nominated.c ---- */
+static inline bool ks_is_volume_filter(int32_t filter) {
+    return filter >= KS_FILTER_VOLUME_RESTRICTIONS && filter <= KS_FILTER_VOLUME_ZONE;
+}
+void ks_nominated_free(ks_engine *e);
+bool ks_has_nominated(const ks_engine *e, int32_t row);
+/* The filters on one row, with the nominated pods that the asker yields to and without. moved NULL: nothing is. The class
+ * is prepared. */
+ks_status ks_judge_row(ks_engine *e, const ks_profile *p, ks_class *c, int32_t row, const ks_moved *moved,
+                       ks_verdict *out);
+/* Rows that nominated pods shut, into e->vetoes. */
+ks_status ks_find_vetoes(ks_engine *e, const ks_profile *p, ks_class *c);
+const ks_veto *ks_veto_of(const ks_engine *e, int32_t row);
+const uint64_t *ks_veto_insufficient(const ks_engine *e, const ks_veto *veto);
+ks_status ks_own_node(ks_engine *e, const ks_profile *p, ks_class *c, int32_t *out);
+
+/* ---- preempt.c ---- */
+void ks_preempt_free(ks_engine *e);
+void ks_class_evictions_free(ks_engine *e, ks_class *c);
 
 /* ---- place.c ---- */
 ks_status ks_check_batch(const ks_engine *e, const ks_options *o, int32_t n, const int32_t *class_id);

@@ -131,6 +131,7 @@ static void clear_usage(ks_engine *e, int32_t row) {
     e->nonzero_memory.at[row] = 0;
     e->ports.at[row].n = 0;
     ks_pods_clear(e, row);
+    ks_known_clear(e, row);
 }
 
 /* ---- calls ---- */

@@ -23,9 +23,19 @@ ks_status ks_check_batch(const ks_engine *e, const ks_options *o, int32_t n, con
 
 static ks_status decide(ks_engine *e, ks_options *o, int32_t class_id, ks_choice *out) {
     ks_class *c = &e->classes.at[class_id];
+    const ks_profile *p = &e->profiles.at[o->profile];
+    KS_TRY(ks_own_node(e, p, c, &out->node));
+    if (out->node != KS_NONE) { /* taken without looking further */
+        *out = (ks_choice){-1, out->node, 1, 1};
+        o->n_indexed++;
+        return KS_OK;
+    }
+    KS_TRY(ks_find_vetoes(e, p, c));
     if (o->driver != KS_DRIVER_DENSE) {
-        ks_status status = ks_index_decide(e, o->profile, class_id, o->tie, &o->rng, out);
-        if (status == KS_EUNSUPPORTED)
+        ks_status status = KS_EUNSUPPORTED;
+        if (e->vetoes.n == 0)
+            status = ks_index_decide(e, o->profile, class_id, o->tie, &o->rng, out);
+        if (status == KS_EUNSUPPORTED && e->vetoes.n == 0)
             status = ks_cells_decide(e, o->profile, o->driver, class_id, o->tie, &o->rng, out);
         if (status == KS_OK)
             o->n_indexed++;

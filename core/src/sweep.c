@@ -160,11 +160,25 @@ static int64_t shut_by_filter(const ks_engine *e, const ks_class *c, int32_t fil
     return closed;
 }
 
+/* Nominated pods come first: upstream filters with them before it filters without. */
+static int64_t shut_vetoed(const ks_engine *e, uint8_t *open, ks_summary *out) {
+    for (int64_t i = 0; i < e->vetoes.n; i++) {
+        const ks_veto *veto = &e->vetoes.at[i];
+        uint8_t hard = veto->unresolvable ? KS_VERDICT_UNRESOLVABLE : 0;
+        open[veto->row] = 0;
+        count_shut(out, veto->filter, (uint8_t)((veto->detail & ~KS_VERDICT_UNRESOLVABLE) | hard), 1);
+        for (int32_t r = 0; out != NULL && veto->filter == KS_FILTER_NODE_RESOURCES_FIT && r < e->n_resources; r++)
+            out->insufficient[r] += (int64_t)(ks_veto_insufficient(e, veto)[r / 64] >> (r % 64) & 1u);
+    }
+    return e->vetoes.n;
+}
+
 /* In the profile's order, so that the first failing filter counts. Returns how many rows stay open. */
 static int32_t filter_rows(const ks_engine *e, const ks_profile *p, const ks_class *c, uint8_t *open, ks_summary *out) {
     int64_t left = e->n_live;
     if (e->n_rows > 0)
         memcpy(open, e->live.at, (size_t)e->n_rows);
+    left -= shut_vetoed(e, open, out);
     for (int32_t i = 0; i < p->n_filters && left > 0; i++)
         if (has_say(c, p->filter[i]))
             left -= shut_by_filter(e, c, p->filter[i], open, out);
@@ -431,6 +445,7 @@ ks_status ks_summarize(ks_engine *e, int32_t profile, int32_t class_id, ks_summa
     memset(out->rejected, 0, (size_t)KS_N_FILTERS * KS_N_DETAILS * sizeof *out->rejected);
     memset(out->insufficient, 0, (size_t)e->n_resources * sizeof *out->insufficient);
     ks_class *c = &e->classes.at[class_id];
+    KS_TRY(ks_find_vetoes(e, &e->profiles.at[profile], c));
     ks_status status = decide(e, profile, c, KS_TIE_LOWEST, NULL, &best, out);
     if (status == KS_EUNSUPPORTED) { /* other scores: theirs is the dense driver */
         KS_TRY(reserve(e));

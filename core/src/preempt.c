@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * preempt.c: DefaultPreemption: on which node evicting pods makes room, whom to evict there, and which node to take.
+ *
+ * On a row that may be cured, all pods of lower priority leave; if the pod fits now, they come back one by one, those
+ * whose budget would be broken first, each group by importance, and who no longer fits is a victim. The rows are
+ * compared by budgets broken, highest victim, sum and number of victims, start of the most important ones.
+ *
+ * A row's outcome depends on the row alone unless rules about other pods or volumes have a say: then it is kept with the
+ * class and judged again only when the change log names the row. What a trial does is taken back to the bit, without a
+ * word in the log. Sources: framework/preemption, plugins/defaultpreemption, v1.36. */
+#include "internal.h"
+
+#include <string.h> /* memset, memcpy, memmove */
+
+enum { NOT_TRIED = -3, NO_VICTIMS = -2, STAYS_SHUT = -1 }; /* instead of a number of broken budgets */
+
+/* What eviction would mean on a row; `broken` < 0: it does not help. */
+typedef struct outcome {
+    int32_t broken, n_victims, top;
+    int64_t sum, earliest; /* of the priorities + 2^31; first start among the victims of the highest priority */
+} outcome;
+
+struct ks_evictions {
+    int32_t profile, priority, n_rows;
+    int64_t position, version;
+    KS_VEC(outcome) at; /* [row] */
+};
+
+typedef struct ks_evictions ks_evictions;
+
+/* One pod that looks for room. */
+typedef struct task {
+    ks_engine *e;
+    const ks_profile *p;
+    ks_class *c;
+    int32_t priority;
+    ks_preemption *io;
+    ks_verdict verdict;
+    int32_t *gone; /* known pods that are off the row at the moment */
+    int32_t n_gone;
+} task;
+
+/* ---- one row ---- */
+
+static bool is_more_important(const ks_engine *e, int32_t a, int32_t b) {
+    const ks_known *x = &e->known.pods.at[a], *y = &e->known.pods.at[b];
+    return x->priority != y->priority ? x->priority > y->priority : x->started < y->started;
+}
+
+/* Insertion: stable, and a row has a hundred pods at most. */
+static void sort_by_importance(const ks_engine *e, int32_t *list, int32_t n) {
+    for (int32_t i = 1; i < n; i++) {
+        int32_t pod = list[i], at = i;
+        for (; at > 0 && is_more_important(e, pod, list[at - 1]); at--)
+            list[at] = list[at - 1];
+        list[at] = pod;
+    }
+}
+
+static ks_status move(task *t, int32_t handle, bool back) {
+    const ks_known *pod = &t->e->known.pods.at[handle];
+    KS_TRY(ks_account(t->e, pod->class_id, pod->row, pod->devices, back));
+    if (!back) {
+        t->gone[t->n_gone++] = handle;
+        return KS_OK;
+    }
+    int32_t at = 0;
+    while (t->gone[at] != handle)
+        at++;
+    t->n_gone--;
+    memmove(&t->gone[at], &t->gone[at + 1], (size_t)(t->n_gone - at) * sizeof *t->gone);
+    return KS_OK;
+}
+
+static ks_status judge(task *t, int32_t row) {
+    ks_moved moved = {t->n_gone, t->gone, 0, NULL};
+    return ks_judge_row(t->e, t->p, t->c, row, &moved, &t->verdict);
+}
+
+/* Pods of lower priority on the row into scratch.lower, with room for as many in the other lists. */
+static ks_status list_lower(task *t, int32_t row, int32_t *out) {
+    ks_engine *e = t->e;
+    *out = 0;
+    if (row >= e->known.on.cap)
+        return KS_OK;
+    const ks_row_list *on = &e->known.on.at[row];
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.lower, on->n));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.gone, on->n));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.breaks, on->n));
+    for (int32_t i = 0; i < on->n; i++)
+        if (e->known.pods.at[on->at[i]].priority < t->priority)
+            e->scratch.lower.at[(*out)++] = on->at[i];
+    t->gone = e->scratch.gone.at;
+    t->n_gone = 0;
+    return KS_OK;
+}
+
+static void find_broken_budgets(ks_engine *e, int32_t n) {
+    ks_known_table *k = &e->known;
+    if (k->allowed.n > 0)
+        memcpy(k->left.at, k->allowed.at, (size_t)k->allowed.n * sizeof *k->left.at);
+    for (int32_t i = 0; i < n; i++)
+        e->scratch.breaks.at[i] = ks_budgets_take(e, k->pods.at[e->scratch.lower.at[i]].budgets);
+}
+
+/* Puts back who may stay. What is left in `gone` are the victims. */
+static ks_status reprieve(task *t, int32_t row, int32_t n, int32_t *broken) {
+    *broken = 0;
+    for (int32_t breaks = 1; breaks >= 0; breaks--)
+        for (int32_t i = 0; i < n; i++) {
+            int32_t handle = t->e->scratch.lower.at[i];
+            if (t->e->scratch.breaks.at[i] != breaks)
+                continue;
+            KS_TRY(move(t, handle, true));
+            KS_TRY(judge(t, row));
+            if (t->verdict.filter == KS_NONE)
+                continue;
+            KS_TRY(move(t, handle, false));
+            *broken += breaks;
+        }
+    return KS_OK;
+}
+
+static outcome weigh(const task *t, int32_t broken) {
+    outcome out = {broken, t->n_gone, INT32_MIN, 0, INT64_MAX};
+    for (int32_t i = 0; i < t->n_gone; i++) {
+        const ks_known *pod = &t->e->known.pods.at[t->gone[i]];
+        out.sum += (int64_t)pod->priority + ((int64_t)1 << 31);
+        if (pod->priority > out.top) {
+            out.top = pod->priority;
+            out.earliest = pod->started;
+        } else if (pod->priority == out.top && pod->started < out.earliest) {
+            out.earliest = pod->started;
+        }
+    }
+    return out;
+}
+
+/* Why the row stays shut when all leave, for the message. */
+static void count_shut(const task *t) {
+    const ks_preemption *io = t->io;
+    if (io->rejected == NULL)
+        return;
+    uint8_t hard = t->verdict.unresolvable ? KS_VERDICT_UNRESOLVABLE : 0;
+    io->rejected[t->verdict.filter * KS_N_DETAILS + ((t->verdict.detail & ~KS_VERDICT_UNRESOLVABLE) | hard)]++;
+    for (int32_t r = 0; t->verdict.filter == KS_FILTER_NODE_RESOURCES_FIT && r < t->e->n_resources; r++)
+        io->insufficient[r] += (int64_t)(t->verdict.insufficient[r / 64] >> (r % 64) & 1u);
+}
+
+static ks_status try_evicting(task *t, int32_t row, int32_t n, outcome *out) {
+    for (int32_t i = 0; i < n; i++)
+        KS_TRY(move(t, t->e->scratch.lower.at[i], false));
+    KS_TRY(judge(t, row));
+    *out = (outcome){.broken = STAYS_SHUT};
+    if (t->verdict.filter != KS_NONE) {
+        count_shut(t);
+        return KS_OK;
+    }
+    int32_t broken;
+    sort_by_importance(t->e, t->e->scratch.lower.at, n);
+    find_broken_budgets(t->e, n);
+    KS_TRY(reprieve(t, row, n, &broken));
+    sort_by_importance(t->e, t->gone, t->n_gone);
+    *out = weigh(t, broken);
+    return KS_OK;
+}
+
+/* The victims stay in scratch.gone. */
+static ks_status try_row(task *t, int32_t row, outcome *out) {
+    ks_engine *e = t->e;
+    int32_t n;
+    int64_t mark;
+    *out = (outcome){.broken = NOT_TRIED};
+    t->n_gone = 0;
+    if (!e->live.at[row] || (t->io->open != NULL && !t->io->open[row]))
+        return KS_OK;
+    KS_TRY(judge(t, row));
+    if (t->verdict.filter == KS_NONE || t->verdict.unresolvable)
+        return KS_OK;
+    KS_TRY(list_lower(t, row, &n));
+    out->broken = NO_VICTIMS;
+    if (n == 0)
+        return KS_OK;
+    KS_TRY(ks_speculate(e, &mark));
+    e->quiet = true;
+    ks_status status = try_evicting(t, row, n, out);
+    ks_status back = ks_rollback(e, mark);
+    e->quiet = false;
+    return status == KS_OK ? back : status;
+}
+
+/* ---- all rows ---- */
+
+static bool is_better(const outcome *a, const outcome *b) {
+    if (a->broken != b->broken)
+        return a->broken < b->broken;
+    if (a->top != b->top)
+        return a->top < b->top;
+    if (a->sum != b->sum)
+        return a->sum < b->sum;
+    return a->n_victims != b->n_victims ? a->n_victims < b->n_victims : a->earliest > b->earliest;
+}
+
+static void choose(const ks_evictions *k, ks_preemption *io) {
+    const outcome *best = NULL;
+    io->node = KS_NONE;
+    io->ties = io->n_candidates = io->n_tried = io->n_without_victims = 0;
+    for (int32_t row = 0; row < k->n_rows; row++) {
+        const outcome *of = &k->at.at[row];
+        io->n_tried += of->broken != NOT_TRIED;
+        io->n_without_victims += of->broken == NO_VICTIMS;
+        if (of->broken < 0)
+            continue;
+        io->n_candidates++;
+        if (best == NULL || is_better(of, best)) {
+            best = of;
+            io->node = row;
+            io->ties = 1;
+        } else if (!is_better(best, of)) {
+            io->ties++;
+        }
+    }
+}
+
+/* Whether another row, or the caller's volumes, can change what becomes of a row; or the question is not the class's. */
+static bool can_keep(const ks_engine *e, const ks_class *c, const ks_preemption *io) {
+    return !ks_has_pairwise(c) && c->verdicts.n == 0 && io->open == NULL && io->rejected == NULL &&
+           e->asking.nominated == KS_NONE;
+}
+
+static ks_status follow(task *t, ks_evictions *k) {
+    ks_engine *e = t->e;
+    int32_t profile = (int32_t)(t->p - e->profiles.at);
+    bool known = can_keep(e, t->c, t->io) && k->position >= e->log_base && k->profile == profile &&
+                 k->priority == t->priority && k->n_rows == e->n_rows && k->version == e->known.version;
+    int64_t from = k->position;
+    k->position = -1; /* until all went well */
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &k->at, e->n_rows));
+    for (int32_t row = 0; !known && row < e->n_rows; row++)
+        KS_TRY(try_row(t, row, &k->at.at[row]));
+    for (int64_t at = from; known && at < ks_log_end(e); at++) {
+        int32_t entry = e->log.at[at - e->log_base], row = entry < 0 ? ~entry : entry;
+        if (e->last_log.at[row] == at)
+            KS_TRY(try_row(t, row, &k->at.at[row]));
+    }
+    k->profile = profile;
+    k->priority = t->priority;
+    k->n_rows = e->n_rows;
+    k->version = e->known.version;
+    k->position = can_keep(e, t->c, t->io) ? ks_log_end(e) : -1;
+    return KS_OK;
+}
+
+static ks_status list_victims(task *t, int32_t row, bool append) {
+    ks_engine *e = t->e;
+    outcome again;
+    KS_TRY(try_row(t, row, &again));
+    int64_t from = append ? e->victims.n : 0;
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->victims, from + t->n_gone));
+    if (t->n_gone > 0)
+        memcpy(&e->victims.at[from], t->gone, (size_t)t->n_gone * sizeof *t->gone);
+    e->victims.n = from + t->n_gone;
+    return KS_OK;
+}
+
+static ks_status list_candidates(task *t, const ks_evictions *k) {
+    ks_engine *e = t->e;
+    int32_t n = 0;
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->candidates, 4 * (int64_t)t->io->n_candidates + 1));
+    int32_t *row_of = e->candidates.at, *broken = row_of + t->io->n_candidates;
+    int32_t *ties = broken + t->io->n_candidates, *start = ties + t->io->n_candidates;
+    ks_preemption quiet = *t->io; /* asking again must not count again */
+    quiet.rejected = NULL;
+    ks_preemption *io = t->io;
+    t->io = &quiet;
+    for (int32_t row = 0; row < k->n_rows; row++) {
+        if (k->at.at[row].broken < 0)
+            continue;
+        row_of[n] = row;
+        broken[n] = k->at.at[row].broken;
+        ties[n] = !is_better(&k->at.at[io->node], &k->at.at[row]);
+        start[n++] = (int32_t)e->victims.n;
+        KS_TRY(list_victims(t, row, true));
+    }
+    start[n] = (int32_t)e->victims.n;
+    t->io = io;
+    io->candidate_row = row_of;
+    io->candidate_broken = broken;
+    io->candidate_ties = ties;
+    io->candidate_start = start;
+    io->candidate_victim = e->victims.at;
+    return KS_OK;
+}
+
+static ks_status open_task(ks_engine *e, ks_preemption *io, task *t) {
+    *t = (task){.e = e,
+                .p = &e->profiles.at[io->profile],
+                .c = &e->classes.at[io->class_id],
+                .priority = io->priority,
+                .io = io};
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.bits, (e->n_resources + 63) / 64));
+    t->verdict.insufficient = e->scratch.bits.at;
+    KS_TRY(ks_class_prepare(e, t->c));
+    KS_TRY(ks_pairwise_prepare(e, t->c));
+    KS_TRY(ks_log_reserve(e, 1)); /* so that trials do not drop the log on their way */
+    if (t->c->evictions == NULL) {
+        KS_TRY(ks_reserve(&e->mem, (void **)&t->c->evictions, &t->c->evictions_bytes, (int64_t)sizeof(ks_evictions), 1));
+        t->c->evictions->position = -1;
+    }
+    return KS_OK;
+}
+
+ks_status ks_preempt(ks_engine *e, ks_preemption *io) {
+    if (e == NULL || io == NULL || (io->rejected == NULL) != (io->insufficient == NULL))
+        return KS_EINVAL;
+    if (io->profile < 0 || io->profile >= e->profiles.n || io->class_id < 0 || io->class_id >= e->classes.n)
+        return KS_ERANGE;
+    task t;
+    KS_TRY(open_task(e, io, &t));
+    if (io->rejected != NULL) {
+        memset(io->rejected, 0, (size_t)KS_N_FILTERS * KS_N_DETAILS * sizeof *io->rejected);
+        memset(io->insufficient, 0, (size_t)e->n_resources * sizeof *io->insufficient);
+    }
+    ks_evictions *k = t.c->evictions;
+    KS_TRY(follow(&t, k));
+    choose(k, io);
+    e->victims.n = 0;
+    if (io->list_all && io->n_candidates > 0)
+        KS_TRY(list_candidates(&t, k));
+    io->n_victims = 0;
+    if (io->node == KS_NONE)
+        return KS_OK;
+    int64_t from = e->victims.n;
+    KS_TRY(list_victims(&t, io->node, true));
+    io->candidate_victim = e->victims.at; /* may have moved */
+    io->victim = e->victims.at + from;
+    io->n_victims = (int32_t)(e->victims.n - from);
+    return KS_OK;
+}
+
+void ks_class_evictions_free(ks_engine *e, ks_class *c) {
+    if (c->evictions == NULL)
+        return;
+    KS_VEC_DISCARD(&e->mem, &c->evictions->at);
+    ks_discard(&e->mem, (void **)&c->evictions, &c->evictions_bytes, 1);
+}
+
+void ks_preempt_free(ks_engine *e) {
+    KS_VEC_DISCARD(&e->mem, &e->victims);
+    KS_VEC_DISCARD(&e->mem, &e->candidates);
+    KS_VEC_DISCARD(&e->mem, &e->evicted);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.lower);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.gone);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.come);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.breaks);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.bits);
+}
+
+/* ---- pods that evict while others are placed ---- */
+
+static ks_status check_evicting(const ks_engine *e, const ks_evicting *v, int32_t n) {
+    if (v == NULL || n < 0 || (n > 0 && (!v->priority || !v->may_evict || !v->handle || !v->victim_start)))
+        return KS_EINVAL;
+    int64_t sets = e->known.budget_start.n == 0 ? 1 : e->known.budget_start.n;
+    for (int32_t i = 0; v->budgets != NULL && i < n; i++)
+        if (v->budgets[i] < 0 || v->budgets[i] >= sets)
+            return KS_ERANGE;
+    return KS_OK;
+}
+
+/* The victims leave at once, and the pod takes their place. */
+static ks_status take_place(ks_engine *e, ks_options *o, const ks_preemption *found, const ks_decisions *out,
+                            int32_t i) {
+    ks_class *c = &e->classes.at[found->class_id];
+    uint64_t devices = 0;
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->evicted, e->evicted.n + found->n_victims));
+    for (int32_t v = 0; v < found->n_victims; v++) {
+        const ks_known pod = e->known.pods.at[found->victim[v]];
+        KS_TRY(ks_account(e, pod.class_id, pod.row, pod.devices, false));
+        ks_known_drop(e, found->victim[v]);
+        e->evicted.at[e->evicted.n++] = found->victim[v];
+    }
+    if (c->device_count > 0)
+        devices = ks_devices_choose(e, e->profiles.at[o->profile].device_select, c, found->node, &o->rng);
+    KS_TRY(ks_account(e, found->class_id, found->node, devices, true));
+    out->node[i] = found->node;
+    out->score[i] = -1;
+    out->ties[i] = out->feasible[i] = 1;
+    out->devices[i] = devices;
+    return KS_OK;
+}
+
+static ks_status place_one(ks_engine *e, ks_options *o, ks_evicting *v, int32_t i, int32_t class_id,
+                           const ks_decisions *out) {
+    KS_TRY(ks_place_one(e, o, class_id, true, out, i));
+    if (out->node[i] == KS_NONE && v->may_evict[i]) {
+        ks_preemption found = {.profile = o->profile, .class_id = class_id, .priority = v->priority[i]};
+        KS_TRY(ks_preempt(e, &found));
+        if (found.node != KS_NONE)
+            KS_TRY(take_place(e, o, &found, out, i));
+    }
+    v->handle[i] = KS_NONE;
+    if (out->node[i] == KS_NONE)
+        return KS_OK;
+    KS_TRY(ks_known_reserve(e, out->node[i]));
+    v->handle[i] = ks_known_add(e, (ks_known){.started = INT64_MAX,
+                                              .devices = out->devices[i],
+                                              .class_id = class_id,
+                                              .row = out->node[i],
+                                              .priority = v->priority[i],
+                                              .budgets = v->budgets == NULL ? 0 : v->budgets[i]});
+    return KS_OK;
+}
+
+ks_status ks_place_evicting(ks_engine *e, ks_options *o, ks_evicting *v, int32_t n, const int32_t *class_id,
+                            const ks_decisions *out, int32_t *n_done) {
+    if (e == NULL || out == NULL || n_done == NULL || (n > 0 && class_id == NULL) || !out->node || !out->score ||
+        !out->ties || !out->feasible || !out->devices)
+        return KS_EINVAL;
+    *n_done = 0;
+    KS_TRY(ks_check_batch(e, o, n, class_id));
+    KS_TRY(check_evicting(e, v, n));
+    if (e->n_marks > 0)
+        return KS_ESTATE; /* known pods do not come back by themselves */
+    if (o->driver != KS_DRIVER_DENSE)
+        KS_TRY(ks_index_expect(e, o->profile, o->driver, n, class_id));
+    e->evicted.n = 0;
+    for (; *n_done < n; (*n_done)++) {
+        v->victim_start[*n_done] = (int32_t)e->evicted.n;
+        KS_TRY(place_one(e, o, v, *n_done, class_id[*n_done], out));
+    }
+    v->victim_start[n] = (int32_t)e->evicted.n;
+    v->victim = e->evicted.at;
+    return KS_OK;
+}
