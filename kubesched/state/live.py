@@ -18,7 +18,7 @@ import numpy as np
 from kubesched.base import errors
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
-from kubesched.state import claim_rows
+from kubesched.state import claim_rows, one_node
 from kubesched.state import rows as row_types
 from kubesched.state.claims import UNLIMITED, Claims
 from kubesched.state.features import DeclaredFeatures
@@ -27,8 +27,6 @@ from kubesched.state.pairwise import Pairwise
 from kubesched.state.row_labels import RowLabels
 from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
 from kubesched.state.volumes import Volumes
-
-UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 
 
 @dataclass(slots=True)
@@ -469,7 +467,7 @@ class ClusterState:
             nonzero_cpu=shape.nonzero_cpu_milli,
             nonzero_memory=shape.nonzero_memory_bytes,
             node_name=NO_NODE if shape.node_name is None else self._node_names.id(shape.node_name),
-            tolerates_unschedulable=any(_tolerates_unschedulable(t) for t in tolerations),
+            tolerates_unschedulable=one_node.tolerates_unschedulable(shape),
             toleration_key=arrays.int32([self._keys.id(t.key) if t.key else NO_NODE for t in tolerations]),
             toleration_op=arrays.int32([_toleration_op(t) for t in tolerations]),
             toleration_value=arrays.int32([self._values.id(t.value) for t in tolerations]),
@@ -681,10 +679,3 @@ def _selector_term(selector: tuple[tuple[str, str], ...]) -> tuple[row_types.Ter
 
 def _toleration_op(t: row_types.Toleration) -> int:
     return native.TOLERATION_OPERATORS.get(t.operator, native.TOLERATE_NEVER)
-
-
-def _tolerates_unschedulable(t: row_types.Toleration) -> bool:
-    """As if the node had the taint node.kubernetes.io/unschedulable:NoSchedule, with an empty value."""
-    if t.effect not in ("", "NoSchedule") or t.key not in ("", UNSCHEDULABLE_TAINT):
-        return False
-    return t.operator == "Exists" or (t.operator == "Equal" and t.value == "")
