@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deciding a list of pods, one after another.
 
-Plain pods go to the engine in runs, one call a run. A pod that a stateful plugin concerns is a run of its own: the
-plugin brings its verdicts up to date first, and reserves what the pod takes before the next one is decided.
+Plain pods go to the engine in runs, one call a run. For a pod that a stateful plugin concerns, the plugin brings its
+verdicts up to date first, and reserves what the pod takes before the next one is decided; pods whose volumes do not
+touch each other go together.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from kubesched.kernel.native import Decisions, Groups, Options
 from kubesched.state import live, stateful
 
 Bool = npt.NDArray[np.bool_]
+_FIRST_BATCH, _LEAST_BATCH, _MOST_BATCH = 64, 4, 4096
+"""Pods with volumes in one call: arbitrary, it doubles as long as no node comes to a limit of volumes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +50,59 @@ def decide(state: live.ClusterState, options: Options, keys: Sequence[str], clas
     if not concerned.any():
         return Decided(state.engine.place(options, class_of), rejected)
     out = Decisions.empty(len(class_of))
-    for begin, end, alone in _runs(concerned):
-        if alone:
-            rejection = state.prepare(keys[begin], int(class_of[begin]))
-            if rejection is not None:
-                rejected[begin] = rejection
+    for begin, end, is_concerned in _runs(concerned):
+        if not is_concerned:
+            _copy(state.engine.place(options, class_of[begin:end]), out, begin, end)
+            continue
+        at, most = begin, _FIRST_BATCH
+        while at < end:
+            stop = min(at + most, end)
+            n = state.batch(keys[at:stop], class_of[at:stop].tolist())
+            if n < _LEAST_BATCH:
+                _decide_alone(state, options, keys, class_of, at, Decided(out, rejected))
+                at += 1
                 continue
-        found = state.engine.place(options, class_of[begin:end])
-        _copy(found, out, begin, end)
-        if alone and options.commit and found.node[0] >= 0:
-            state.reserve(keys[begin], int(class_of[begin]), int(found.node[0]))
+            found = _decide_batch(state, options, keys[at : at + n], class_of[at : at + n])
+            _copy(found, out, at, at + len(found.node))
+            at += len(found.node)
+            most = min(2 * most, _MOST_BATCH) if len(found.node) == n else max(2 * len(found.node), _LEAST_BATCH)
     return Decided(out, rejected)
+
+
+def _decide_alone(
+    state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, at: int, out: Decided
+) -> None:
+    """Decide one pod that a stateful plugin concerns."""
+    rejection = state.prepare(keys[at], int(class_of[at]))
+    if rejection is not None:
+        out.rejected[at] = rejection
+        return
+    found = state.engine.place(options, class_of[at : at + 1])
+    _copy(found, out.columns, at, at + 1)
+    if options.commit and found.node[0] >= 0:
+        state.reserve(keys[at], int(class_of[at]), int(found.node[0]))
+
+
+def _decide_batch(state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32) -> Decisions:
+    """Decide pods whose volumes do not touch each other in one call, up to the one that brings a node to a limit.
+
+    What was decided behind that one was decided on verdicts that it changed: it is taken back.
+    """
+    if not options.commit:
+        return state.engine.place(options, class_of)
+    before, mark = replace(options), state.engine.speculate()
+    try:
+        found = state.engine.place(options, class_of)
+    except errors.KubeschedError:
+        state.engine.rollback(mark)
+        raise
+    n = state.volumes.settle(keys, found.node.tolist())
+    if n == len(class_of):
+        state.engine.keep(mark)
+        return found
+    state.engine.rollback(mark)
+    options.rng, options.n_dense, options.n_indexed = before.rng, before.n_dense, before.n_indexed
+    return state.engine.place(options, class_of[:n])
 
 
 def decide_groups(
@@ -118,15 +163,12 @@ def _concerned(state: live.ClusterState, class_of: I32) -> Bool:
 
 
 def _runs(concerned: Bool) -> Iterator[tuple[int, int, bool]]:
-    """Ranges of pods; ``True``: one pod that a stateful plugin concerns."""
+    """Ranges of pods, and whether a stateful plugin concerns those of the range."""
+    ends = [*(np.flatnonzero(concerned[1:] != concerned[:-1]) + 1).tolist(), len(concerned)]
     begin = 0
-    for at in np.flatnonzero(concerned).tolist():
-        if begin < at:
-            yield begin, at, False
-        yield at, at + 1, True
-        begin = at + 1
-    if begin < len(concerned):
-        yield begin, len(concerned), False
+    for end in ends:
+        yield begin, end, bool(concerned[begin])
+        begin = end
 
 
 def _copy(found: Decisions, out: Decisions, begin: int, end: int) -> None:

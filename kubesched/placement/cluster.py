@@ -340,7 +340,7 @@ class Cluster:
             reasons[asked.open[at]] = _NOT_COMPUTED
         mark = self._state.speculate()
         undone = len(class_of)
-        known: dict[int, str] = {}  # by class, on the state reached
+        known: dict[int | str, str] = {}  # by class, or by pod where it has claims, on the state reached
         for at in failed[:_MAX_REASONS][::-1]:
             later = np.arange(at + 1, undone if committed else at + 1)
             later = later[found.node[later] >= 0]
@@ -353,9 +353,11 @@ class Cluster:
                 before = settled.first_failed[int(at)]
                 reasons[asked.open[at]] = self._message_after(asked, profile, class_of, tried, before)
                 continue
-            if class_id not in known:
-                known[class_id] = self._message(profile, asked.pods[asked.open[at]], class_id)
-            reasons[asked.open[at]] = known[class_id]
+            pod = asked.pods[asked.open[at]]
+            like = pod.key if self._state.is_concerned(class_id) else class_id
+            if like not in known:
+                known[like] = self._message(profile, pod, class_id)
+            reasons[asked.open[at]] = known[like]
         self._state.rollback(mark)
 
     def _message_after(
@@ -366,7 +368,9 @@ class Cluster:
         mark = self._state.speculate()
         self._state.engine.bind(class_of[at], tried.node[at], tried.devices[at])
         for i in at.tolist() if self._state.stateful else ():
-            self._state.reserve(asked.pods[asked.open[i]].key, int(class_of[i]), int(tried.node[i]))
+            key, class_id = asked.pods[asked.open[i]].key, int(class_of[i])
+            self._state.prepare(key, class_id)
+            self._state.reserve(key, class_id, int(tried.node[i]))
         message = self._message(profile, asked.pods[asked.open[before.stop]], int(class_of[before.stop]))
         self._state.rollback(mark)
         return message
@@ -374,8 +378,8 @@ class Cluster:
     def _undo(self, asked: _Asked, class_of: I32, found: native.Decisions, at: Any) -> None:
         self._state.engine.release(class_of[at], found.node[at], found.devices[at])
         for plugin in self._state.stateful:
-            for i in at.tolist():
-                plugin.release(asked.pods[asked.open[i]].key)
+            for i in at[::-1].tolist():
+                plugin.unreserve(asked.pods[asked.open[i]].key)
 
     def _message(self, profile: profiles.Profile, pod: rows.PodRow, class_id: int) -> str:
         rejection = self._state.prepare(pod.key, class_id)

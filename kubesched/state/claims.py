@@ -662,6 +662,10 @@ class Claims:
                 claim.allocation = None
         self._hold(self._extended.pop(key, None), -1)
 
+    def unreserve(self, key: str) -> None:
+        """The pod was never put there; see `stateful.Stateful`."""
+        self.release(key)
+
     def _note_undo(self, key: str, claims: Sequence[_Claim]) -> None:
         if self._is_undoable:
             before = [(c, c.allocation, c.reserved) for c in claims]

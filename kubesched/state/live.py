@@ -124,6 +124,8 @@ class ClusterState:
         self._image_sets: Interner[tuple[row_types.Image, ...]] = Interner([()])
         self._nodes = _NodeNames()
         self._class_ids: dict[row_types.PodShape, int] = {}
+        self._class_in_group: dict[tuple[int, row_types.PodShape], int] = {}
+        """Class by group of volumes and shape without it."""
         self._hostnames: dict[int, str] = {}
         self.pairwise = Pairwise(self.engine, self._add_topology)
         self.stateful: list[Stateful] = []
@@ -423,9 +425,13 @@ class ClusterState:
     def class_of(self, pod: row_types.PodRow) -> int:
         """Engine class of a pod to decide; its volumes and claims are known from now on."""
         shape = self.claims.shape(pod)
-        if pod.volumes is not None:
-            shape = replace(shape, volume_group=self.volumes.introduce(pod, pod.volumes))
-        return self.class_id(shape)
+        if pod.volumes is None:
+            return self.class_id(shape)
+        group = self.volumes.introduce(pod, pod.volumes)
+        found = self._class_in_group.get((group, shape))
+        if found is None:
+            found = self._class_in_group[group, shape] = self.class_id(replace(shape, volume_group=group))
+        return found
 
     def _add_topology(self, key: str) -> int:
         number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self._keys.id(key)
@@ -448,6 +454,16 @@ class ClusterState:
     def prepare(self, key: str, class_id: int) -> Rejection | None:
         """Bring the verdicts of stateful plugins for a pod up to date; what PreFilter says if it rejects."""
         return prepare(self.stateful, key, class_id, self.shape_of(class_id))
+
+    def batch(self, keys: Sequence[str], class_of: Sequence[int]) -> int:
+        """How many of the first pods, which stateful plugins concern, can be decided in one call; see `Volumes.batch`.
+
+        0: the first one has to go alone.
+        """
+        others = [plugin for plugin in self.stateful if plugin is not self.volumes]
+        alone = {c for c in set(class_of) if any(plugin.concerns(self.shape_of(c)) for plugin in others)}
+        n = next((at for at, class_id in enumerate(class_of) if class_id in alone), len(class_of))
+        return self.volumes.batch(keys[:n], class_of[:n], self.shape_of)
 
     def reserve(self, key: str, class_id: int, row: int) -> None:
         """Tell stateful plugins that the pod is on the row."""

@@ -117,13 +117,11 @@ class RowLabels:
         self._columns: dict[str, I32] = {}
         self.log = RowLog()
         """Rows whose labels changed."""
-
-    @property
-    def n_rows(self) -> int:
-        return self._engine.n_rows
+        self.n_rows = 0
 
     def set_rows(self, changed: Sequence[int]) -> None:
         """Rows were added or rewritten. O(rows * keys asked about)."""
+        self.n_rows = self._engine.n_rows
         at = arrays.int32(list(changed))
         for key, column in self._columns.items():
             grown = np.full(self.n_rows, _ABSENT, dtype=np.int32)

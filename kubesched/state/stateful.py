@@ -50,11 +50,14 @@ class Stateful(Protocol):
     def release(self, key: str) -> None:
         """The pod left; unknown pods are none of the plugin's business."""
 
+    def unreserve(self, key: str) -> None:
+        """The pod was never put there: the exact opposite of `reserve`, in the opposite order of pods."""
+
     def mark(self) -> int:
         """A point to which `rollback` returns; marks nest."""
 
     def rollback(self, mark: int) -> None:
-        """Undo every reserve and release since the mark."""
+        """Undo every reserve, unreserve and release since the mark."""
 
 
 class VerdictReasons:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from kubesched.kernel import arrays, native
+from kubesched.kernel import arrays
 from kubesched.kernel.arrays import I32, I64
 from kubesched.state.pod_volumes import Disk
-from kubesched.state.row_labels import Bool, RowLog
+from kubesched.state.row_labels import Bool, RowLabels, RowLog
 from kubesched.state.storage_rows import ClaimKey, Storage
 
 _NO_LIMIT = 2**62
@@ -28,11 +28,16 @@ class Held:
     """What one pod holds."""
 
     row: int
+    """-1: its node is gone, and nothing counts."""
     names: Mapping[str, str]
     """Driver by name of the volume."""
     disks: tuple[Disk, ...] = ()
     claims: tuple[ClaimKey, ...] = ()
     """That it names itself, one entry for each volume."""
+
+    def on(self, row: int) -> Held:
+        """The same on another row."""
+        return Held(row, self.names, self.disks, self.claims)
 
 
 @dataclass(slots=True)
@@ -51,25 +56,16 @@ class _DiskUsers:
     readers: int = 0
 
 
-@dataclass(slots=True)
-class _Attached:
-    """Who holds one volume, by row."""
-
-    by_pods: Counter[int] = field(default_factory=Counter)
-    by_objects: set[int] = field(default_factory=set)
-    """VolumeAttachments."""
-
-    def holds(self, row: int) -> bool:
-        return row in self.by_objects or self.by_pods[row] > 0
-
-
 class VolumeUsage:
     """Tables of what pods hold. A volume counts once a node, however many pods and VolumeAttachments hold it."""
 
-    def __init__(self, engine: native.Engine) -> None:
-        self._engine = engine
+    def __init__(self, labels: RowLabels) -> None:
+        self._labels = labels
         self._drivers: dict[str, _Driver] = {}
-        self._attached: dict[str, _Attached] = {}
+        self._pods_with: dict[str, dict[int, int]] = {}
+        """Number of pods that hold a volume, by row."""
+        self._attached: dict[str, set[int]] = {}
+        """Rows where VolumeAttachments hold a volume."""
         self._disks: dict[tuple[str, ...], dict[int, _DiskUsers]] = {}
         self.users: Counter[ClaimKey] = Counter()
         """Volumes of placed pods that name a claim."""
@@ -93,16 +89,15 @@ class VolumeUsage:
         for driver_name, most in csi_node.limits if csi_node is not None else ():
             self._driver(driver_name).limit[row] = most
         for volume, driver_name in attachments:
-            entry = self._attached.setdefault(volume, _Attached())
-            if not entry.holds(row):
+            if not self._is_held(volume, row):
                 self._driver(driver_name).used[row] += 1
-            entry.by_objects.add(row)
+            self._attached.setdefault(volume, set()).add(row)
         self.log.add((row,))
 
     def clear_row(self, row: int) -> None:
         """The node of a row is gone, and so is what VolumeAttachments hold there; pods let go one by one."""
-        for entry in self._attached.values():
-            entry.by_objects.discard(row)
+        for rows in self._attached.values():
+            rows.discard(row)
         for driver in self._drivers.values():
             self._fit(driver)
             driver.used[row] = 0
@@ -112,13 +107,17 @@ class VolumeUsage:
     def _driver(self, name: str) -> _Driver:
         found = self._drivers.get(name)
         if found is None:
-            n = self._engine.n_rows
+            n = self._labels.n_rows
             found = self._drivers[name] = _Driver(np.zeros(n, np.int64), np.full(n, _NO_LIMIT, np.int64))
-        self._fit(found)
+        if len(found.used) != self._labels.n_rows:
+            self._fit(found)
         return found
 
+    def _is_held(self, volume: str, row: int) -> bool:
+        return row in self._attached.get(volume, ()) or row in self._pods_with.get(volume, ())
+
     def _fit(self, driver: _Driver) -> None:
-        more = self._engine.n_rows - len(driver.used)
+        more = self._labels.n_rows - len(driver.used)
         if more:
             driver.used = np.concatenate([driver.used, np.zeros(more, np.int64)])
             driver.limit = np.concatenate([driver.limit, np.full(more, _NO_LIMIT, np.int64)])
@@ -135,13 +134,18 @@ class VolumeUsage:
 
     def _count(self, held: Held, sign: int) -> None:
         row, changed = held.row, False
+        if row < 0:
+            return
         for name, driver_name in held.names.items():
-            entry = self._attached.setdefault(name, _Attached())
-            before = entry.holds(row)
-            entry.by_pods[row] += sign
-            if entry.by_pods[row] == 0:
-                del entry.by_pods[row]
-            if entry.holds(row) != before:
+            pods = self._pods_with.get(name)
+            if pods is None:
+                pods = self._pods_with[name] = {}
+            before = pods.get(row, 0)
+            if before + sign:
+                pods[row] = before + sign
+            else:
+                del pods[row]
+            if before * (before + sign) == 0 and row not in self._attached.get(name, ()):
                 self._driver(driver_name).used[row] += sign
                 changed = True
         for disk in held.disks:
@@ -163,9 +167,26 @@ class VolumeUsage:
 
     # ---- verdicts ----
 
+    def are_new(self, names: Mapping[str, str], seen: set[str]) -> bool:
+        """Whether no pod holds any of the volumes, nor are they among ``seen``, to which they are added."""
+        for name in names:
+            if name in seen or self._pods_with.get(name):
+                return False
+        seen.update(names)
+        return True
+
+    def closed(self, row: int, need: Need, most: Mapping[str, int]) -> bool:
+        """Whether a pod that just came to a row, with volumes new to it, took the room for a pod that asks the most."""
+        for name, count in need:
+            driver = self._driver(name)
+            room = driver.limit[row] - driver.used[row]
+            if room < most[name] <= room + count:
+                return True
+        return False
+
     def exceeds(self, need: Need, at: I32 | None) -> Bool:
         """Whether so many volumes more are too many, at some rows (None: all), for volumes that no row has yet."""
-        n = self._engine.n_rows if at is None else len(at)
+        n = self._labels.n_rows if at is None else len(at)
         out = np.zeros(n, dtype=np.bool_)
         for name, count in need:
             driver = self._driver(name)
@@ -177,9 +198,9 @@ class VolumeUsage:
         """Rows where pods hold some of the volumes already, ascending, and whether the rest is too much there."""
         by_driver: dict[str, list[int]] = {}
         for name, driver_name in names.items():
-            entry = self._attached.get(name)
-            if entry is not None and entry.by_pods:
-                by_driver.setdefault(driver_name, []).extend(entry.by_pods)
+            pods = self._pods_with.get(name)
+            if pods:
+                by_driver.setdefault(driver_name, []).extend(pods)
         if not by_driver:
             return _NO_ROWS, _NO_BOOLS
         at = np.unique(np.concatenate([arrays.int32(rows) for rows in by_driver.values()]))
@@ -210,12 +231,11 @@ class VolumeUsage:
                 driver_of |= held.names
         used: Counter[str] = Counter()
         for name, change in delta.items():
-            entry = self._attached.get(name, _Attached())
-            there = row in entry.by_objects or entry.by_pods[row] + change > 0
-            used[driver_of[name]] += there - entry.holds(row)
+            there = row in self._attached.get(name, ()) or self._pods_with.get(name, {}).get(row, 0) + change > 0
+            used[driver_of[name]] += there - self._is_held(name, row)
         new: Counter[str] = Counter()
         for name, driver_name in names.items():
-            new[driver_name] += self._attached.get(name, _Attached()).by_pods[row] + delta[name] <= 0
+            new[driver_name] += self._pods_with.get(name, {}).get(row, 0) + delta[name] <= 0
         return any(self._is_over(row, name, used[name], count) for name, count in new.items() if count)
 
     def _is_over(self, row: int, driver_name: str, change: int, new: int) -> bool:

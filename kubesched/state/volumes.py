@@ -1,104 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
 """VolumeRestrictions, NodeVolumeLimits, VolumeBinding and VolumeZone.
 
-A pod's volumes are resolved against the claims, volumes and classes once; what they come to is a few columns of
-verdicts, most of which many pods share: those change only with rows that changed. Pods whose columns are alike are
-put into one engine class (`Volumes.introduce`), so that a decision rewrites next to nothing.
+A pod's volumes are looked up once (`volume_claims`); what they come to is a few columns of verdicts, most of which
+many pods share (`volume_columns`). Pods whose columns are alike are put into one engine class (`Volumes.introduce`),
+so that a decision rewrites next to nothing, and many can be decided in one call (`Volumes.batch`).
 Source: plugins/{volumerestrictions,nodevolumelimits,volumebinding,volumezone}, v1.36.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from kubesched.kernel import arrays, native
-from kubesched.kernel.arrays import I32, NO_NODE, U8
+from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.state import rows as row_types
 from kubesched.state.intern import Interner
-from kubesched.state.pod_volumes import ClaimUse, PodVolumes
-from kubesched.state.row_labels import Bool, Column, RowLabels
+from kubesched.state.pod_volumes import PodVolumes
+from kubesched.state.row_labels import Bool, RowLabels
 from kubesched.state.stateful import Rejection, VerdictReasons
-from kubesched.state.storage_rows import Claim, ClaimKey, Reach, Storage, StorageRow, Volume
-from kubesched.state.volume_binding import DELAYED, NO_MATCH, NO_SPACE, Binder, Found
-from kubesched.state.volume_usage import Held, Need, VolumeUsage
-
-RESTRICTIONS, LIMITS, BINDING, ZONE = "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"
-_DISK_CONFLICT = "node(s) had no available disk"
-_IN_USE = (
-    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
-)
-_TOO_MANY = "node(s) exceed max volume count"
-_NOT_FOUND = "node(s) didn't find available persistent volumes to bind"
-_WRONG_NODE = "node(s) didn't match PersistentVolume's node affinity"
-_NO_FREE_SPACE = "node(s) did not have enough free storage"
-_GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
-_WRONG_ZONE = "node(s) had no available volume zone"
-_UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
-_ONE_POD = "ReadWriteOncePod"
-
-_ZONE = "topology.kubernetes.io/zone"
-_REGION = "topology.kubernetes.io/region"
-_STABLE = {
-    "failure-domain.beta.kubernetes.io/zone": _ZONE,
-    "failure-domain.beta.kubernetes.io/region": _REGION,
-    _ZONE: _ZONE,
-    _REGION: _REGION,
-}
-"""Labels of zones and regions, and what each is called since it is stable."""
-
-Zones = tuple[tuple[str, tuple[str, ...]], ...]
-"""(label, values) that a node must have, of the labels above."""
+from kubesched.state.storage_rows import ClaimKey, Storage, StorageRow
+from kubesched.state.volume_binding import Binder, Found
+from kubesched.state.volume_claims import BINDING, LIMITS, RESTRICTIONS, ZONE, Face, Resolved, Resolver
+from kubesched.state.volume_columns import NO_CODES, Codes, Screen, VolumeColumns
+from kubesched.state.volume_usage import Held, VolumeUsage
 
 
-@dataclass(slots=True)
-class _Resolved:
-    """What a pod's volumes come to, as long as no object changes."""
+@dataclass(frozen=True, slots=True)
+class _Assumed:
+    """What Reserve assumed for a pod: a claim took a volume, or was pinned to a node; and what was before."""
 
-    namespace: str
-    volumes: PodVolumes
-    version: int
+    claim: ClaimKey
+    volume: str = ""
+    taken_from: ClaimKey | None = None
+    node: str = ""
+    """Empty: it took a volume."""
+    node_before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A pod on its row."""
+
     held: Held
-    """On no row yet."""
-    rejection: Rejection | None = None
-    exclusive: tuple[ClaimKey, ...] = ()
-    """Claims of access mode ReadWriteOncePod."""
-    need: Need = ()
-    reaches: tuple[Reach | None, ...] = ()
-    """Of bound claims in order, up to the first whose volume does not exist (None)."""
-    delayed: tuple[Claim, ...] = ()
-    zones: Zones = ()
+    assumed: tuple[_Assumed, ...] = ()
 
 
-@dataclass(slots=True)
-class _Shown:
-    """What a verdict column of the engine holds."""
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A pod came to its row or left it."""
 
-    column: Column | None
-    """None: none that is shared."""
-    seen: int = 0
-    exceptions: I32 = field(default_factory=lambda: _NO_ROWS)
-    """Rows on which it says something else than the column."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A change to undo: what was done, about whom, and what was there before."""
-
-    kind: str
-    key: Hashable
-    before: object = None
-
-
-@dataclass(slots=True)
-class _Cache:
-    """Columns that pods share, by what they are made of; dropped when objects change."""
-
-    columns: dict[Hashable, Column] = field(default_factory=dict)
-    migrated: dict[str, Bool] = field(default_factory=dict)
+    key: str
+    placed: _Placed
+    came: bool
+    is_undo: bool = False
 
 
 class Volumes:
@@ -120,21 +77,25 @@ class Volumes:
     ) -> None:
         self._engine, self._labels, self._row_of, self._name_of = engine, labels, row_of, name_of
         self.storage = Storage()
-        self._version = 0
         self._stale = False
+        self._codes = Codes(reasons)
+        self._screen = Screen(engine)
         self._binder = Binder(labels, self._is_migrated)
-        self._usage = VolumeUsage(engine)
-        self._cache = _Cache()
-        self._known: dict[str, _Resolved] = {}
-        self._placed: dict[str, Held] = {}
         self._groups: Interner[Hashable] = Interner([()])
-        self._shown: dict[tuple[int, str], _Shown] = {}
+        self._known: dict[str, Resolved] = {}
+        self._known_before: dict[str, Resolved] = {}
+        self._placed: dict[str, _Placed] = {}
         self._asked: tuple[str, Found] | None = None
-        self._journal: list[_Entry] | None = None
-        self._nothing = Column(lambda: engine.n_rows, labels.log, self._no_codes)
-        self._codes = {name: reasons.code(name, (text,), hard) for name, text, hard in _SINGLE}
-        self._conflict = reasons.code(RESTRICTIONS, (_DISK_CONFLICT,), unresolvable=False)
-        self._binding_codes = _binding_codes(reasons)
+        self._journal: list[_Change] | None = None
+        self._derive()
+
+    def _derive(self) -> None:
+        """Empty tables for what follows from the objects."""
+        self._usage = VolumeUsage(self._labels)
+        self._columns = VolumeColumns(self._labels, self._usage, self._codes, self._binder.reaches)
+        self._resolver = Resolver(self.storage)
+        self._group_of: dict[Face, int] = {}
+        self._migrated: dict[str, Bool] = {}
 
     # ---- objects and nodes ----
 
@@ -152,7 +113,7 @@ class Volumes:
     def set_rows(self, changed: Sequence[int]) -> None:
         """Rows were added or rewritten. O(rows), and nothing where there are no volumes."""
         self._labels.set_rows(changed)
-        self._cache.migrated.clear()
+        self._migrated.clear()
         if self._stale or not (self.storage.csi_nodes or self.storage.attachments):
             return
         held = self._attachments()
@@ -163,10 +124,10 @@ class Volumes:
 
     def remove_row(self, row: int) -> None:
         """A node is gone: what its pods hold counts no more. O(placed pods with volumes)."""
-        for key, held in self._placed.items():
-            if held.row == row:
-                self._usage.let_go(held)
-                self._placed[key] = Held(NO_NODE, held.names, held.disks, held.claims)
+        for key, placed in self._placed.items():
+            if placed.held.row == row:
+                self._usage.let_go(placed.held)
+                self._placed[key] = _Placed(placed.held.on(NO_NODE), placed.assumed)
         self._usage.clear_row(row)
 
     def _attachments(self) -> dict[str, list[tuple[str, str]]]:
@@ -184,29 +145,28 @@ class Volumes:
         if not self._stale:
             return
         self._stale = False
-        self._version += 1
         self._binder.reset(self.storage)
-        self._cache = _Cache()
-        self._usage = VolumeUsage(self._engine)
+        self._derive()
+        self._known_before |= self._known
+        self._known = {}
         held = self._attachments()
         for name in self.storage.csi_nodes.keys() | held.keys():
             row = self._row_of(name)
             if row is not None:
                 self._usage.set_node(row, name, self.storage, held.get(name, ()))
-        for key, before in self._placed.items():
-            now = self._resolve(key).held
-            self._placed[key] = Held(before.row, now.names, now.disks, now.claims)
-            if before.row != NO_NODE:
-                self._usage.hold(self._placed[key])
+        for key, placed in self._placed.items():
+            now = self._held(key, placed.held.row)
+            self._placed[key] = _Placed(now, placed.assumed)
+            self._usage.hold(now)
 
     def _is_migrated(self, plugin: str, at: I32 | None) -> Bool:
         """Rows whose CSINode says that a CSI driver took over the in-tree plugin (None: all)."""
-        found = self._cache.migrated.get(plugin)
+        found = self._migrated.get(plugin)
         if found is None or len(found) != self._engine.n_rows:
             found = np.zeros(self._engine.n_rows, dtype=np.bool_)
             named = (self._row_of(node.name) for node in self.storage.csi_nodes.values() if plugin in node.migrated)
             found[[row for row in named if row is not None]] = True
-            self._cache.migrated[plugin] = found
+            self._migrated[plugin] = found
         return found if at is None else found[at]
 
     # ---- pods ----
@@ -214,122 +174,28 @@ class Volumes:
     def introduce(self, pod: row_types.PodRow, volumes: PodVolumes) -> int:
         """Make a pod's volumes known; the group of pods that best share an engine class with it, 1 or more."""
         self._refresh()
-        self._known[pod.key] = _Resolved(pod.namespace, volumes, -1, Held(NO_NODE, {}))
-        found = self._resolve(pod.key)
-        coarse = found.reaches if not any(map(_names_host, found.reaches)) else ()
-        return self._groups.id((coarse, found.zones, found.need))
+        key = pod.key
+        found = self._known[key] = self._resolver.resolve(key, pod.namespace, volumes)
+        group = self._group_of.get(found.face)
+        if group is None:
+            group = self._group_of[found.face] = self._groups.id(found.face.coarse)
+        return group
 
     def run(self, pod: row_types.PodRow, volumes: PodVolumes, row: int) -> None:
         """A pod runs on the row already: it holds its volumes there, and nothing is assumed for it."""
         self.introduce(pod, volumes)
-        self._hold(pod.key, row)
+        self._put_on(pod.key, _Placed(self._held(pod.key, row)))
 
-    def _resolve(self, key: str) -> _Resolved:
-        found = self._known[key]
-        if found.version == self._version:
-            return found
-        volumes, namespace = found.volumes, found.namespace
-        named = tuple((namespace, use.name) for use in volumes.claims if not use.is_ephemeral)
-        names = self._attached_names(namespace, volumes)
-        counts = Counter(names.values())
-        found = _Resolved(namespace, volumes, self._version, Held(NO_NODE, names, volumes.disks, named))
-        found.need = tuple(sorted(counts.items()))
-        found.rejection = self._check(found, key)
-        self._known[key] = found
+    def _resolve(self, key: str) -> Resolved:
+        found = self._known.get(key)
+        if found is None:  # objects changed since the pod was introduced
+            before = self._known_before[key]
+            found = self._known[key] = self._resolver.resolve(key, before.namespace, before.volumes)
         return found
 
-    def _attached_names(self, namespace: str, volumes: PodVolumes) -> dict[str, str]:
-        """Driver by name of what the pod attaches."""
-        out: dict[str, str] = {}
-        for use in volumes.claims:
-            claim = self.storage.claims.get((namespace, use.name))
-            volume = None if claim is None else self.storage.volumes.get(claim.volume)
-            if volume is not None and volume.attachable is not None:
-                out[volume.attachable.name] = volume.attachable.driver
-            elif claim is not None and volume is None:
-                out.update(self._future_volume(claim))
-        out.update((attached.name, attached.driver) for attached in volumes.attached)
-        return out
-
-    def _future_volume(self, claim: Claim) -> dict[str, str]:
-        """A claim without a volume counts for the driver of its class, apart from all other volumes."""
-        of = self.storage.classes.get(claim.storage_class)
-        driver = "" if of is None else of.driver
-        return {f"{driver}/ {claim.namespace}/{claim.name}": driver} if driver else {}
-
-    # ---- PreFilter ----
-
-    def _check(self, found: _Resolved, key: str) -> Rejection | None:
-        """Fill in what the claims come to; why the pod cannot be placed at all, if so."""
-        named = [use for use in found.volumes.claims if not use.is_ephemeral]
-        for use in named:
-            if (found.namespace, use.name) not in self.storage.claims:
-                return _reject(RESTRICTIONS, f'persistentvolumeclaim "{use.name}" not found')
-        claims = self.storage.claims
-        modes = {(found.namespace, u.name): claims[found.namespace, u.name].access_modes for u in named}
-        found.exclusive = tuple(claim for claim, of in modes.items() if _ONE_POD in of)
-        return self._check_binding(found, key) or self._check_zones(found, named)
-
-    def _check_binding(self, found: _Resolved, key: str) -> Rejection | None:
-        for use in found.volumes.claims:
-            text = self._unusable(found, use, key)
-            if text:
-                return _reject(BINDING, text)
-        bound: list[Claim] = []
-        delayed: list[Claim] = []
-        immediate = False
-        for use in found.volumes.claims:
-            claim = self.storage.claims[found.namespace, use.name]
-            if claim.is_bound:
-                bound.append(claim)
-                continue
-            of = self.storage.classes.get(claim.storage_class)
-            if of is not None and of.binding_mode is None:
-                text = f'running PreFilter plugin "{BINDING}": VolumeBindingMode not set for StorageClass "{of.name}"'
-                return Rejection(BINDING, False, (text,), is_error=True)
-            if of is not None and of.binding_mode == DELAYED and not claim.volume:
-                delayed.append(claim)
-            else:
-                immediate = True
-        if immediate:
-            return _reject(BINDING, _UNBOUND)
-        found.reaches, found.delayed = self._reaches(bound), tuple(delayed)
-        return None
-
-    def _unusable(self, found: _Resolved, use: ClaimUse, key: str) -> str:
-        """Why a claim cannot be used at all; empty: it can."""
-        claim = self.storage.claims.get((found.namespace, use.name))
-        if claim is None and use.is_ephemeral:
-            return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{use.name}"'
-        if claim is None:
-            return f'persistentvolumeclaim "{use.name}" not found'
-        if claim.is_lost:
-            return f'persistentvolumeclaim "{use.name}" bound to non-existent persistentvolume "{claim.volume}"'
-        if claim.is_deleting:
-            return f'persistentvolumeclaim "{use.name}" is being deleted'
-        if use.is_ephemeral and claim.owner_uid != found.volumes.uid:
-            return f"PVC {claim.namespace}/{claim.name} was not created for pod {key} (pod is not owner)"
-        return ""
-
-    def _reaches(self, bound: Iterable[Claim]) -> tuple[Reach | None, ...]:
-        out: dict[Reach | None, None] = {}
-        for claim in bound:
-            volume = self.storage.volumes.get(claim.volume)
-            out[None if volume is None else volume.reach] = None
-            if volume is None:
-                break
-        return tuple(reach for reach in out if reach != Reach())
-
-    def _check_zones(self, found: _Resolved, named: Iterable[ClaimUse]) -> Rejection | None:
-        out: dict[tuple[str, tuple[str, ...]], None] = {}
-        for use in named:
-            name = self.storage.claims[found.namespace, use.name].volume
-            if name and name not in self.storage.volumes:
-                return _reject(ZONE, f'persistentvolume "{name}" not found')
-            if name:
-                out.update(dict.fromkeys(_zones(self.storage.volumes[name])))
-        found.zones = tuple(out)
-        return None
+    def _held(self, key: str, row: int) -> Held:
+        pod = self._resolve(key)
+        return Held(row, pod.names, pod.volumes.disks, pod.named)
 
     # ---- Stateful ----
 
@@ -343,45 +209,49 @@ class Volumes:
         if pod.rejection is not None:
             return pod.rejection
         self._show_restrictions(class_id, pod)
-        self._show_limits(class_id, pod)
-        self._show(class_id, ZONE, self._zone_column(pod.zones))
-        bound = self._bound_column(pod.reaches)
-        if not pod.delayed:
-            self._show(class_id, BINDING, bound)
-            self._asked = key, Found(_NO_CODES)
-            return None
-        found = self._binder.find(pod.delayed, self._row_of)
-        codes = self._binding_codes[found.outcome, _bound_state(bound.refresh(), self._codes[BINDING])]
-        self._show_all(class_id, BINDING, codes)
+        columns = self._columns.of(pod.face)
+        rows, exceeds = self._usage.sharing_rows(pod.names, pod.face.need)
+        self._screen.show(class_id, LIMITS, columns.limits, rows, exceeds * self._codes.too_many)
+        self._screen.show(class_id, ZONE, columns.zone)
+        found = _NOTHING
+        if pod.delayed:
+            found = self._binder.find(pod.delayed, self._row_of)
+            state = self._codes.bound_state(columns.bound.refresh())
+            self._screen.show_all(class_id, BINDING, self._codes.binding[found.outcome, state])
+        else:
+            self._screen.show(class_id, BINDING, columns.bound)
         self._asked = key, found
         return None
 
+    def _show_restrictions(self, class_id: int, pod: Resolved) -> None:
+        in_use = any(self._usage.users[claim] > 0 for claim in pod.exclusive)
+        column = self._columns.in_use if in_use else self._columns.nothing
+        rows = arrays.int32(sorted(self._usage.clashing_rows(pod.volumes.disks)))
+        self._screen.show(class_id, RESTRICTIONS, column, rows, np.full(len(rows), self._codes.disk_conflict))
+
     def reserve(self, key: str, class_id: int, shape: row_types.PodShape, row: int) -> None:
-        self._hold(key, row)
-        if self._asked is None or self._asked[0] != key:
-            return  # it was not decided now: what it took is in the objects
-        found, self._asked = self._asked[1], None
-        for match in found.matches:
-            volume = match.on(row)
-            if volume is not None:
-                self._note("take", volume.name, self._binder.take(volume.name, match.claim.key))
-        for claim, where in found.provisions:
-            if where[row]:
-                self._note("select", claim.key, self._binder.select(claim.key, self._name_of(row)))
+        assumed: list[_Assumed] = []
+        if self._asked is not None and self._asked[0] == key:  # else it was not decided: what it took is in the objects
+            found, self._asked = self._asked[1], None
+            for match in found.matches:
+                volume = match.on(row)
+                if volume is not None:
+                    before = self._binder.take(volume.name, match.claim.key)
+                    assumed.append(_Assumed(match.claim.key, volume.name, before))
+            for claim, where in found.provisions:
+                if where[row]:
+                    node = self._name_of(row) or ""
+                    assumed.append(_Assumed(claim.key, node=node, node_before=self._binder.select(claim.key, node)))
+        self._put_on(key, _Placed(self._held(key, row), tuple(assumed)))
 
     def release(self, key: str) -> None:
-        held = self._placed.pop(key, None)
-        if held is None:
-            return
-        if held.row != NO_NODE:
-            self._usage.let_go(held)
-        self._note("release", key, held)
+        """What was assumed for the pod's claims stays: they outlive it."""
+        if key in self._placed:
+            self._take_off(key)
 
-    def _hold(self, key: str, row: int) -> None:
-        of = self._resolve(key).held
-        held = self._placed[key] = Held(row, of.names, of.disks, of.claims)
-        self._usage.hold(held)
-        self._note("hold", key)
+    def unreserve(self, key: str) -> None:
+        if key in self._placed:
+            self._take_off(key, is_undo=True)
 
     def mark(self) -> int:
         if self._journal is None:
@@ -393,29 +263,85 @@ class Volumes:
         self._journal = None
 
     def rollback(self, mark: int) -> None:
-        journal = self._journal or []
+        journal, self._journal = self._journal or [], None
         self._asked = None
         while len(journal) > mark:
-            self._undo(journal.pop())
+            change = journal.pop()
+            if change.came:
+                self._take_off(change.key, is_undo=True)
+            else:
+                self._put_on(change.key, change.placed)
+                self._assume_again(change.placed if change.is_undo else _Placed(change.placed.held))
+        self._journal = journal
 
-    def _note(self, kind: str, key: Hashable, before: object = None) -> None:
+    def _put_on(self, key: str, placed: _Placed) -> None:
+        self._placed[key] = placed
+        self._usage.hold(placed.held)
         if self._journal is not None:
-            self._journal.append(_Entry(kind, key, before))
+            self._journal.append(_Change(key, placed, came=True))
 
-    def _undo(self, entry: _Entry) -> None:
-        key, before = entry.key, entry.before
-        if entry.kind == "hold":
-            held = self._placed.pop(str(key))
-            if held.row != NO_NODE:
-                self._usage.let_go(held)
-        elif entry.kind == "release" and isinstance(before, Held):
-            self._placed[str(key)] = before
-            if before.row != NO_NODE:
-                self._usage.hold(before)
-        elif entry.kind == "take":
-            self._binder.take(str(key), before if isinstance(before, tuple) else None)
-        elif entry.kind == "select" and isinstance(key, tuple):
-            self._binder.select(key, before if isinstance(before, str) else None)
+    def _take_off(self, key: str, is_undo: bool = False) -> None:
+        """A pod leaves its row; with ``is_undo`` what was assumed for it was not."""
+        placed = self._placed.pop(key)
+        self._usage.let_go(placed.held)
+        for assumed in reversed(placed.assumed) if is_undo else ():
+            if assumed.volume:
+                self._binder.take(assumed.volume, assumed.taken_from)
+            else:
+                self._binder.select(assumed.claim, assumed.node_before)
+        if self._journal is not None:
+            self._journal.append(_Change(key, placed, came=False, is_undo=is_undo))
+
+    def _assume_again(self, placed: _Placed) -> None:
+        for assumed in placed.assumed:
+            if assumed.volume:
+                self._binder.take(assumed.volume, assumed.claim)
+            else:
+                self._binder.select(assumed.claim, assumed.node)
+
+    # ---- many pods in one call ----
+
+    def batch(self, keys: Sequence[str], class_of: Sequence[int], shapes: Callable[[int], row_types.PodShape]) -> int:
+        """How many of the first pods can be decided in one engine call; 0: the first one has to go alone.
+
+        Their verdicts follow from their faces, each class has one face, and no volume is held by two pods, so that a
+        decision changes no verdict of those behind it unless a row reaches a limit (`settle` tells). Their columns
+        are up to date when this returns.
+        """
+        self._refresh()
+        names: set[str] = set()
+        faces: dict[int, Face] = {}
+        n = 0
+        for key, class_id in zip(keys, class_of, strict=True):
+            pod = self._resolve(key)
+            if not pod.is_simple or not self._usage.are_new(pod.names, names):
+                break
+            face = faces.get(class_id)
+            if face is None:
+                faces[class_id] = pod.face
+                self.prepare(key, class_id, shapes(class_id))
+            elif face is not pod.face:
+                break
+            n += 1
+        self._asked = None
+        return n
+
+    def settle(self, keys: Sequence[str], rows: Sequence[int]) -> int:
+        """Reserve what pods of a batch were given; how many, up to the one that brought a row to a limit.
+
+        What was decided behind that one must be decided again.
+        """
+        most: dict[str, int] = {}
+        for face in {self._known[key].face for key in keys}:
+            for driver, count in face.need:
+                most[driver] = max(most.get(driver, 0), count)
+        for at, (key, row) in enumerate(zip(keys, rows, strict=True)):
+            if row < 0:
+                continue
+            self._put_on(key, _Placed(self._held(key, row)))
+            if self._usage.closed(row, self._known[key].face.need, most):
+                return at + 1
+        return len(keys)
 
     # ---- other pods: the seam for preemption ----
 
@@ -447,187 +373,36 @@ class Volumes:
         """
         self._refresh()
         pod = self._resolve(key)
-        gone = [self._placed[other] for other in without if other in self._placed and self._placed[other].row == row]
-        come = [self._resolve(other).held for other in among if other in self._known]
+        placed = (self._placed[other].held for other in without if other in self._placed)
+        gone = [held for held in placed if held.row == row]
+        come = [self._held(other, row) for other in among if other in self._known]
         code = self._restriction_on(pod, row, gone, come)
         if code:
             return RESTRICTIONS, code
-        if self._usage.exceeds_on(row, pod.held.names, gone, come):
-            return LIMITS, self._codes[LIMITS]
-        for plugin, code in ((BINDING, self._binding_on(key, pod, row)), (ZONE, self._zone_code(pod, row))):
+        if self._usage.exceeds_on(row, pod.names, gone, come):
+            return LIMITS, int(self._codes.too_many)
+        zone = int(self._columns.of(pod.face).zone.refresh()[row])
+        for plugin, code in ((BINDING, self._binding_on(key, pod, row)), (ZONE, zone)):
             if code:
                 return plugin, code
         return None
 
-    def _restriction_on(self, pod: _Resolved, row: int, gone: Sequence[Held], come: Sequence[Held]) -> int:
+    def _restriction_on(self, pod: Resolved, row: int, gone: Sequence[Held], come: Sequence[Held]) -> int:
         if self._usage.clashes_on(row, pod.volumes.disks, gone, come):
-            return self._conflict
+            return int(self._codes.disk_conflict)
         # Upstream counts claims in use once, and takes off or adds every volume that refers to one.
         in_use = sum(self._usage.users[claim] > 0 for claim in pod.exclusive)
         in_use -= sum(claim in pod.exclusive for held in gone for claim in held.claims)
         in_use += sum(claim in pod.exclusive for held in come for claim in held.claims)
-        return self._codes[RESTRICTIONS] if in_use > 0 else 0
+        return int(self._codes.in_use) if in_use > 0 else 0
 
-    def _binding_on(self, key: str, pod: _Resolved, row: int) -> int:
-        bound = self._bound_column(pod.reaches).refresh()
+    def _binding_on(self, key: str, pod: Resolved, row: int) -> int:
+        bound = self._columns.of(pod.face).bound.refresh()
         if not pod.delayed:
             return int(bound[row])
         is_last = self._asked is not None and self._asked[0] == key
         found = self._asked[1] if self._asked is not None and is_last else self._binder.find(pod.delayed, self._row_of)
-        state = _bound_state(bound[row : row + 1], self._codes[BINDING])
-        return int(self._binding_codes[found.outcome[row], state[0]])
-
-    def _zone_code(self, pod: _Resolved, row: int) -> int:
-        return int(self._zone_column(pod.zones).refresh()[row])
-
-    # ---- columns ----
-
-    def _no_codes(self, at: I32 | None) -> U8:
-        return np.zeros(self._engine.n_rows if at is None else len(at), dtype=np.uint8)
-
-    def _show_restrictions(self, class_id: int, pod: _Resolved) -> None:
-        in_use = any(self._usage.users[claim] > 0 for claim in pod.exclusive)
-        column = self._in_use_column() if in_use else self._nothing
-        rows = sorted(self._usage.clashing_rows(pod.volumes.disks)) if pod.volumes.disks else ()
-        if not rows:
-            self._show(class_id, RESTRICTIONS, column)
-            return
-        codes = np.full(len(rows), self._conflict, dtype=np.uint8)
-        self._show(class_id, RESTRICTIONS, column, arrays.int32(rows), codes)
-
-    def _in_use_column(self) -> Column:
-        def compute(at: I32 | None) -> U8:
-            return self._no_codes(at) + np.uint8(self._codes[RESTRICTIONS])
-
-        return self._shared("in use", compute)
-
-    def _show_limits(self, class_id: int, pod: _Resolved) -> None:
-        column = self._nothing
-        if pod.need:
-            code = np.uint8(self._codes[LIMITS])
-
-            def compute(at: I32 | None) -> U8:
-                return self._usage.exceeds(pod.need, at) * code
-
-            column = self._shared(("limits", pod.need), compute, of_usage=True)
-        rows, exceeds = self._usage.sharing_rows(pod.held.names, pod.need)
-        self._show(class_id, LIMITS, column, rows, exceeds * np.uint8(self._codes[LIMITS]))
-
-    def _zone_column(self, zones: Zones) -> Column:
-        if not zones:
-            return self._nothing
-
-        def compute(at: I32 | None) -> U8:
-            return self._is_elsewhere(zones, at) * np.uint8(self._codes[ZONE])
-
-        return self._shared(("zones", zones), compute)
-
-    def _is_elsewhere(self, zones: Zones, at: I32 | None) -> Bool:
-        """Rows that have labels of zones, and other ones than the volumes."""
-        n = self._engine.n_rows if at is None else len(at)
-        is_zoned, wrong = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
-        for key in _STABLE:
-            is_zoned |= self._labels.values(key, at) >= 0
-        for key, wanted in zones:
-            values = self._labels.values(key, at)
-            values = np.where(values >= 0, values, self._labels.values(_STABLE[key], at))
-            wrong |= ~self._labels.listed(values, wanted)
-        return is_zoned & wrong
-
-    def _bound_column(self, reaches: tuple[Reach | None, ...]) -> Column:
-        """Bound claims: the first that fails on a row counts."""
-        if not reaches:
-            return self._nothing
-
-        def compute(at: I32 | None) -> U8:
-            out = self._no_codes(at)
-            for reach in reaches:
-                if reach is None:
-                    out[out == 0] = self._binding_codes[0, 2]
-                else:
-                    out[(out == 0) & ~self._binder.reaches(reach, at)] = self._codes[BINDING]
-            return out
-
-        return self._shared(("bound", reaches), compute)
-
-    def _shared(self, key: Hashable, compute: Callable[[I32 | None], U8], of_usage: bool = False) -> Column:
-        found = self._cache.columns.get(key)
-        if found is None:
-            log = self._usage.log if of_usage else self._labels.log
-            found = self._cache.columns[key] = Column(lambda: self._engine.n_rows, log, compute)
-        return found
-
-    def _show(self, class_id: int, plugin: str, column: Column, at: I32 | None = None, codes: U8 | None = None) -> None:
-        """Make a verdict column of the engine say what ``column`` says, and ``codes`` at the rows ``at`` (ascending).
-
-        O(rows that changed since it was last shown), or O(rows) where it showed another column.
-        """
-        shown = self._shown.get((class_id, plugin))
-        at, codes = (_NO_ROWS, _NO_CODES) if at is None or codes is None else (at, codes)
-        if shown is None and column is self._nothing and len(at) == 0:
-            return
-        base, number = column.refresh(), native.FILTERS[plugin]
-        changed = column.changed.since(shown.seen) if shown is not None and shown.column is column else None
-        if shown is None or changed is None:
-            wanted = base.copy()
-            wanted[at] = codes
-            self._engine.set_verdicts(class_id, number, None, wanted)
-        elif changed or len(at) or len(shown.exceptions):
-            rows = np.unique(np.concatenate([arrays.int32(changed), shown.exceptions, at]))
-            wanted = base[rows]
-            wanted[np.searchsorted(rows, at)] = codes
-            self._engine.set_verdicts(class_id, number, rows, wanted)
-        self._shown[class_id, plugin] = _Shown(column, column.changed.end, at)
-
-    def _show_all(self, class_id: int, plugin: str, codes: U8) -> None:
-        """Make a verdict column of the engine say ``codes``, ``[n_rows]``, for one pod. O(rows)."""
-        self._engine.set_verdicts(class_id, native.FILTERS[plugin], None, codes)
-        self._shown[class_id, plugin] = _Shown(None)
+        return int(self._codes.binding[found.outcome[row], self._codes.bound_state(bound[row : row + 1])[0]])
 
 
-def _reject(plugin: str, text: str) -> Rejection:
-    return Rejection(plugin, True, (text,))
-
-
-def _zones(volume: Volume) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """Zones and regions that a volume's labels name; a list with a hole is not understood, and ignored."""
-    labels = dict(volume.labels)
-    for key in _STABLE:
-        values = {part.strip() for part in labels.get(key, "").split("__")}
-        if "" not in values:
-            yield key, tuple(sorted(values))
-
-
-def _names_host(reach: Reach | None) -> bool:
-    """Whether hostnames decide: few pods have such a reach in common."""
-    terms = () if reach is None else (*(reach.terms or ()), *(reach.migrated_terms or ()))
-    return any(q.key == row_types.HOSTNAME_LABEL for term in terms for q in term.requirements)
-
-
-def _bound_state(codes: U8, wrong_node: int) -> U8:
-    """0: all bound claims can be used, 1: one is elsewhere, 2: one has no volume."""
-    return np.where(codes == 0, 0, np.where(codes == wrong_node, 1, 2)).astype(np.uint8)
-
-
-def _binding_codes(reasons: VerdictReasons) -> U8:
-    """Code of VolumeBinding by outcome of the unbound claims, and by state of the bound ones."""
-    out = np.zeros((3, 3), dtype=np.uint8)
-    unbound_texts = {NO_MATCH: _NOT_FOUND, NO_SPACE: _NO_FREE_SPACE}
-    bound_texts = {1: _WRONG_NODE, 2: _GONE}
-    for unbound in range(3):
-        for bound in range(3):
-            texts = sorted(t for t in (unbound_texts.get(unbound), bound_texts.get(bound)) if t is not None)
-            if texts:
-                out[unbound, bound] = reasons.code(BINDING, tuple(texts), unresolvable=True)
-    return out
-
-
-_SINGLE = (
-    (RESTRICTIONS, _IN_USE, False),
-    (LIMITS, _TOO_MANY, False),
-    (BINDING, _WRONG_NODE, True),
-    (ZONE, _WRONG_ZONE, True),
-)
-"""Filter, reason, and whether evicting pods cannot help."""
-_NO_ROWS: I32 = np.zeros(0, dtype=np.int32)
-_NO_CODES: U8 = np.zeros(0, dtype=np.uint8)
+_NOTHING = Found(NO_CODES)
