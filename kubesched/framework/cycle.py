@@ -57,10 +57,10 @@ def decide(state: live.ClusterState, options: Options, keys: Sequence[str], clas
         at, most = begin, _FIRST_BATCH
         while at < end:
             stop = min(at + most, end)
-            n = state.batch(keys[at:stop], class_of[at:stop].tolist())
-            if n < _LEAST_BATCH:
+            n = state.batch(keys[at:stop], class_of[at:stop].tolist(), _LEAST_BATCH)
+            if n == 0:
                 _decide_alone(state, options, keys, class_of, at, Decided(out, rejected))
-                at += 1
+                at, most = at + 1, max(most // 2, _LEAST_BATCH)
                 continue
             found = _decide_batch(state, options, keys[at : at + n], class_of[at : at + n])
             _copy(found, out, at, at + len(found.node))

@@ -455,15 +455,15 @@ class ClusterState:
         """Bring the verdicts of stateful plugins for a pod up to date; what PreFilter says if it rejects."""
         return prepare(self.stateful, key, class_id, self.shape_of(class_id))
 
-    def batch(self, keys: Sequence[str], class_of: Sequence[int]) -> int:
+    def batch(self, keys: Sequence[str], class_of: Sequence[int], least: int) -> int:
         """How many of the first pods, which stateful plugins concern, can be decided in one call; see `Volumes.batch`.
 
-        0: the first one has to go alone.
+        0: fewer than ``least``.
         """
         others = [plugin for plugin in self.stateful if plugin is not self.volumes]
         alone = {c for c in set(class_of) if any(plugin.concerns(self.shape_of(c)) for plugin in others)}
         n = next((at for at, class_id in enumerate(class_of) if class_id in alone), len(class_of))
-        return self.volumes.batch(keys[:n], class_of[:n], self.shape_of)
+        return self.volumes.batch(keys[:n], class_of[:n], self.shape_of, least)
 
     def reserve(self, key: str, class_id: int, row: int) -> None:
         """Tell stateful plugins that the pod is on the row."""

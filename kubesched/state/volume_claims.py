@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kubesched.state import rows as row_types
+from kubesched.state.intern import Interner
 from kubesched.state.pod_volumes import ClaimUse, PodVolumes
 from kubesched.state.stateful import Rejection
 from kubesched.state.storage_rows import Claim, ClaimKey, Reach, Storage, Volume
@@ -42,12 +43,13 @@ class Face:
     """Of bound claims in order, up to the first whose volume does not exist (None)."""
     zones: Zones = ()
     need: Need = ()
+    is_local: bool = False
+    """Hostnames decide: few pods have the face in common."""
 
     @property
     def coarse(self) -> Hashable:
-        """What pods that best share an engine class have in common: hostnames tell too many apart."""
-        reaches = () if any(map(_names_host, self.reaches)) else self.reaches
-        return reaches, self.zones, self.need
+        """What pods that best share an engine class have in common."""
+        return () if self.is_local else self.reaches, self.zones, self.need
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,12 +80,12 @@ class Resolver:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._reach_numbers: dict[Reach | None, int] = {None: -1, _EVERYWHERE: 0}
+        self._reaches: Interner[Reach] = Interner([_EVERYWHERE])
         self._reach_of: dict[str, int] = {}
         self._zones_of: dict[str, Zones] = {}
         self._faces: dict[Hashable, Face] = {}
         for name, volume in storage.volumes.items():
-            self._reach_of[name] = self._reach_numbers.setdefault(volume.reach, len(self._reach_numbers))
+            self._reach_of[name] = self._reaches.id(volume.reach)
             zones = tuple(_zones(volume)) if volume.labels else ()
             if zones:
                 self._zones_of[name] = zones
@@ -191,14 +193,14 @@ class Resolver:
         key = tuple(reaches), zones, need
         found = self._faces.get(key)
         if found is None:
-            found = self._faces[key] = Face(tuple(self._reaches(reaches)), zones, need)
+            of = tuple(self._reaches_of(reaches))
+            found = self._faces[key] = Face(of, zones, need, any(map(_names_host, of)))
         return found
 
-    def _reaches(self, numbers: Iterable[int]) -> Iterable[Reach | None]:
-        by_number = {number: reach for reach, number in self._reach_numbers.items()}
+    def _reaches_of(self, numbers: Iterable[int]) -> Iterable[Reach | None]:
         for number in dict.fromkeys(numbers):
             if number:
-                yield by_number[number]
+                yield None if number < 0 else self._reaches.value(number)
             if number < 0:
                 return
 

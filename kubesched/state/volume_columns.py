@@ -98,12 +98,24 @@ class VolumeColumns:
         """Columns of a face; O(rows) the first time."""
         found = self._faces.get(face)
         if found is None:
-            found = self._faces[face] = FaceColumns(
+            found = FaceColumns(
                 limits=self._shared(face.need, self._usage.log, lambda at: self._limit_codes(face.need, at)),
-                bound=self._shared(face.reaches, self._labels.log, lambda at: self._bound_codes(face.reaches, at)),
+                bound=self._bound(face),
                 zone=self._shared(face.zones, self._labels.log, lambda at: self._zone_codes(face.zones, at)),
             )
+            if not face.is_local:  # a column for each local volume would be too much to keep
+                self._faces[face] = found
         return found
+
+    def _bound(self, face: Face) -> Column:
+        def compute(at: I32 | None) -> U8:
+            return self._bound_codes(face.reaches, at)
+
+        return (
+            self._new(self._labels.log, compute)
+            if face.is_local
+            else self._shared(face.reaches, self._labels.log, compute)
+        )
 
     def _shared(self, of: tuple[object, ...], log: RowLog, compute: Callable[[I32 | None], U8]) -> Column:
         if not of:
@@ -165,6 +177,10 @@ class Screen:
     def __init__(self, engine: native.Engine) -> None:
         self._engine = engine
         self._shown: dict[tuple[int, str], _Shown] = {}
+
+    def is_clear(self, class_id: int, plugin: str) -> bool:
+        """Whether a verdict column was never shown anything, so that all rows pass."""
+        return (class_id, plugin) not in self._shown
 
     def show(self, class_id: int, plugin: str, column: Column, at: I32 | None = None, codes: U8 | None = None) -> None:
         """Make a verdict column say what ``column`` says, and ``codes`` at the rows ``at`` (ascending).

@@ -224,6 +224,9 @@ class Volumes:
         return None
 
     def _show_restrictions(self, class_id: int, pod: Resolved) -> None:
+        is_free = not pod.exclusive and not pod.volumes.disks
+        if is_free and self._screen.is_clear(class_id, RESTRICTIONS):
+            return
         in_use = any(self._usage.users[claim] > 0 for claim in pod.exclusive)
         column = self._columns.in_use if in_use else self._columns.nothing
         rows = arrays.int32(sorted(self._usage.clashing_rows(pod.volumes.disks)))
@@ -301,8 +304,10 @@ class Volumes:
 
     # ---- many pods in one call ----
 
-    def batch(self, keys: Sequence[str], class_of: Sequence[int], shapes: Callable[[int], row_types.PodShape]) -> int:
-        """How many of the first pods can be decided in one engine call; 0: the first one has to go alone.
+    def batch(
+        self, keys: Sequence[str], class_of: Sequence[int], shapes: Callable[[int], row_types.PodShape], least: int
+    ) -> int:
+        """How many of the first pods can be decided in one engine call; 0: fewer than ``least``.
 
         Their verdicts follow from their faces, each class has one face, and no volume is held by two pods, so that a
         decision changes no verdict of those behind it unless a row reaches a limit (`settle` tells). Their columns
@@ -310,19 +315,19 @@ class Volumes:
         """
         self._refresh()
         names: set[str] = set()
-        faces: dict[int, Face] = {}
+        first: dict[int, tuple[str, Face]] = {}
         n = 0
         for key, class_id in zip(keys, class_of, strict=True):
             pod = self._resolve(key)
             if not pod.is_simple or not self._usage.are_new(pod.names, names):
                 break
-            face = faces.get(class_id)
-            if face is None:
-                faces[class_id] = pod.face
-                self.prepare(key, class_id, shapes(class_id))
-            elif face is not pod.face:
+            if first.setdefault(class_id, (key, pod.face))[1] is not pod.face:
                 break
             n += 1
+        if n < least:
+            return 0
+        for class_id, (key, _) in first.items():
+            self.prepare(key, class_id, shapes(class_id))
         self._asked = None
         return n
 
