@@ -20,6 +20,7 @@ from kubesched.kernel.arrays import I32, U8
 from kubesched.state import rows as row_types
 from kubesched.state.row_labels import Bool, Column, RowLabels
 from kubesched.state.storage_rows import Claim, ClaimKey, Reach, Storage, StorageClass, Volume
+from kubesched.state.volume_candidates import NONE, Candidates
 
 MATCHED, NO_MATCH, NO_SPACE = 0, 1, 2
 """Outcome of the unbound claims of a pod on a row."""
@@ -27,24 +28,9 @@ DELAYED = "WaitForFirstConsumer"
 _NO_PROVISIONER = ("", "kubernetes.io/no-provisioner")
 _NANO = 10**9
 _MOST_TAKES = 1 << 16  # arbitrary: then the columns are made anew
-_NONE = -1
 
 _Kind = tuple[str, int, tuple[str, ...], str, str, row_types.LabelSelector]
 """What of a claim decides which volumes can hold it."""
-
-
-@dataclass(slots=True)
-class _Candidates:
-    """Volumes that can hold claims of one kind, smallest first.
-
-    ``best`` is the position of the first one that is not taken and reaches the row, -1 without, ``[n_rows]``.
-    """
-
-    volumes: list[Volume]
-    position: dict[str, int]
-    best: I32
-    seen_labels: int
-    seen_takes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +41,8 @@ class _Match:
     volumes: Sequence[Volume]
     chosen: I32
     """Position in ``volumes`` by row, -1: none."""
+    source: Candidates | None = None
+    """Whose volumes they are."""
 
     def on(self, row: int) -> Volume | None:
         position = int(self.chosen[row])
@@ -80,7 +68,7 @@ class Binder:
         self._storage = Storage()
         self._by_class: dict[str, list[Volume]] = {}
         self._reserved: dict[ClaimKey, list[Volume]] = {}
-        self._candidates: dict[_Kind, _Candidates] = {}
+        self._candidates: dict[_Kind, Candidates] = {}
         self._columns: dict[object, Column] = {}
         self._order: dict[str, int] = {}
         self._takes: list[str] = []
@@ -179,66 +167,15 @@ class Binder:
 
     # ---- volumes that are there ----
 
-    def _candidates_of(self, claim: Claim) -> _Candidates:
+    def _candidates_of(self, claim: Claim) -> Candidates:
         kind = _kind(claim)
         found = self._candidates.get(kind)
         if found is None:
             fitting = [v for v in self._by_class.get(claim.storage_class, ()) if _is_candidate(v, claim)]
             fitting.sort(key=lambda v: v.size_nano)
-            position = {v.name: i for i, v in enumerate(fitting)}
-            found = self._candidates[kind] = _Candidates(fitting, position, _no_rows(0), -1, 0)
-        self._refresh(found)
+            found = self._candidates[kind] = Candidates(fitting, self._labels)
+        found.refresh(self.taken, self._takes)
         return found
-
-    def _refresh(self, c: _Candidates) -> None:
-        """Bring ``best`` up to date: all of it after label changes, else where volumes were taken or freed."""
-        n = self._labels.n_rows
-        if c.seen_labels != self._labels.log.end or len(c.best) != n:
-            c.best = self._advance(c, np.arange(n, dtype=np.int32), 0, _nobody)
-            c.seen_labels = self._labels.log.end
-        else:
-            for name in dict.fromkeys(self._takes[c.seen_takes :]):
-                position = c.position.get(name)
-                if position is not None:
-                    self._retry(c, position)
-        c.seen_takes = len(self._takes)
-
-    def _retry(self, c: _Candidates, position: int) -> None:
-        """One candidate was taken or freed."""
-        if c.volumes[position].name in self.taken:
-            rows = np.flatnonzero(c.best == position).astype(np.int32)
-            c.best[rows] = self._advance(c, rows, position + 1, _nobody)
-        else:
-            later = np.flatnonzero((c.best > position) | (c.best == _NONE)).astype(np.int32)
-            c.best[later[self.reaches_plain(c.volumes[position], later)]] = position
-
-    def reaches_plain(self, volume: Volume, at: I32) -> Bool:
-        """Whether a volume that is not bound yet can be used at some rows: migration is not looked at."""
-        return self._labels.match(volume.reach.terms, at)
-
-    def _advance(self, c: _Candidates, rows: I32, first: int, excluded: Callable[[int], Bool | None]) -> I32:
-        """Position of the first free candidate from ``first`` on that reaches each of the rows.
-
-        Parameters
-        ----------
-        excluded
-            Of a position: rows (of ``rows``) on which another claim of the pod has it; None: nowhere.
-        """
-        out = np.full(len(rows), _NONE, dtype=np.int32)
-        left = np.arange(len(rows))
-        for position in range(first, len(c.volumes)):
-            if len(left) == 0:
-                break
-            volume = c.volumes[position]
-            if volume.name in self.taken:
-                continue
-            fits = self.reaches_plain(volume, rows[left])
-            not_here = excluded(position)
-            if not_here is not None:
-                fits &= ~not_here[left]
-            out[left[fits]] = position
-            left = left[~fits]
-        return out
 
     def _reserved_for(self, claim: Claim) -> list[Volume]:
         """Volumes that carry the claim's reference and could hold the claim."""
@@ -269,25 +206,14 @@ class Binder:
     def _match_free(self, claim: Claim, earlier: Sequence[_Match]) -> _Match:
         c = self._candidates_of(claim)
         chosen = c.best.copy()
-        others = [_translated(c, m) for m in earlier if m.volumes is c.volumes or _overlap(c, m.volumes)]
-        if others:
-            self._avoid(c, chosen, others)
-        return _Match(claim, c.volumes, chosen)
-
-    def _avoid(self, c: _Candidates, chosen: I32, others: Sequence[I32]) -> None:
-        """Move on where an earlier claim of the pod chose the same volume."""
-        while True:
-            clash = np.zeros(len(chosen), dtype=np.bool_)
-            for other in others:
-                clash |= (chosen >= 0) & (chosen == other)
-            rows = np.flatnonzero(clash).astype(np.int32)
-            if len(rows) == 0:
-                return
-            before = chosen[rows]
-            for position in np.unique(before).tolist():
-                part = rows[before == position]
-                here = partial(_any_equal, [other[part] for other in others])
-                chosen[part] = self._advance(c, part, position + 1, here)
+        others = [_positions(c, match) for match in earlier]
+        clash = np.zeros(len(chosen), dtype=np.bool_)
+        for other in others:
+            clash |= (chosen >= 0) & (chosen == other)
+        rows = np.flatnonzero(clash).astype(np.int32)
+        if len(rows):  # an earlier claim of the pod chose the same volume there
+            chosen[rows] = c.lowest(rows, partial(_is_chosen, others))
+        return _Match(claim, c.volumes, chosen, c)
 
     # ---- all claims of a pod ----
 
@@ -317,7 +243,7 @@ class Binder:
         for claim in sorted((c for c in claims if self.node_of(c) is None), key=lambda c: c.size_nano):
             match = self._match(claim, found.matches)
             found.matches.append(match)
-            waiting.append((claim, match.chosen == _NONE))
+            waiting.append((claim, match.chosen == NONE))
         for claim, needed in waiting:
             self._provide(claim, needed, found)
         return found
@@ -388,16 +314,11 @@ def selects(selector: row_types.LabelSelector, labels: Mapping[str, str]) -> boo
     return True
 
 
-def _overlap(c: _Candidates, volumes: Sequence[Volume]) -> bool:
-    return any(v.name in c.position for v in volumes)
-
-
-def _translated(c: _Candidates, other: _Match) -> I32:
-    """Positions in other candidates as positions in these, -1 where they are not among them."""
-    if other.volumes is c.volumes:
-        return other.chosen
-    table = np.array([*(c.position.get(v.name, _NONE) for v in other.volumes), _NONE], dtype=np.int32)
-    out: I32 = table[other.chosen]  # -1 reads the last entry
+def _positions(c: Candidates, other: _Match) -> I32:
+    """What another claim of the pod chose, as positions in these candidates; -1 where it is not among them."""
+    if other.source is not None:
+        return c.positions_of(other.source, other.chosen)
+    out: I32 = c.table(other.volumes)[other.chosen]
     return out
 
 
@@ -411,16 +332,12 @@ def _used_by(earlier: Sequence[_Match], volume: Volume, n: int) -> Bool:
     return out
 
 
-def _any_equal(others: Sequence[I32], position: int) -> Bool:
-    out = np.zeros(len(others[0]), dtype=np.bool_)
+def _is_chosen(others: Sequence[I32], position: int, rows: I32) -> Bool:
+    out = np.zeros(len(rows), dtype=np.bool_)
     for other in others:
-        out |= other == position
+        out |= other[rows] == position
     return out
 
 
-def _nobody(position: int) -> None:
-    """No other claim has the candidate."""
-
-
 def _no_rows(n: int) -> I32:
-    return np.full(n, _NONE, dtype=np.int32)
+    return np.full(n, NONE, dtype=np.int32)
