@@ -272,7 +272,7 @@ class Summary:
 def summarize(
     state: live.ClusterState, profile: int, class_id: int, shape: rows.PodShape, rejection: Rejection | None = None
 ) -> Summary:
-    """Count instead of naming: the numbers of `diagnose`. O(N), a few ns a node; O(N) with arrays if terms name nodes."""
+    """Count instead of naming: the numbers of `diagnose`. O(N), a few ns a node; with arrays if terms name nodes."""
     pre_filter = _pre_filter(state, shape, rejection)
     if pre_filter.status is not None or pre_filter.rows is not None:
         verdicts = state.engine.explain(profile, class_id, 0)
