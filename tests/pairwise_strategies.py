@@ -26,6 +26,7 @@ NAMESPACES = ("n1", "n2", "n3", "n4")
 NAMESPACE_LABELS = {"env": ("prod", "test"), "team": ("red", "blue")}
 OWNERS = {"ReplicationController": "v1", "ReplicaSet": "apps/v1", "StatefulSet": "apps/v1"}
 KINDS = {"replicationcontrollers": "ReplicationController", "replicasets": "ReplicaSet", "statefulsets": "StatefulSet"}
+"""Lists of a case that hold controllers, and their kind."""
 
 
 @dataclass(frozen=True)
@@ -237,12 +238,3 @@ def workloads(rng: Rng, family: Family) -> Obj:
             metadata = {"name": f"o{i}", "namespace": pick(rng, NAMESPACES[:2])}
             made[name].append({"metadata": metadata, "spec": {k: v for k, v in spec.items() if v is not None}})
     return made
-
-
-def objects(case: Obj) -> list[Obj]:
-    """The case as a list of objects with their kinds."""
-    out = case["nodes"] + case.get("namespaces", [])
-    out += [{**obj, "apiVersion": "v1", "kind": "Service"} for obj in case.get("services", [])]
-    for name, kind in KINDS.items():
-        out += [{**obj, "apiVersion": OWNERS[kind], "kind": kind} for obj in case.get(name, [])]
-    return out + case["pods"]

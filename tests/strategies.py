@@ -202,6 +202,31 @@ def case(rng: Rng, n_nodes: int, n_running: int, n_pods: int) -> Obj:
     return {"nodes": nodes, "pods": there, "sequence": new}
 
 
+KINDS = {
+    "nodes": "Node",
+    "namespaces": "Namespace",
+    "services": "Service",
+    "replicationcontrollers": "ReplicationController",
+    "replicasets": "ReplicaSet",
+    "statefulsets": "StatefulSet",
+    "pvs": "PersistentVolume",
+    "pvcs": "PersistentVolumeClaim",
+    "storageclasses": "StorageClass",
+    "csinodes": "CSINode",
+    "csidrivers": "CSIDriver",
+    "csistoragecapacities": "CSIStorageCapacity",
+    "volumeattachments": "VolumeAttachment",
+    "pdbs": "PodDisruptionBudget",
+    "pods": "Pod",
+}
+"""Lists of a case in the order in which objects are read, and their kind."""
+
+
+def objects(case: Obj) -> list[Obj]:
+    """All objects of a case in one list, with their kinds."""
+    return [{**obj, "kind": kind} for name, kind in KINDS.items() for obj in case.get(name) or []]
+
+
 class NodeLocal:
     """Clusters whose pods do not look at each other; the form of `pairwise_strategies.Family`."""
 

@@ -14,13 +14,24 @@ import pytest
 
 import kubesched as ks
 from kubesched.kernel import native
-from tests import decision_oracle, oracle, pairwise_strategies, preemption_oracle, strategies
+from tests import (
+    decision_oracle,
+    oracle,
+    pairwise_strategies,
+    preemption_oracle,
+    strategies,
+    volume_oracle,
+    volume_strategies,
+)
 from tests.builders import Obj
 from tests.conftest import Tally
 from tests.property.test_engine_oracle import Rng, rng_of, status_of
 from tests.strategies import below, chance, pick
 
-FAMILIES = pairwise_strategies.FAMILIES | {"node-local": strategies.NodeLocal()}
+FAMILIES = pairwise_strategies.FAMILIES | {
+    "node-local": strategies.NodeLocal(),
+    "volumes": volume_strategies.Volumes(),
+}
 
 
 class Life:
@@ -31,7 +42,7 @@ class Life:
         self.family = FAMILIES[family]
         n_nodes = 1 + below(self.rng, 12 if chance(self.rng, 0.7) else 40)
         case = self.family.case(self.rng, n_nodes, below(self.rng, 3 * n_nodes))
-        self.cluster = ks.Cluster.from_objects(pairwise_strategies.objects(case))
+        self.cluster = ks.Cluster.from_objects(strategies.objects(case))
         self.world = decision_oracle.build(case)
         self.rows: list[oracle.Node | None] = list(self.world.nodes)
         self.images: oracle.Images = self.world.nodes[0]._known
@@ -68,6 +79,11 @@ class Life:
     def enter(self, obj: Obj, row: int) -> None:
         self.node(row).add(obj)
         self.running[preemption_oracle.key(obj)] = obj
+
+    def assume(self, obj: Obj, row: int) -> None:
+        """The pod is placed: it takes its volumes as well."""
+        volume_oracle.reserve(obj, self.node(row), self.world.storage)
+        self.enter(obj, row)
 
     def leave(self, key: str) -> None:
         obj = self.running.pop(key)
@@ -148,7 +164,7 @@ class Life:
         if expected.get("best") and chance(self.rng, 0.7):
             driver = pick(self.rng, sorted(native.DRIVERS))
             plan = self.cluster.place([obj], driver=driver)
-            self.enter(obj, self.there[expected["best"][0]])
+            self.assume(obj, self.there[expected["best"][0]])
             assert plan.node_index.tolist() == [self.there[expected["best"][0]]]
 
     def count(self, expected: Obj) -> None:
@@ -199,7 +215,7 @@ class Life:
                 assert (found.node_index[at], found.scores[at], found.ties[at]) == wanted, driver
                 assert found.reasons[at] == expected.get("message", "")
             if best:
-                self.enter(obj, best[0])
+                self.assume(obj, best[0])
         self.done += len(pods)
 
     def live(self, n_decisions: int) -> None:
@@ -237,13 +253,14 @@ def test_a_hundred_thousand_decisions_of_each_family(family: str, part: int, tal
 
 def test_the_random_clusters_meet_every_rule() -> None:
     seen: Counter[str] = Counter()
-    for family in ("node-local", "pairwise-mixed"):
+    for family in ("node-local", "pairwise-mixed", "volumes"):
         for seed in range(10, 16):
             life = Life(family, seed)
             life.live(60)
             seen += life.seen
     for name in (
         *("NodeUnschedulable", "TaintToleration", "NodeAffinity", "NodePorts", "NodeResourcesFit"),
+        *("VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"),
         *("PodTopologySpread", "InterPodAffinity"),
     ):
         assert seen[f"{name} rejects"] >= 10, name
