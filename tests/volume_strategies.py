@@ -71,7 +71,7 @@ def volume(rng: Rng, i: int, n_nodes: int, storage_class: str, mebibytes: int) -
     if affinity is not None:
         spec["nodeAffinity"] = affinity
     labels = {"kind": "fast"} if chance(rng, 0.5) else {}
-    if chance(rng, 0.2):
+    if chance(rng, 0.4):
         labels[ZONE] = pick(rng, ("a", "b", "a__b", "b__c__d", "a__", ""))
     if chance(rng, 0.1):
         labels[REGION] = pick(rng, ("r1", "r2"))
