@@ -19,10 +19,12 @@ if TYPE_CHECKING:
         InputError,
         KernelError,
         KubeschedError,
+        PluginError,
         StateError,
         StorageError,
         UnsupportedError,
     )
+    from kubesched.framework.plugins import UserPlugin, filter_plugin, score_plugin
     from kubesched.framework.profile import PROFILES, Profile, ScorePlugin
     from kubesched.placement.cluster import Cluster, Delta
     from kubesched.placement.explanation import Explanation
@@ -41,6 +43,7 @@ _HOMES = {
     "NodeRow": "state.rows",
     "PROFILES": "framework.profile",
     "Plan": "placement.plan",
+    "PluginError": "base.errors",
     "PodRow": "state.rows",
     "PodShape": "state.rows",
     "Profile": "framework.profile",
@@ -48,6 +51,9 @@ _HOMES = {
     "StateError": "base.errors",
     "StorageError": "base.errors",
     "UnsupportedError": "base.errors",
+    "UserPlugin": "framework.plugins",
+    "filter_plugin": "framework.plugins",
+    "score_plugin": "framework.plugins",
 }
 
 __all__ = [
@@ -60,6 +66,7 @@ __all__ = [
     "NodeRow",
     "PROFILES",
     "Plan",
+    "PluginError",
     "PodRow",
     "PodShape",
     "Profile",
@@ -67,6 +74,9 @@ __all__ = [
     "StateError",
     "StorageError",
     "UnsupportedError",
+    "UserPlugin",
+    "filter_plugin",
+    "score_plugin",
 ]
 
 

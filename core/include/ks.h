@@ -29,7 +29,8 @@ enum {
     KS_ERANGE = 3,       /* an id or row that does not exist */
     KS_ESTATE = 4,       /* not in this state (e.g. releasing what is not there, rows changed inside a speculation) */
     KS_EOVERFLOW = 5,    /* a sum would leave int64 or a quantity is above KS_MAX_QUANTITY */
-    KS_EUNSUPPORTED = 6  /* a plugin or combination that this engine does not implement */
+    KS_EUNSUPPORTED = 6, /* a plugin or combination that this engine does not implement */
+    KS_EPLUGIN = 7       /* a user's plugin failed: see ks_user_failed */
 };
 
 enum {
@@ -213,7 +214,7 @@ typedef struct ks_pairwise_spec {
 } ks_pairwise_spec;
 
 typedef struct ks_score_spec {
-    int32_t plugin;            /* KS_SCORE_* */
+    int32_t plugin;            /* KS_SCORE_*, or from ks_user_score_add */
     int64_t weight;            /* 1..1000000 */
     int32_t variant;           /* KS_FIT_* for NodeResourcesFit, KS_BALANCED_* for balanced allocation, else 0 */
     int32_t n_resources;            /* at most 64 for balanced allocation, or KS_EUNSUPPORTED */
@@ -234,6 +235,58 @@ typedef struct ks_typical_pods {
     const double *frequency;  /* [n] */
 } ks_typical_pods;
 
+/* What a user's plugin reads. Every value is a double: quantities are exact below 2^53. */
+enum {
+    /* of the node */
+    KS_INPUT_ALLOCATABLE = 0,  /* of a resource */
+    KS_INPUT_USED = 1,         /* of a resource; of KS_PODS: running pods */
+    KS_INPUT_NONZERO_USED = 2, /* of KS_CPU or KS_MEMORY, with the defaults of containers that ask for none */
+    KS_INPUT_COLUMN = 3,       /* of ks_node_column_add */
+    KS_INPUT_LABEL = 4,        /* value of a label key as an integer; NaN where it is absent or none */
+    KS_INPUT_DEVICES = 5,      /* devices of the node */
+    KS_INPUT_FREE_MILLI = 6,   /* thousandths left, over all devices */
+    /* of the pod class */
+    KS_INPUT_REQUEST = 7,         /* of a resource */
+    KS_INPUT_NONZERO_REQUEST = 8, /* of KS_CPU or KS_MEMORY */
+    KS_INPUT_ASKED_DEVICES = 9,
+    KS_INPUT_ASKED_MILLI = 10,    /* per device */
+    KS_N_INPUTS = 11
+};
+
+/* How scores of a user's plugin come into 0..100. Scores are integers: a fraction is cut off. */
+enum {
+    KS_NORMALIZE_NONE = 0,   /* they are there; anything else is a failure */
+    KS_NORMALIZE_CLAMP = 1,
+    KS_NORMALIZE_MAX = 2,    /* 100 s / greatest over the feasible nodes; s >= 0 */
+    KS_NORMALIZE_MIN_MAX = 3 /* 100 (s - least) / (greatest - least); 0 where all are equal */
+};
+
+/* Judges n_rows nodes with n_classes pod classes; one of the two is 1. node [n_node][n_rows] and pod [n_pod][n_classes]
+ * in the order of ks_user_spec.input; out [max(n_rows, n_classes)]: the score, or non-zero where the filter passes. It
+ * is only asked about pairs that pass every filter before it, must depend on its inputs alone, and must not call the
+ * engine. Returns 0, or 1 + the position at which it failed. */
+typedef int32_t (*ks_user_function)(void *context, int32_t n_rows, int32_t n_classes, const double *node,
+                                    const double *pod, double *out);
+
+typedef struct ks_user_spec {
+    ks_user_function function;
+    void *context;        /* handed through */
+    int32_t n_node;
+    int32_t n_pod;
+    const int32_t *input; /* [n_node + n_pod] KS_INPUT_*, those of the node first */
+    const int32_t *which; /* [n_node + n_pod] resource, column or label key id; 0 where the input needs none */
+    int32_t normalize;    /* KS_NORMALIZE_*; a filter: KS_NORMALIZE_NONE */
+} ks_user_spec;
+
+/* The failure behind the last KS_EPLUGIN. */
+typedef struct ks_user_failure {
+    int32_t user;     /* id less KS_N_FILTERS or KS_N_SCORES */
+    int32_t row;
+    int32_t class_id;
+    int32_t raised;   /* 1: the function says it failed; 0: its answer is not allowed */
+    double value;     /* the answer */
+} ks_user_failure;
+
 typedef struct ks_profile_spec {
     uint32_t filters;            /* bit f: filter KS_FILTER_f is on */
     const int32_t *filter_order; /* those filters, first to last; NULL: by number */
@@ -242,6 +295,8 @@ typedef struct ks_profile_spec {
     int32_t device_select;       /* KS_DEVICE_* */
     int64_t required_weight;     /* InterPodAffinity's hardPodAffinityWeight, 0..100 */
     int32_t ignore_existing;     /* 1: its ignorePreferredTermsOfExistingPods */
+    int32_t n_user_filters;      /* asked after all others, in order */
+    const int32_t *user_filter;  /* [n_user_filters] from ks_user_filter_add */
 } ks_profile_spec;
 
 typedef struct ks_options {
@@ -276,7 +331,7 @@ typedef struct ks_groups {
 
 /* All nodes against one pod, in numbers. */
 typedef struct ks_summary {
-    int64_t *rejected;     /* [KS_N_FILTERS][KS_N_DETAILS] nodes by their first failing filter */
+    int64_t *rejected;     /* [KS_N_FILTERS + users' plugins][KS_N_DETAILS] nodes by their first failing filter */
     int64_t *insufficient; /* [R] nodes that NodeResourcesFit turned down and that lack the resource */
     int64_t score;         /* best total, -1 without a feasible node */
     int32_t node;          /* lowest row that has it */
@@ -346,6 +401,8 @@ typedef struct ks_columns {
     const int32_t *device_count;/* [N] */
     const int32_t *device_model;/* [N] */
     const int32_t *device_free; /* [N][device_stride] thousandths left, 0 beyond device_count */
+    int32_t n_columns;          /* that users added */
+    const double *column;       /* [N][n_columns] */
 } ks_columns;
 
 /* One line, static text, never NULL. */
@@ -395,6 +452,17 @@ ks_status ks_class_verdicts(ks_engine *engine, int32_t class_id, int32_t filter,
  * is decided densely. row NULL: raw [N], all rows. O(n). */
 ks_status ks_class_raw(ks_engine *engine, int32_t class_id, int32_t score, int32_t n, const int32_t *row,
                        const int64_t *raw);
+/* Users' plugins. Their ids lie above the built-in ones; ids of filters and of scores count together. */
+ks_status ks_user_filter_add(ks_engine *engine, const ks_user_spec *spec, int32_t *out_filter);
+ks_status ks_user_score_add(ks_engine *engine, const ks_user_spec *spec, int32_t *out_score);
+/* KS_ESTATE: none has failed yet. */
+ks_status ks_user_failed(const ks_engine *engine, ks_user_failure *out);
+/* What a user's plugin reads of a row and of a class; node [n_node], pod [n_pod]. */
+ks_status ks_user_inputs(const ks_engine *engine, int32_t user, int32_t row, int32_t class_id, double *node,
+                         double *pod);
+/* A column that users add to the nodes; NaN where it was not set, and on rows that were written anew. */
+ks_status ks_node_column_add(ks_engine *engine, int32_t *out_column);
+ks_status ks_node_column_set(ks_engine *engine, int32_t column, int32_t n, const int32_t *row, const double *value);
 ks_status ks_profile_add(ks_engine *engine, const ks_profile_spec *spec, int32_t *out_id);
 /* The typical pods for KS_SCORE_FGD, KS_DEVICE_FGD and the fragmentation series. */
 ks_status ks_fragmentation_set(ks_engine *engine, const ks_typical_pods *typical);

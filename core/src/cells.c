@@ -602,7 +602,7 @@ static void admit(ks_engine *e, ks_cells *k) {
 }
 
 static ks_status open_cells(ks_engine *e, const ks_profile *p, ks_class *c, ks_cells **out) {
-    if (p->local_bound >= VALUES || (p->has_scale && e->beyond_scale))
+    if (p->local_bound >= VALUES || ks_has_users(p) || (p->has_scale && e->beyond_scale))
         return KS_EUNSUPPORTED;
     if (c->cells == NULL) {
         KS_TRY(ks_reserve(&e->mem, (void **)&c->cells, &c->cells_bytes, (int64_t)sizeof(ks_cells), 1));

@@ -23,13 +23,18 @@ static ks_status reserve_scratch(ks_engine *e) {
 
 /* ---- scores ---- */
 
+static ks_status filter_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
+    uint8_t detail;
+    for (int32_t row = 0; row < e->n_rows; row++)
+        e->scratch.feasible.at[row] =
+            e->live.at[row] && ks_veto_of(e, row) == NULL && ks_filter(e, p, c, row, &detail) == KS_NONE;
+    return ks_user_filter_rows(e, p, c, e->scratch.feasible.at, NULL, NULL);
+}
+
 static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
     maxima m = {0};
-    uint8_t detail;
     ks_scratch *s = &e->scratch;
     for (int32_t row = 0; row < e->n_rows; row++) {
-        s->feasible.at[row] =
-            e->live.at[row] && ks_veto_of(e, row) == NULL && ks_filter(e, p, c, row, &detail) == KS_NONE;
         if (!s->feasible.at[row])
             continue;
         s->local.at[row] = ks_score_local(e, p, c, row);
@@ -87,7 +92,9 @@ ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t ti
     const ks_profile *p = &e->profiles.at[profile];
     KS_TRY(reserve_scratch(e));
     KS_TRY(ks_pairwise_prepare(e, c));
+    KS_TRY(filter_rows(e, p, c));
     maxima m = score_rows(e, p, c);
+    KS_TRY(ks_user_add_scores(e, p, c, e->scratch.feasible.at, e->scratch.local.at));
     KS_TRY(score_pairwise(e, p, c, &m));
     *out = (ks_choice){INT64_MIN, KS_NONE, 0, m.feasible}; /* policies go below 0 on machines beyond their scale */
     for (int32_t row = 0; row < e->n_rows; row++) {

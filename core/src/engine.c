@@ -44,6 +44,7 @@ void ks_engine_free(ks_engine *e) {
     ks_known_free(e);
     ks_nominated_free(e);
     ks_preempt_free(e);
+    ks_users_free(e);
     ks_nodes_free(e);
     ks_sets_free(e);
     KS_VEC_DISCARD(&e->mem, &e->log);
@@ -51,6 +52,7 @@ void ks_engine_free(ks_engine *e) {
     KS_VEC_DISCARD(&e->mem, &e->undo);
     KS_VEC_DISCARD(&e->mem, &e->scratch.feasible);
     KS_VEC_DISCARD(&e->mem, &e->scratch.local);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.user);
     KS_VEC_DISCARD(&e->mem, &e->scratch.taint);
     KS_VEC_DISCARD(&e->mem, &e->scratch.affinity);
     KS_VEC_DISCARD(&e->mem, &e->scratch.image);
@@ -96,6 +98,8 @@ ks_status ks_engine_columns(const ks_engine *e, ks_columns *out) {
     out->device_count = e->device_count.at;
     out->device_model = e->device_model.at;
     out->device_free = e->device_free.at;
+    out->n_columns = e->n_columns;
+    out->column = e->column.at;
     return KS_OK;
 }
 

@@ -63,6 +63,8 @@ static ks_status score_column(ks_engine *e, const ks_profile *p, const ks_score 
         KS_TRY(ks_spread_score(e, c, feasible));
     if (s->plugin == KS_SCORE_INTER_POD_AFFINITY)
         KS_TRY(ks_pods_score(e, p, c, feasible));
+    if (ks_is_user_score(s->plugin))
+        return ks_user_score_rows(e, s->plugin, c, feasible, column);
     const int64_t *pairwise = s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD ? e->scratch.spread.at : e->scratch.pods.at;
     for (int32_t row = 0; row < e->n_rows; row++) {
         column[row] = !feasible[row] ? 0 : ks_is_pairwise(s->plugin) ? pairwise[row] : ks_score_one(e, s, c, row);
@@ -74,6 +76,10 @@ static ks_status score_column(ks_engine *e, const ks_profile *p, const ks_score 
 static void normalize_column(ks_engine *e, const ks_score *s, int64_t *column) {
     const uint8_t *feasible = e->scratch.feasible.at;
     const int64_t *pairwise = s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD ? e->scratch.spread.at : e->scratch.pods.at;
+    if (ks_is_user_score(s->plugin)) {
+        ks_user_normalize(e, s->plugin, feasible, column);
+        return;
+    }
     int64_t max = greatest(e, column);
     if (s->plugin == KS_SCORE_POD_TOPOLOGY_SPREAD)
         ks_normalize_spread_column(feasible, e->scratch.spread.at, e->n_rows);
@@ -135,9 +141,10 @@ ks_status ks_explain(ks_engine *e, int32_t profile, int32_t class_id, int32_t *f
     explain_filters(e, p, c, &o);
     for (int32_t row = 0; row < e->n_rows; row++) {
         e->scratch.feasible.at[row] = o.filter[row] == KS_NONE;
-        if (total != NULL)
-            total[row] = o.filter[row] == KS_NONE ? 0 : -1;
     }
+    KS_TRY(ks_user_filter_rows(e, p, c, e->scratch.feasible.at, o.filter, NULL));
+    for (int32_t row = 0; total != NULL && row < e->n_rows; row++)
+        total[row] = e->scratch.feasible.at[row] ? 0 : -1;
     for (int32_t i = 0; i < p->n_scores; i++)
         KS_TRY(explain_score(e, p, i, c, e->scratch.local.at, &o));
     return KS_OK;

@@ -5,7 +5,8 @@
  * Idea. total = local(row) + group(row). `local` are the integers that depend on the row alone (resources, devices).
  * `group` is what normalised and other static plugins can tell apart: untolerated-taint count, preferred-affinity
  * weight, image score; few distinct combinations exist. A lane is one (class, group): in it a row shows local + 1 if
- * it is feasible and of that group, else 0. 64 lanes lie side by side, one byte each, one cache line a row:
+ * it is feasible and of that group, else 0; what `local` is at least (ks_local_base) is left out. 64 lanes lie side by
+ * side, one byte each, one cache line a row:
  *
  *     leaf    row 0   [ c0g0 c0g1 c1g0 ... 64 bytes ]      level 0   max of rows  0..15, byte by byte
  *             row 1   [ ...                         ]                max of rows 16..31
@@ -29,7 +30,7 @@
 #include <string.h> /* memcpy, memset, memcmp */
 
 enum {
-    LANES = 64,           /* one cache line of bytes */
+    LANES = KS_LANES,     /* one cache line of bytes */
     FAN = 16,             /* rows under one row of the level above; 8 and 32 were not faster */
     MAX_LEVELS = 8,       /* 16^8 rows */
     MAX_CLASS_LANES = 16, /* more groups than this: the dense driver answers (arbitrary) */
@@ -55,6 +56,7 @@ typedef struct lane_requests {
     double fit[KS_MOST_PLAIN][LANES];
     double balanced[KS_MOST_PLAIN][LANES];
     double balanced_on[LANES]; /* 1, or 0 where the plugin skips the class */
+    double base[LANES];        /* what `local` is at least */
     uint64_t with_ports, with_devices, with_verdicts;
     bool narrow; /* all requests are inside the bounds of score_lanes */
 } lane_requests;
@@ -74,6 +76,7 @@ typedef struct lane_group {
     uint8_t *leaf;
     uint8_t *level[MAX_LEVELS];
     int64_t level_rows[MAX_LEVELS];
+    KS_VEC(double) user_pod;    /* what users' plugins read of the classes */
     KS_VEC(uint64_t) fixed;     /* [row] lanes whose static filters pass and whose group is the row's */
     uint32_t (*histogram)[256]; /* [LANES] */
     int64_t histogram_cap;
@@ -166,7 +169,7 @@ KS_WIDE static void score_lanes(const lane_requests *restrict q, const row_state
     if (s->bal_plugin_weight > 0)
         add_balance(q, s, local);
     for (int32_t l = 0; l < LANES; l++)
-        out[l] = (uint8_t)(((int32_t)local[l] + 1) & ~(int32_t)shut[l]);
+        out[l] = (uint8_t)(((int32_t)(local[l] - q->base[l]) + 1) & ~(int32_t)shut[l]);
 }
 
 /* ---- one row ---- */
@@ -264,11 +267,11 @@ static void score_lanes_slowly(ks_engine *e, const ks_profile *p, const lane_gro
         int32_t l = __builtin_ctzll(allowed);
         const ks_class *c = &e->classes.at[g->lane_class[l]];
         if (!fit_on || ks_fit_passes(e, c, row))
-            out[l] = (uint8_t)(ks_score_local(e, p, c, row) + 1);
+            out[l] = (uint8_t)(ks_score_local(e, p, c, row) - (int64_t)g->requests.base[l] + 1);
     }
 }
 
-static void score_row(ks_engine *e, const ks_index *ix, const lane_group *g, int32_t row, uint8_t *out) {
+static void score_built_in(ks_engine *e, const ks_index *ix, const lane_group *g, int32_t row, uint8_t *out) {
     const ks_profile *p = &e->profiles.at[ix->profile];
     row_state s;
     s.allowed = allowed_lanes(e, p, g, row);
@@ -287,6 +290,14 @@ static void score_row(ks_engine *e, const ks_index *ix, const lane_group *g, int
         s.free[i] = e->allocatable[r][row] - e->used[r][row];
     }
     score_lanes(&g->requests, &s, out);
+}
+
+static ks_status score_row(ks_engine *e, const ks_index *ix, const lane_group *g, int32_t row, uint8_t *out) {
+    const ks_profile *p = &e->profiles.at[ix->profile];
+    score_built_in(e, ix, g, row, out);
+    if (p->n_user_filters + p->n_user_scores == 0)
+        return KS_OK;
+    return ks_user_lanes(e, p, row, g->n_lanes, g->lane_class, g->user_pod.at, out);
 }
 
 /* ---- groups of rows ---- */
@@ -418,6 +429,7 @@ static void fill_lane(const ks_engine *e, const ks_index *ix, lane_requests *q, 
     q->balanced_on[l] =
         ix->plain.balanced != NULL && !ks_score_skips(e, &e->profiles.at[ix->profile], ix->plain.balanced, c) ? 1.0
                                                                                                               : 0.0;
+    q->base[l] = (double)ks_local_base(e, &e->profiles.at[ix->profile], c);
     q->with_ports |= c->n_ports > 0 ? (uint64_t)1 << l : 0;
     q->with_devices |= c->device_count > 0 ? (uint64_t)1 << l : 0;
     q->with_verdicts |= c->verdicts.n > 0 ? (uint64_t)1 << l : 0;
@@ -432,6 +444,9 @@ static ks_status fill_requests(ks_engine *e, const ks_index *ix, lane_group *g) 
     q->narrow = true;
     for (int32_t l = 0; l < g->n_lanes; l++)
         fill_lane(e, ix, q, &e->classes.at[g->lane_class[l]], l);
+    const ks_profile *p = &e->profiles.at[ix->profile];
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &g->user_pod, ks_user_lanes_size(e, p, g->n_lanes)));
+    ks_user_lanes_fill(e, p, g->n_lanes, g->lane_class, g->user_pod.at);
     return KS_OK;
 }
 
@@ -467,11 +482,12 @@ static ks_status build(ks_engine *e, const ks_index *ix, lane_group *g, bool *st
     KS_TRY(ks_reserve(&e->mem, (void **)&g->histogram, &g->histogram_cap, LANES, sizeof *g->histogram));
     KS_TRY(fill_requests(e, ix, g));
     memset(g->histogram, 0, LANES * sizeof *g->histogram);
+    g->position = -1; /* until all of it is done */
     bool by_node = any_by_node(e, g);
     for (int32_t row = 0; row < e->n_rows; row++) {
         bool repeat = row > 0 && !by_node && same_sets(e, row, row - 1);
         g->fixed.at[row] = repeat ? g->fixed.at[row - 1] : fixed_lanes(e, p, g, row, stale);
-        score_row(e, ix, g, row, g->leaf + (int64_t)row * LANES);
+        KS_TRY(score_row(e, ix, g, row, g->leaf + (int64_t)row * LANES));
         count_row(g, g->leaf + (int64_t)row * LANES);
     }
     memset(g->leaf + (int64_t)e->n_rows * LANES, 0, (size_t)(g->row_cap - e->n_rows) * LANES);
@@ -512,12 +528,12 @@ static uint64_t changed_lanes(const uint8_t *restrict a, const uint8_t *restrict
     return changed;
 }
 
-static void refresh_row(ks_engine *e, const ks_index *ix, lane_group *g, int32_t row) {
+static ks_status refresh_row(ks_engine *e, const ks_index *ix, lane_group *g, int32_t row) {
     uint8_t now[LANES], *leaf = g->leaf + (int64_t)row * LANES;
-    score_row(e, ix, g, row, now);
+    KS_TRY(score_row(e, ix, g, row, now));
     uint64_t changed = changed_lanes(now, leaf);
     if (changed == 0)
-        return;
+        return KS_OK;
     for (; changed != 0; changed &= changed - 1) {
         int32_t l = __builtin_ctzll(changed);
         g->histogram[l][leaf[l]]--;
@@ -525,6 +541,7 @@ static void refresh_row(ks_engine *e, const ks_index *ix, lane_group *g, int32_t
     }
     memcpy(leaf, now, LANES);
     raise_levels(g, row);
+    return KS_OK;
 }
 
 /* Reads the change log. Rows that joined since are appended while there is room. */
@@ -542,7 +559,11 @@ static ks_status follow(ks_engine *e, const ks_index *ix, lane_group *g, bool *s
             continue; /* a later entry speaks for this row */
         if (entry < 0)
             g->fixed.at[row] = fixed_lanes(e, p, g, row, stale);
-        refresh_row(e, ix, g, row);
+        ks_status status = refresh_row(e, ix, g, row);
+        if (status != KS_OK) {
+            g->position = -1; /* rows before this one are done, later ones are not */
+            return status;
+        }
     }
     g->position = ks_log_end(e);
     return KS_OK;
@@ -644,7 +665,7 @@ static void check_images(ks_engine *e, ks_index *ix) {
 
 static ks_status open_index(ks_engine *e, int32_t profile, ks_index **out) {
     const ks_profile *p = &e->profiles.at[profile];
-    if (p->local_bound > 254 || (p->has_scale && e->beyond_scale))
+    if (p->local_bound - p->base_bound > 254 || p->user_normalized || (p->has_scale && e->beyond_scale))
         return KS_EUNSUPPORTED; /* a lane is one byte */
     *out = e->indexes.at[profile];
     if (*out == NULL) {
@@ -746,7 +767,7 @@ static void answer(const ks_profile *p, const lane_group *g, const member *of, i
         uint8_t value = root_of(g, l);
         if (value == 0)
             continue;
-        int64_t total = group_score(p, g->key[l], max) + value - 1;
+        int64_t total = group_score(p, g->key[l], max) + (int64_t)g->requests.base[l] + value - 1;
         if (total < out->score)
             continue;
         if (total > out->score) {
@@ -851,6 +872,7 @@ void ks_indexes_free(ks_engine *e) {
         for (int32_t k = 0; k < ix->n_groups; k++) {
             lane_group *g = ix->groups[k];
             ks_discard(&e->mem, &g->block, &g->block_bytes, 1);
+            KS_VEC_DISCARD(&e->mem, &g->user_pod);
             KS_VEC_DISCARD(&e->mem, &g->fixed);
             ks_discard(&e->mem, (void **)&g->histogram, &g->histogram_cap, sizeof *g->histogram);
             ks_discard(&e->mem, (void **)&g->requests.filter, &g->filter_cap, sizeof(int64_t));

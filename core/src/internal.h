@@ -9,6 +9,7 @@
  *   ├── pairwise     counters of running pods, topologies, sums over domains      pairwise.c rules.c
  *   ├── classes      pod classes with verdicts cached per interned set    classes.c match.c
  *   ├── profiles     which filters and scores, with arguments             profile.c
+ *   ├── users        users' plugins, and columns that users add to nodes  user.c
  *   ├── log          rows that changed, read by every index               log.c
  *   ├── undo         what to take back when a speculation ends            undo.c
  *   ├── known        running pods that can be evicted, nominated ones     known.c nominated.c preempt.c
@@ -256,6 +257,20 @@ typedef struct ks_class {
     int64_t n_pods;           /* running */
 } ks_class;
 
+/* ---- users' plugins ---- */
+
+enum { KS_LANES = 64 }; /* of a lane group: one cache line of bytes */
+
+typedef struct ks_user {
+    ks_user_function function;
+    void *context;
+    bool is_filter;
+    int32_t normalize, n_node, n_pod;
+    int32_t *input, *which;
+    void *block;
+    int64_t block_bytes;
+} ks_user;
+
 /* ---- profiles ---- */
 
 typedef struct ks_score {
@@ -279,8 +294,12 @@ typedef struct ks_profile {
     int64_t spread_weight, pods_weight;                  /* of PodTopologySpread and InterPodAffinity; 0: absent */
     int64_t required_weight;
     bool ignore_existing;
-    int64_t local_bound; /* greatest weighted sum of the other plugins */
-    bool has_scale;      /* scores by the size of the policies' largest machine: below 0 beyond it */
+    int32_t n_user_filters, n_user_scores;
+    int32_t *user_filter;
+    bool user_normalized; /* a user's score needs all feasible rows */
+    int64_t local_bound;  /* greatest weighted sum of the other plugins */
+    int64_t base_bound;   /* what it is less at least by leaving ks_local_base out */
+    bool has_scale;       /* scores by the size of the policies' largest machine: below 0 beyond it */
     void *block;
     int64_t block_bytes;
 } ks_profile;
@@ -318,9 +337,9 @@ typedef struct ks_known {
 } ks_known;
 
 typedef struct ks_known_table {
-    KS_VEC(ks_known) pods; /* [handle] */
-    KS_VEC(int32_t) free;  /* handles */
-    KS_VEC(ks_row_list) on; /* [row] handles */
+    KS_VEC(ks_known) pods;         /* [handle] */
+    KS_VEC(int32_t) free;          /* handles */
+    KS_VEC(ks_row_list) on;        /* [row] handles */
     KS_VEC(int32_t) allowed, left; /* [budget] */
     ks_starts budget_start;
     KS_VEC(int32_t) budget;
@@ -364,12 +383,13 @@ typedef struct ks_index ks_index;
 typedef struct ks_scratch {
     KS_VEC(uint8_t) feasible, shut;
     KS_VEC(int64_t) local;
+    KS_VEC(int64_t) user; /* scores of a user's plugin */
     KS_VEC(int32_t) taint;
     KS_VEC(int32_t) affinity;
     KS_VEC(int32_t) image;
-    KS_VEC(int64_t) spread, pods; /* raw scores of the pairwise plugins */
-    KS_VEC(uint8_t) seen; /* [domain] */
-    KS_VEC(int32_t) near; /* [rule] */
+    KS_VEC(int64_t) spread, pods;      /* raw scores of the pairwise plugins */
+    KS_VEC(uint8_t) seen;              /* [domain] */
+    KS_VEC(int32_t) near;              /* [rule] */
     KS_VEC(int32_t) lower, gone, come; /* handles of the row at hand */
     KS_VEC(uint8_t) breaks;
     KS_VEC(uint64_t) bits; /* [W] */
@@ -415,6 +435,12 @@ struct ks_engine {
     KS_VEC(ks_profile) profiles;
     ks_typical typical;
 
+    KS_VEC(ks_user) users;
+    KS_VEC(ks_user_failure) failure;              /* one; row KS_NONE: none yet */
+    KS_VEC(double) user_node, user_pod, user_out; /* of the call at hand */
+    KS_VEC(double) column;                        /* [row][n_columns] that users added */
+    int32_t n_columns;
+
     KS_VEC(int32_t) log;      /* row, or ~row when its static side changed */
     KS_VEC(int64_t) last_log; /* [row] absolute position of its last entry */
     int64_t log_base;         /* absolute position of log.at[0] */
@@ -426,8 +452,8 @@ struct ks_engine {
     ks_known_table known;
     KS_VEC(ks_nominated) nominated;
     ks_asker asking;
-    KS_VEC(ks_veto) vetoes; /* of the question at hand */
-    KS_VEC(uint64_t) veto_bits; /* [veto][W] */
+    KS_VEC(ks_veto) vetoes;                       /* of the question at hand */
+    KS_VEC(uint64_t) veto_bits;                   /* [veto][W] */
     KS_VEC(int32_t) victims, candidates, evicted; /* results of the last call */
     ks_recheck recheck;
     void *recheck_context;
@@ -552,6 +578,8 @@ static inline bool ks_is_pairwise(int32_t plugin) {
 static inline bool ks_is_grouped(int32_t plugin) {
     return plugin == KS_SCORE_TAINT_TOLERATION || plugin == KS_SCORE_NODE_AFFINITY || plugin == KS_SCORE_IMAGE_LOCALITY;
 }
+/* What the node-local plugins give a class at least, on every node. */
+int64_t ks_local_base(const ks_engine *e, const ks_profile *p, const ks_class *c);
 /* True if the plugin leaves this class out of scoring (upstream's PreScore Skip). The class is prepared. */
 bool ks_score_skips(const ks_engine *e, const ks_profile *p, const ks_score *s, const ks_class *c);
 
@@ -560,9 +588,9 @@ static inline bool ks_filter_is_on(const ks_profile *p, int32_t filter) { return
 /* Whether the filters pass that placing pods cannot change. */
 bool ks_passes_static(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
 bool ks_fit_passes(const ks_engine *e, const ks_class *c, int32_t row);
-/* First failing filter, or KS_NONE; *detail says how it failed. */
+/* First failing built-in filter, or KS_NONE; *detail says how it failed. */
 int32_t ks_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, uint8_t *detail);
-/* Whether the filters pass that look at other pods, or those that do not. */
+/* Whether the built-in filters pass that look at other pods, or those that do not. */
 bool ks_passes_pairwise(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
 bool ks_passes_local(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
 /* Which resources are short. bits [W] is written. */
@@ -594,10 +622,39 @@ bool ks_scores_are_plain(const ks_profile *p, ks_plain *out);
 bool ks_is_narrow(const ks_class *c);
 /* Raw score of one node-local plugin. */
 int64_t ks_score_one(ks_engine *e, const ks_score *s, const ks_class *c, int32_t row);
-/* Weighted sum of the node-local plugins (all but the grouped ones). */
+/* Weighted sum of the built-in node-local plugins (all but the grouped ones). */
 int64_t ks_score_local(ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row);
 int64_t ks_normalize_taint(int64_t raw, int64_t max);
 int64_t ks_normalize_up(int64_t raw, int64_t max);
+
+/* ---- user.c ---- */
+static inline bool ks_is_user_score(int32_t plugin) { return plugin >= KS_N_SCORES; }
+enum { KS_DETAIL_USER = 1 }; /* detail of a user's filter that refuses */
+/* Takes rows that a user's filter refuses out of `feasible`; failed [N] gets the filter, and rejected, as in
+ * ks_summary, is added to: both may be NULL. */
+ks_status ks_user_filter_rows(const ks_engine *e, const ks_profile *p, const ks_class *c, uint8_t *feasible,
+                              int32_t *failed, int64_t *rejected);
+/* The same for one row; *filter is KS_NONE if all pass. */
+ks_status ks_user_filter(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, int32_t *filter);
+static inline int64_t ks_n_rejected(const ks_engine *e) { return (KS_N_FILTERS + e->users.n) * KS_N_DETAILS; }
+/* Raw scores of the feasible rows; then normalised ones in their place. */
+ks_status ks_user_score_rows(const ks_engine *e, int32_t plugin, const ks_class *c, const uint8_t *feasible,
+                             int64_t *raw);
+void ks_user_normalize(const ks_engine *e, int32_t plugin, const uint8_t *feasible, int64_t *raw);
+/* Adds the weighted, normalised scores of all users' plugins on the feasible rows. */
+ks_status ks_user_add_scores(ks_engine *e, const ks_profile *p, const ks_class *c, const uint8_t *feasible,
+                             int64_t *total);
+static inline bool ks_has_users(const ks_profile *p) { return p->n_user_filters + p->n_user_scores > 0; }
+/* One row, n lanes: closes lanes that a user's filter refuses and adds users' weighted scores to the others' bytes.
+ * `pod` is made by ks_user_lanes_fill, of ks_user_lanes_size doubles. */
+int64_t ks_user_lanes_size(const ks_engine *e, const ks_profile *p, int32_t n);
+void ks_user_lanes_fill(const ks_engine *e, const ks_profile *p, int32_t n, const int32_t *lane_class, double *out);
+ks_status ks_user_lanes(const ks_engine *e, const ks_profile *p, int32_t row, int32_t n, const int32_t *lane_class,
+                        const double *pod, uint8_t *bytes);
+bool ks_is_user(const ks_engine *e, int32_t user, bool is_filter);
+ks_status ks_columns_reserve(ks_engine *e, int64_t rows, int32_t n_columns);
+void ks_columns_clear(ks_engine *e, int32_t row);
+void ks_users_free(ks_engine *e);
 
 /* ---- gpu.c ---- */
 bool ks_devices_fit(const ks_engine *e, const ks_class *c, int32_t row);
@@ -634,8 +691,8 @@ static inline bool ks_is_volume_filter(int32_t filter) {
 }
 void ks_nominated_free(ks_engine *e);
 bool ks_has_nominated(const ks_engine *e, int32_t row);
-/* The filters on one row, with the nominated pods that the asker yields to and without. moved NULL: nothing is. The class
- * is prepared. */
+/* The filters on one row, with the nominated pods that the asker yields to and without. moved NULL: nothing is. The
+ * class is prepared. */
 ks_status ks_judge_row(ks_engine *e, const ks_profile *p, ks_class *c, int32_t row, const ks_moved *moved,
                        ks_verdict *out);
 /* Rows that nominated pods shut, into e->vetoes. */

@@ -59,6 +59,7 @@ static ks_status reserve_rows(ks_engine *e, int64_t rows) {
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->ports, rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->fragmented, rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->fragmented_valid, rows));
+    KS_TRY(ks_columns_reserve(e, rows, e->n_columns));
     return KS_VEC_RESERVE(&e->mem, &e->last_log, rows);
 }
 
@@ -132,6 +133,7 @@ static void clear_usage(ks_engine *e, int32_t row) {
     e->ports.at[row].n = 0;
     ks_pods_clear(e, row);
     ks_known_clear(e, row);
+    ks_columns_clear(e, row);
 }
 
 /* ---- calls ---- */

@@ -110,6 +110,10 @@ static ks_status judge_once(ks_engine *e, const ks_profile *p, ks_class *c, int3
         if (out->detail != KS_DETAIL_NONE)
             out->filter = filter;
     }
+    if (out->filter == KS_NONE) {
+        KS_TRY(ks_user_filter(e, p, c, row, &out->filter));
+        out->detail = out->filter == KS_NONE ? KS_DETAIL_NONE : KS_DETAIL_USER;
+    }
     out->unresolvable = out->filter != KS_NONE && ks_is_unresolvable(e, c, row, out->filter, out->detail);
     if (out->filter == KS_FILTER_NODE_RESOURCES_FIT)
         ks_fit_explain(e, c, row, out->insufficient);

@@ -6,9 +6,9 @@
  * whose budget would be broken first, each group by importance, and who no longer fits is a victim. The rows are
  * compared by budgets broken, highest victim, sum and number of victims, start of the most important ones.
  *
- * A row's outcome depends on the row alone unless rules about other pods or volumes have a say: then it is kept with the
- * class and judged again only when the change log names the row. What a trial does is taken back to the bit, without a
- * word in the log. Sources: framework/preemption, plugins/defaultpreemption, v1.36. */
+ * A row's outcome depends on the row alone unless rules about other pods or volumes have a say: then it is kept with
+ * the class and judged again only when the change log names the row. What a trial does is taken back to the bit,
+ * without a word in the log. Sources: framework/preemption, plugins/defaultpreemption, v1.36. */
 #include "internal.h"
 
 #include <string.h> /* memset, memcpy, memmove */
@@ -223,7 +223,8 @@ static void choose(const ks_evictions *k, ks_preemption *io) {
     }
 }
 
-/* Whether another row, or the caller's volumes, can change what becomes of a row; or the question is not the class's. */
+/* Whether another row, or the caller's volumes, can change what becomes of a row; or the question is not the class's.
+ */
 static bool can_keep(const ks_engine *e, const ks_class *c, const ks_preemption *io) {
     return !ks_has_pairwise(c) && c->verdicts.n == 0 && io->open == NULL && io->rejected == NULL &&
            e->asking.nominated == KS_NONE;
@@ -305,7 +306,8 @@ static ks_status open_task(ks_engine *e, ks_preemption *io, task *t) {
     KS_TRY(ks_pairwise_prepare(e, t->c));
     KS_TRY(ks_log_reserve(e, 1)); /* so that trials do not drop the log on their way */
     if (t->c->evictions == NULL) {
-        KS_TRY(ks_reserve(&e->mem, (void **)&t->c->evictions, &t->c->evictions_bytes, (int64_t)sizeof(ks_evictions), 1));
+        KS_TRY(
+            ks_reserve(&e->mem, (void **)&t->c->evictions, &t->c->evictions_bytes, (int64_t)sizeof(ks_evictions), 1));
         t->c->evictions->position = -1;
     }
     return KS_OK;
@@ -319,7 +321,7 @@ ks_status ks_preempt(ks_engine *e, ks_preemption *io) {
     task t;
     KS_TRY(open_task(e, io, &t));
     if (io->rejected != NULL) {
-        memset(io->rejected, 0, (size_t)KS_N_FILTERS * KS_N_DETAILS * sizeof *io->rejected);
+        memset(io->rejected, 0, (size_t)ks_n_rejected(e) * sizeof *io->rejected);
         memset(io->insufficient, 0, (size_t)e->n_resources * sizeof *io->insufficient);
     }
     ks_evictions *k = t.c->evictions;

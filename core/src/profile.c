@@ -43,7 +43,9 @@ static ks_status check_shape(const ks_score_spec *s) {
 }
 
 static ks_status check_score(const ks_engine *e, const ks_score_spec *s) {
-    if (s->plugin < 0 || s->plugin >= KS_N_SCORES || s->weight < 1 || s->weight > MAX_WEIGHT)
+    if (s->plugin < 0 || s->weight < 1 || s->weight > MAX_WEIGHT)
+        return KS_EINVAL;
+    if (s->plugin >= KS_N_SCORES && !ks_is_user(e, s->plugin - KS_N_SCORES, false))
         return KS_EINVAL;
     int32_t last_variant = s->plugin == KS_SCORE_NODE_RESOURCES_FIT    ? KS_FIT_REQUESTED_TO_CAPACITY_RATIO
                            : s->plugin == KS_SCORE_BALANCED_ALLOCATION ? KS_BALANCED_V135
@@ -74,6 +76,15 @@ static void set_order(ks_profile *p, const ks_profile_spec *s) {
         p->filter[i] = s->filter_order[i];
 }
 
+static ks_status check_user_filters(const ks_engine *e, const ks_profile_spec *s) {
+    if (s->n_user_filters < 0 || (s->n_user_filters > 0 && s->user_filter == NULL))
+        return KS_EINVAL;
+    for (int32_t i = 0; i < s->n_user_filters; i++)
+        if (!ks_is_user(e, s->user_filter[i] - KS_N_FILTERS, true))
+            return KS_EINVAL;
+    return KS_OK;
+}
+
 static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
     if (s->n_scores < 0 || (s->n_scores > 0 && s->scores == NULL) || s->filters >> KS_N_FILTERS != 0)
         return KS_EINVAL;
@@ -83,14 +94,13 @@ static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
         return KS_EINVAL;
     if (s->required_weight < 0 || s->required_weight > 100)
         return KS_EINVAL;
-    uint32_t seen = 0;
     for (int32_t i = 0; i < s->n_scores; i++) {
         KS_TRY(check_score(e, &s->scores[i]));
-        if ((seen >> s->scores[i].plugin & 1u) != 0)
-            return KS_EINVAL;
-        seen |= 1u << s->scores[i].plugin;
+        for (int32_t k = 0; k < i; k++)
+            if (s->scores[k].plugin == s->scores[i].plugin)
+                return KS_EINVAL;
     }
-    return KS_OK;
+    return check_user_filters(e, s);
 }
 
 static size_t score_bytes(const ks_score_spec *s) {
@@ -117,8 +127,27 @@ static void copy_score(ks_score *to, const ks_score_spec *s, char **at) {
     to->shape_score = take(at, s->shape_score, points * sizeof(int64_t));
 }
 
+static void note_user(const ks_engine *e, ks_profile *p, int32_t plugin) {
+    int32_t how = e->users.at[plugin - KS_N_SCORES].normalize;
+    p->n_user_scores++;
+    p->user_normalized |= how == KS_NORMALIZE_MAX || how == KS_NORMALIZE_MIN_MAX;
+}
+
+/* Balanced allocation of one or two resources is 50..100: a deviation is at most 0.5. Three or more may round below. */
+static bool is_upper_half(const ks_score *s) {
+    return s->plugin == KS_SCORE_BALANCED_ALLOCATION && s->n_resources <= 2;
+}
+
+int64_t ks_local_base(const ks_engine *e, const ks_profile *p, const ks_class *c) {
+    int64_t base = 0;
+    for (int32_t i = 0; i < p->n_scores; i++)
+        if (is_upper_half(&p->scores[i]) && !ks_score_skips(e, p, &p->scores[i], c))
+            base += 50 * p->scores[i].weight;
+    return base;
+}
+
 /* Weights of the grouped plugins by name; the rest adds up to the bound of the node-local part. */
-static void sum_weights(ks_profile *p) {
+static void sum_weights(const ks_engine *e, ks_profile *p) {
     for (int32_t i = 0; i < p->n_scores; i++) {
         const ks_score *s = &p->scores[i];
         if (s->plugin == KS_SCORE_TAINT_TOLERATION)
@@ -135,7 +164,10 @@ static void sum_weights(ks_profile *p) {
             p->claim_weight = s->weight;
         else if (s->plugin != KS_SCORE_RANDOM)
             p->local_bound += 100 * s->weight;
+        p->base_bound += is_upper_half(s) ? 50 * s->weight : 0;
         p->has_scale |= ks_policy_has_scale(s->plugin);
+        if (ks_is_user_score(s->plugin))
+            note_user(e, p, s->plugin);
     }
 }
 
@@ -148,6 +180,8 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
     size_t bytes = (size_t)spec->n_scores * sizeof(ks_score);
     for (int32_t i = 0; i < spec->n_scores; i++)
         bytes += score_bytes(&spec->scores[i]);
+    size_t filter_bytes = (size_t)spec->n_user_filters * sizeof(int32_t);
+    bytes += filter_bytes + sizeof(int64_t); /* and its padding */
     ks_profile made = {.filters = spec->filters,
                        .n_scores = spec->n_scores,
                        .device_select = spec->device_select,
@@ -158,7 +192,9 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
     made.scores = made.block;
     for (int32_t i = 0; i < spec->n_scores; i++)
         copy_score(&made.scores[i], &spec->scores[i], &at);
-    sum_weights(&made);
+    made.n_user_filters = spec->n_user_filters;
+    made.user_filter = take(&at, spec->user_filter, filter_bytes);
+    sum_weights(e, &made);
     set_order(&made, spec);
     *out_id = (int32_t)e->profiles.n;
     e->indexes.at[e->profiles.n] = NULL;

@@ -124,7 +124,7 @@ bool ks_scores_are_plain(const ks_profile *p, ks_plain *out) {
         if (is_balanced)
             out->balanced = s;
         if (!is_fit && !is_balanced && !ks_is_grouped(s->plugin) && !ks_is_pairwise(s->plugin) &&
-            s->plugin != KS_SCORE_DYNAMIC_RESOURCES && s->plugin != KS_SCORE_RANDOM)
+            !ks_is_user_score(s->plugin) && s->plugin != KS_SCORE_DYNAMIC_RESOURCES && s->plugin != KS_SCORE_RANDOM)
             return false;
         if ((is_fit && (s->variant == KS_FIT_REQUESTED_TO_CAPACITY_RATIO || s->n_resources > KS_MOST_PLAIN)) ||
             (is_balanced && s->n_resources > 2))
@@ -173,7 +173,8 @@ int64_t ks_score_local(ks_engine *e, const ks_profile *p, const ks_class *c, int
     int64_t sum = 0;
     for (int32_t i = 0; i < p->n_scores; i++)
         if (!ks_is_grouped(p->scores[i].plugin) && !ks_is_pairwise(p->scores[i].plugin) &&
-            p->scores[i].plugin != KS_SCORE_DYNAMIC_RESOURCES && !ks_score_skips(e, p, &p->scores[i], c))
+            !ks_is_user_score(p->scores[i].plugin) && p->scores[i].plugin != KS_SCORE_DYNAMIC_RESOURCES &&
+            !ks_score_skips(e, p, &p->scores[i], c))
             sum += p->scores[i].weight * ks_score_one(e, &p->scores[i], c, row);
     return sum;
 }

@@ -18,6 +18,8 @@ const char *ks_status_text(ks_status status) {
         return "a quantity or a sum of quantities is too large";
     case KS_EUNSUPPORTED:
         return "a plugin or combination is not implemented";
+    case KS_EPLUGIN:
+        return "a user's plugin failed";
     default:
         return "unknown status";
     }

@@ -185,6 +185,18 @@ static int32_t filter_rows(const ks_engine *e, const ks_profile *p, const ks_cla
     return (int32_t)left;
 }
 
+static ks_status filter_all(const ks_engine *e, const ks_profile *p, const ks_class *c, uint8_t *open, ks_summary *out,
+                            int32_t *left) {
+    *left = filter_rows(e, p, c, open, out);
+    if (p->n_user_filters == 0 || *left == 0)
+        return KS_OK;
+    KS_TRY(ks_user_filter_rows(e, p, c, open, NULL, out == NULL ? NULL : out->rejected));
+    *left = 0;
+    for (int32_t row = 0; row < e->n_rows; row++)
+        *left += open[row];
+    return KS_OK;
+}
+
 /* ---- scores of the row alone ---- */
 
 KS_WIDE static bool is_narrow_column(const int64_t *restrict alloc, const int64_t *restrict used, int32_t n) {
@@ -288,8 +300,7 @@ static void score_block(ks_engine *e, const ks_profile *p, const ks_plain *plain
         score_balanced(e, plain->balanced, c, b, local);
 }
 
-static void score_local(ks_engine *e, const ks_profile *p, const ks_plain *plain, const ks_class *c,
-                        int32_t feasible) {
+static void score_local(ks_engine *e, const ks_profile *p, const ks_plain *plain, const ks_class *c, int32_t feasible) {
     if (feasible <= e->n_rows / FEW || !ks_is_narrow(c)) {
         score_slowly(e, p, c, (block){0, e->n_rows});
         return;
@@ -421,12 +432,13 @@ static ks_status decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie,
     KS_TRY(reserve(e));
     KS_TRY(ks_class_prepare(e, c));
     KS_TRY(ks_pairwise_prepare(e, c));
-    out->feasible = filter_rows(e, p, c, e->scratch.feasible.at, summary);
+    KS_TRY(filter_all(e, p, c, e->scratch.feasible.at, summary, &out->feasible));
     if (out->feasible == 0)
         return KS_OK;
     score_local(e, p, &plain, c, out->feasible);
     int64_t all = add_grouped(e, p, c, e->scratch.local.at);
     KS_TRY(add_pairwise(e, p, c, e->scratch.local.at));
+    KS_TRY(ks_user_add_scores(e, p, c, e->scratch.feasible.at, e->scratch.local.at));
     choose(e, tie, rng, out);
     out->score += all;
     return KS_OK;
@@ -442,7 +454,7 @@ ks_status ks_summarize(ks_engine *e, int32_t profile, int32_t class_id, ks_summa
     if (profile < 0 || profile >= e->profiles.n || class_id < 0 || class_id >= e->classes.n)
         return KS_ERANGE;
     ks_choice best;
-    memset(out->rejected, 0, (size_t)KS_N_FILTERS * KS_N_DETAILS * sizeof *out->rejected);
+    memset(out->rejected, 0, (size_t)ks_n_rejected(e) * sizeof *out->rejected);
     memset(out->insufficient, 0, (size_t)e->n_resources * sizeof *out->insufficient);
     ks_class *c = &e->classes.at[class_id];
     KS_TRY(ks_find_vetoes(e, &e->profiles.at[profile], c));
@@ -451,7 +463,7 @@ ks_status ks_summarize(ks_engine *e, int32_t profile, int32_t class_id, ks_summa
         KS_TRY(reserve(e));
         KS_TRY(ks_class_prepare(e, c));
         KS_TRY(ks_dense_decide(e, profile, c, KS_TIE_LOWEST, NULL, &best));
-        filter_rows(e, &e->profiles.at[profile], c, e->scratch.feasible.at, out);
+        KS_TRY(filter_all(e, &e->profiles.at[profile], c, e->scratch.feasible.at, out, &best.feasible));
     } else if (status != KS_OK) {
         return status;
     }

@@ -47,6 +47,25 @@ static void test_reserve_refuses_what_overflows(void) {
     CHECK(at == NULL);
 }
 
+static int32_t flat(void *context, int32_t n_rows, int32_t n_classes, const double *node, const double *pod,
+                    double *out) {
+    (void)context, (void)node, (void)pod;
+    for (int32_t i = 0; i < n_rows * n_classes; i++)
+        out[i] = 1;
+    return 0;
+}
+
+static ks_status add_user_profile(ks_engine *e, int32_t *profile) {
+    int32_t column, filter, score, input[] = {KS_INPUT_COLUMN, KS_INPUT_REQUEST}, which[] = {0, 0};
+    KS_TRY(ks_node_column_add(e, &column));
+    ks_user_spec user = {flat, NULL, 1, 1, input, which, KS_NORMALIZE_NONE};
+    KS_TRY(ks_user_filter_add(e, &user, &filter));
+    KS_TRY(ks_user_score_add(e, &user, &score));
+    ks_score_spec scored = {.plugin = score, .weight = 1};
+    ks_profile_spec spec = {.n_scores = 1, .scores = &scored, .n_user_filters = 1, .user_filter = &filter};
+    return ks_profile_add(e, &spec, profile);
+}
+
 /* Everything that allocates, in one run; the first error ends it. */
 static ks_status scenario(ks_engine *e) {
     int32_t key[] = {1}, value[] = {2}, effect[] = {KS_EFFECT_PREFER_NO_SCHEDULE}, set, port, id, done, profile, policy;
@@ -95,6 +114,9 @@ static ks_status scenario(ks_engine *e) {
     }
     ks_options o = {.profile = profile, .driver = KS_DRIVER_INDEXED, .commit = 1};
     KS_TRY(ks_place(e, &o, 1, classes, &out, &done));
+    KS_TRY(add_user_profile(e, &o.profile));
+    for (o.driver = KS_DRIVER_DENSE; o.driver <= KS_DRIVER_INDEXED; o.driver++)
+        KS_TRY(ks_place(e, &o, 1, classes, &out, &done));
     int32_t filter[40];
     return ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 }

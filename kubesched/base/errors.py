@@ -6,6 +6,7 @@
     KubeschedError
     ├── InputError          what the caller gave is wrong: a file, a field, a column, an option   (exit 2)
     │   └── UnsupportedError    understood, but not implemented: names the feature                (exit 2)
+    ├── PluginError         a user's plugin is wrong or failed: names it                          (exit 2)
     ├── KernelError         the C engine refused a call; carries its status code                  (exit 2)
     ├── StateError          the call does not fit the current state (release of an unknown pod)   (exit 2)
     └── StorageError        reading or writing failed: disk, permissions                          (exit 3)
@@ -57,6 +58,10 @@ class InputError(KubeschedError):
 
 class UnsupportedError(InputError):
     """The input is valid, but uses a feature that kubesched does not implement; ``what`` names it."""
+
+
+class PluginError(KubeschedError):
+    """A user's plugin cannot be used, raised, or gave an answer that is not allowed; ``where`` names it."""
 
 
 class KernelError(KubeschedError):

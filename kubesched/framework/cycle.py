@@ -44,12 +44,31 @@ def decide(state: live.ClusterState, options: Options, keys: Sequence[str], clas
         ``namespace/name`` of each pod: under this name stateful plugins remember what it takes.
     class_of
         ``[n]``: engine class of each pod.
+
+    Raises
+    ------
+    PluginError
+        A user's plugin failed; no pod is placed.
     """
-    rejected: dict[int, stateful.Rejection] = {}
     concerned = _concerned(state, class_of)
     if not concerned.any():
-        return Decided(state.engine.place(options, class_of), rejected)
-    out = Decisions.empty(len(class_of))
+        return Decided(state.engine.place(options, class_of), {})
+    if not state.engine.has_users:
+        return _decide_runs(state, options, keys, class_of, concerned)
+    mark = state.speculate()
+    try:
+        decided = _decide_runs(state, options, keys, class_of, concerned)
+    except BaseException:  # of a user's function, an interrupt included
+        state.rollback(mark)
+        raise
+    state.keep(mark)
+    return decided
+
+
+def _decide_runs(
+    state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, concerned: Bool
+) -> Decided:
+    out, rejected = Decisions.empty(len(class_of)), dict[int, stateful.Rejection]()
     for begin, end, is_concerned in _runs(concerned):
         if not is_concerned:
             _copy(state.engine.place(options, class_of[begin:end]), out, begin, end)

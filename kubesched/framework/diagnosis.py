@@ -195,6 +195,11 @@ def diagnose(
             _add_fit(state, verdicts, failing, statuses, status_of)
         elif failing.size:
             _add_filter(state, verdicts, name, failing, statuses, status_of)
+    for number, (name, reason) in state.user_filters.items():
+        failing = np.flatnonzero(open_rows & (verdicts.filter == number))
+        if failing.size:
+            status_of[failing] = len(statuses)
+            statuses.append(Status(name, UNSCHEDULABLE, (reason,)))
     return Diagnosis(tuple(statuses), status_of, state.n_nodes, pre_filter)
 
 
@@ -281,17 +286,22 @@ def summarize(
     counts = state.engine.summarize(profile, class_id)
     histogram: dict[str, int] = {}
     for number, detail in zip(*np.nonzero(counts.rejected), strict=True):
-        name, nodes = native.FILTER_NAMES[int(number)], int(counts.rejected[number, detail])
-        if name == "NodeResourcesFit":
-            continue
-        for reason in _reasons(state, name, int(detail) & ~native.VERDICT_UNRESOLVABLE):
-            histogram[reason] = histogram.get(reason, 0) + nodes
+        for reason in _counted_reasons(state, int(number), int(detail) & ~native.VERDICT_UNRESOLVABLE):
+            histogram[reason] = histogram.get(reason, 0) + int(counts.rejected[number, detail])
     for resource in np.flatnonzero(counts.insufficient).tolist():
         histogram[_short(state.resources.value(resource))] = int(counts.insufficient[resource])
     message = "" if counts.feasible else fit_error(state.n_nodes, histogram) if state.n_nodes else NO_NODES
     unresolvable = int(counts.rejected[:, native.VERDICT_UNRESOLVABLE :].sum())
     best = counts.score, counts.ties, counts.node
     return Summary(state.n_nodes, counts.feasible, histogram, *best, unresolvable, message)
+
+
+def _counted_reasons(state: live.ClusterState, number: int, detail: int) -> tuple[str, ...]:
+    """Those of a filter by its number; of NodeResourcesFit none, whose resources are counted one by one."""
+    if number in state.user_filters:
+        return (state.user_filters[number][1],)
+    name = native.FILTER_NAMES[number]
+    return () if name == "NodeResourcesFit" else _reasons(state, name, detail)
 
 
 def summary_of(found: Diagnosis, verdicts: Verdicts) -> Summary:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kubesched.base import errors
+from kubesched.framework import plugins
 from kubesched.kernel import arrays, native
 from kubesched.state import live, rows
 
@@ -156,12 +157,18 @@ def find(name: str) -> Profile:
 
 def register(state: live.ClusterState, profile: Profile) -> int:
     """Add a profile to the state's engine and return its engine id."""
-    filters = [native.FILTERS[name] for name in profile.filters]
+    filters = [native.FILTERS[name] for name in profile.filters if name in native.FILTERS]
+    named = (name for name in profile.filters if name not in native.FILTERS)
+    users = [plugins.register(state, plugins.find(name, is_filter=True)) for name in named]
     scores = [_score_spec(state, plugin) for plugin in profile.scores]
-    return state.engine.add_profile(filters, scores, native.DEVICE_SELECTS[profile.device_select])
+    select = native.DEVICE_SELECTS[profile.device_select]
+    return state.engine.add_profile(filters, scores, select, user_filters=users)
 
 
 def _score_spec(state: live.ClusterState, plugin: ScorePlugin) -> native.ScoreSpec:
+    if plugin.name not in native.SCORES:
+        user = plugins.find(plugin.name, is_filter=False)
+        return native.ScoreSpec(plugin=plugins.register(state, user), weight=plugin.weight)
     variants = native.FIT_STRATEGIES | native.BALANCED_FORMULAS
     weighted = plugin.name == "NodeResourcesFit"
     points = plugin.shape
@@ -175,3 +182,16 @@ def _score_spec(state: live.ClusterState, plugin: ScorePlugin) -> native.ScoreSp
         # The configuration scores 0..10; the plugin works in 0..100.
         shape_score=np.array([10 * s for _, s in points], dtype=np.int64) if points else None,
     )
+
+
+def users_of(profile: Profile) -> tuple[plugins.UserPlugin, ...]:
+    """Users' plugins that the profile names, as they are registered now.
+
+    Raises
+    ------
+    PluginError
+        A name is neither built in nor registered.
+    """
+    filters = [plugins.find(name, is_filter=True) for name in profile.filters if name not in native.FILTERS]
+    scores = [plugins.find(name, is_filter=False) for name in profile.score_names if name not in native.SCORES]
+    return (*filters, *scores)

@@ -23,10 +23,16 @@ def declaration(header: str) -> str:
     return re.sub(r"/\*.*?\*/", "", region, flags=re.DOTALL)
 
 
+CALLED_BY_C = """
+extern "Python" int32_t ks_call_python(void *, int32_t, int32_t, const double *, const double *, double *);
+"""
+"""Python functions that C calls: kernel/plugin.py defines them."""
+
+
 def main() -> None:
     header, output = map(Path, sys.argv[1:3])
     ffi = FFI()
-    ffi.cdef(declaration(header.read_text(encoding="utf-8")))
+    ffi.cdef(declaration(header.read_text(encoding="utf-8")) + CALLED_BY_C)
     ffi.set_source("kubesched.kernel._native", '#include "ks.h"')
     ffi.emit_c_code(str(output))
 

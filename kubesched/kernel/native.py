@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from kubesched.base import errors
 from kubesched.kernel import _native, arrays
+from kubesched.kernel import plugin as plugins
 from kubesched.kernel.arrays import F64, I32, I64, NO_NODE, U8, U64
 
 _ffi = _native.ffi
@@ -293,7 +294,8 @@ class Counts:
     """Outputs of ks_summarize."""
 
     rejected: I64
-    """Shape ``(filters, 256)``: nodes by their first failing filter and how it failed (detail and unresolvable bit)."""
+    """Shape ``(filters, 256)``, users' plugins behind the built-in ones: nodes by their first failing filter and how it
+    failed (detail and unresolvable bit)."""
     insufficient: I64
     """Shape ``(R,)``: nodes that NodeResourcesFit turned down and that lack the resource."""
     feasible: int
@@ -325,6 +327,8 @@ class Columns:
     device_count: I32
     device_model: I32
     device_free: I32
+    column: F64
+    """``(N, columns that users added)``"""
 
 
 class _Pointers:
@@ -388,6 +392,7 @@ class Engine:
         _raise("Engine", _lib.ks_engine_new(n_resources, out), n_resources)
         self._engine: Any = _ffi.gc(out[0], _lib.ks_engine_free)
         self._n_resources = n_resources
+        self._users: list[plugins.Hook] = []  # by number; C keeps their pointers
 
     def close(self) -> None:
         """Free the engine now; views from `columns` must not be used afterwards."""
@@ -444,6 +449,7 @@ class Engine:
             device_count=view(c.device_count, np.int32, n),
             device_model=view(c.device_model, np.int32, n),
             device_free=view(c.device_free, np.int32, n * stride).reshape(n, stride),
+            column=view(c.column, np.float64, n * c.n_columns).reshape(n, c.n_columns),
         )
 
     # ---- interned sets ----
@@ -605,8 +611,9 @@ class Engine:
         device_select: int,
         required_weight: int = 1,
         ignore_existing: bool = False,
+        user_filters: Sequence[int] = (),
     ) -> int:
-        """Add a profile; ``filters`` are filter numbers, first to last."""
+        """Add a profile; ``filters`` are filter numbers, first to last; users' filters are asked after those."""
         p = _Pointers("add_profile")
         specs = _ffi.new("ks_score_spec[]", max(len(scores), 1))
         for out_spec, spec in zip(specs, scores, strict=False):
@@ -617,9 +624,70 @@ class Engine:
         profile.n_scores, profile.scores = len(scores), specs
         profile.device_select = device_select
         profile.required_weight, profile.ignore_existing = required_weight, int(ignore_existing)
+        profile.n_user_filters = len(user_filters)
+        profile.user_filter = p.of(arrays.int32(user_filters), np.int32, (None,), "user_filters")
         out = _ffi.new("int32_t *")
         _raise("add_profile", _lib.ks_profile_add(self._engine, profile, out))
         return int(out[0])
+
+    # ---- users' plugins and columns ----
+
+    @property
+    def has_users(self) -> bool:
+        """Whether users' plugins were added, so that calls may fail with their errors."""
+        return bool(self._users)
+
+    def add_user_filter(self, hook: plugins.Hook, which: I32) -> int:
+        """Add a user's filter; ``which`` are the ids that its inputs name. Returns its id for profiles."""
+        return self._add_user("add_user_filter", _lib.ks_user_filter_add, hook, which, "none")
+
+    def add_user_score(self, hook: plugins.Hook, which: I32, normalize: str) -> int:
+        """Add a user's score plugin; see `add_user_filter`."""
+        return self._add_user("add_user_score", _lib.ks_user_score_add, hook, which, normalize)
+
+    def _add_user(self, where: str, add: Any, hook: plugins.Hook, which: I32, normalize: str) -> int:
+        p, inputs = _Pointers(where), hook.inputs
+        kinds = arrays.int32([leaf.kind for leaf in inputs.node + inputs.pod])
+        s, out = _ffi.new("ks_user_spec *"), _ffi.new("int32_t *")
+        s.function, s.context = hook.function, hook.context
+        s.n_node, s.n_pod = len(inputs.node), len(inputs.pod)
+        s.input = p.of(kinds, np.int32, (None,), "input")
+        s.which = p.of(which, np.int32, kinds.shape, "which")
+        s.normalize = plugins.NORMALIZATIONS[normalize]
+        _raise(where, add(self._engine, s, out))
+        self._users.append(hook)
+        return int(out[0])
+
+    def _user_inputs(self, user: int, row: int, class_id: int) -> tuple[F64, F64]:
+        """What plugin number ``user`` reads of a row and of a class."""
+        inputs = self._users[user].inputs
+        node, pod = np.zeros(len(inputs.node) + 1), np.zeros(len(inputs.pod) + 1)  # never empty: C refuses NULL
+        p = _Pointers("user_inputs")
+        columns = (p.out(node, np.float64, (None,), "node"), p.out(pod, np.float64, (None,), "pod"))
+        _raise("user_inputs", _lib.ks_user_inputs(self._engine, user, row, class_id, *columns))
+        return node[:-1], pod[:-1]
+
+    def _raise(self, where: str, status: int, got: object = None) -> None:
+        """As the function, for calls that ask users' plugins."""
+        if status == _lib.KS_EPLUGIN:
+            failure = _ffi.new("ks_user_failure *")
+            _raise(where, _lib.ks_user_failed(self._engine, failure))
+            hook = self._users[failure.user]
+            if hook.error is not None:
+                read = self._user_inputs(failure.user, failure.row, failure.class_id)
+                raise hook.error(plugins.Failure(failure.row, *read, bool(failure.raised), float(failure.value)))
+        _raise(where, status, got)
+
+    def add_node_column(self) -> int:
+        """Add a column to the nodes, NaN everywhere; returns its id. O(N)."""
+        out = _ffi.new("int32_t *")
+        _raise("add_node_column", _lib.ks_node_column_add(self._engine, out))
+        return int(out[0])
+
+    def set_node_column(self, column: int, row: I32, value: F64) -> None:
+        p, n = _Pointers("set_node_column"), len(row)
+        columns = (p.of(row, np.int32, (n,), "row"), p.of(value, np.float64, (n,), "value"))
+        _raise("set_node_column", _lib.ks_node_column_set(self._engine, column, n, *columns), column)
 
     def set_fragmentation(self, cpu: I64, count: I32, milli: I32, models: U64, frequency: F64) -> None:
         """Set the typical pods that fragmentation is measured against; every column is ``[T]``."""
@@ -663,7 +731,7 @@ class Engine:
         self._account("release", _lib.ks_release, class_id, node, devices)
 
     def place(self, options: Options, class_id: I32) -> Decisions:
-        """Decide pods one after another, in one call."""
+        """Decide pods one after another, in one call; if a user's plugin fails, none of them is placed."""
         p, n = _Pointers("place"), len(class_id)
         classes = p.of(class_id, np.int32, (n,), "class_id")
         out = Decisions.empty(n)
@@ -672,11 +740,18 @@ class Engine:
         columns = _decision_columns(p, out, n)
         status = _lib.ks_place(self._engine, c_options, n, classes, columns, done)
         _read_options(c_options, options)
-        _raise("place", status, f"pod {int(done[0])} of {n}" if n else None)
+        if status == _lib.KS_EPLUGIN and options.commit:
+            self._take_back(class_id, out, np.arange(n) < int(done[0]))
+        self._raise("place", status, f"pod {int(done[0])} of {n}" if n else None)
         return out
 
+    def _take_back(self, class_id: I32, out: Decisions, committed: npt.NDArray[np.bool_]) -> None:
+        """Release what a batch placed before a user's plugin failed: nobody will look at its decisions."""
+        there = committed & (out.node >= 0)
+        self.release(class_id[there], out.node[there], out.devices[there])
+
     def place_groups(self, options: Options, start: I32, minimum: I32, class_id: I32) -> tuple[Decisions, Groups]:
-        """Decide groups of pods, each all or nothing, in one call.
+        """Decide groups of pods, each all or nothing, in one call; if a user's plugin fails, none of them is placed.
 
         Parameters
         ----------
@@ -703,7 +778,12 @@ class Engine:
         columns = _decision_columns(p, out, n_pods)
         status = _lib.ks_place_groups(self._engine, c_options, g, classes, columns, done)
         _read_options(c_options, options)
-        _raise("place_groups", status, f"group {int(done[0])} of {n}" if n else None)
+        if status == _lib.KS_EPLUGIN and options.commit:
+            at = np.arange(n)
+            kept = (at < int(done[0])) & (groups.placed != 0)
+            kept |= (at == int(done[0])) & (minimum == 0)  # the one that failed; with a minimum C took it back
+            self._take_back(class_id, out, np.repeat(kept, np.diff(start)))
+        self._raise("place_groups", status, f"group {int(done[0])} of {n}" if n else None)
         return out, groups
 
     def run(
@@ -730,7 +810,7 @@ class Engine:
         columns = _decision_columns(p, out, n_pods)
         status = _lib.ks_run(self._engine, c_options, n, events, n_pods, classes, columns, c_series, done)
         _read_options(c_options, options)
-        _raise("run", status, f"event {int(done[0])} of {n}" if n else None)
+        self._raise("run", status, f"event {int(done[0])} of {n}" if n else None)
         return out, record
 
     def speculate(self) -> int:
@@ -772,17 +852,17 @@ class Engine:
             p.of(out.skipped, np.uint8, (n_scores,), "skipped"),
             p.of(out.total, np.int64, (n,), "total"),
         )
-        _raise("explain", status, class_id)
+        self._raise("explain", status, class_id)
         return out
 
     def summarize(self, profile: int, class_id: int) -> Counts:
         """The same in numbers. O(N), without a column of any row."""
-        rejected = np.zeros((_lib.KS_N_FILTERS, _lib.KS_N_DETAILS), dtype=np.int64)
+        rejected = np.zeros((_lib.KS_N_FILTERS + len(self._users), _lib.KS_N_DETAILS), dtype=np.int64)
         insufficient = np.zeros(self._n_resources, dtype=np.int64)
         p, o = _Pointers("summarize"), _ffi.new("ks_summary *")
         o.rejected = p.out(rejected, np.int64, rejected.shape, "rejected")
         o.insufficient = p.out(insufficient, np.int64, insufficient.shape, "insufficient")
-        _raise("summarize", _lib.ks_summarize(self._engine, profile, class_id, o), class_id)
+        self._raise("summarize", _lib.ks_summarize(self._engine, profile, class_id, o), class_id)
         return Counts(rejected, insufficient, o.feasible, o.score, o.ties, o.node)
 
 

@@ -76,7 +76,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self._state = live.ClusterState()
-        self._profiles: dict[profiles.Profile, int] = {}
+        self._profiles: dict[tuple[object, ...], int] = {}
         self._ignore: tuple[str, ...] = ()
         self._spread = pods.DefaultSpread(())
         self.pending: list[rows.PodRow] = []
@@ -465,6 +465,19 @@ class Cluster:
         self._state.add_nodes([_node_row(node) for node in delta.add_nodes])
         self._state.bind([self._pod_row(pod) for pod in delta.bind])
 
+    def add_node_column(self, name: str, values: Any) -> None:
+        """Give every node a number that users' plugins read as ``node.<name>``; written anew if it is there.
+
+        Parameters
+        ----------
+        name
+            A Python identifier, for example ``idle_watts``.
+        values
+            ``[n_nodes]`` numbers in the order of the nodes, or a mapping from node name to number, which
+            leaves the other nodes as they are. Nodes without a number, such as those that are added later, show NaN.
+        """
+        self._state.add_node_column(name, values)
+
     @contextlib.contextmanager
     def what_if(self) -> Iterator[Cluster]:
         """A block whose placements and releases are undone at its end; nodes cannot change inside."""
@@ -485,6 +498,8 @@ class Cluster:
         made.pending, made.left_out, made.gangs = list(self.pending), dict(self.left_out), dict(self.gangs)
         made._state.claims.adopt(self._state.claims)  # noqa: SLF001 - of the same class
         made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
+        for name, numbers in self._state.columns.by_node(self._state.node_names()).items():
+            made.add_node_column(name, numbers)
         return made
 
     def to_arrow(self, copy: bool = True) -> dict[str, Any]:
@@ -555,9 +570,10 @@ class Cluster:
         return encode.pod_row(dict(pod), self._ignore, spread=self._spread)
 
     def _profile_id(self, profile: profiles.Profile) -> int:
-        found = self._profiles.get(profile)
+        key = (profile, *profiles.users_of(profile))  # a name may get another plugin later
+        found = self._profiles.get(key)
         if found is None:
-            found = self._profiles[profile] = profiles.register(self._state, profile)
+            found = self._profiles[key] = profiles.register(self._state, profile)
         return found
 
 

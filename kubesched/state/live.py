@@ -21,6 +21,7 @@ from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
 from kubesched.state import claim_rows, one_node
 from kubesched.state import rows as row_types
 from kubesched.state.claims import UNLIMITED, Claims
+from kubesched.state.columns import UserColumns
 from kubesched.state.features import DeclaredFeatures
 from kubesched.state.intern import Interner, parse_int64
 from kubesched.state.pairwise import Pairwise
@@ -137,6 +138,9 @@ class ClusterState:
         self.claims = Claims(self, labels, self.reasons)
         self.stateful += [self.volumes, self.claims]
         self._speculations = 0
+        self.columns = UserColumns(self.engine)
+        self.user_filters: dict[int, tuple[str, str]] = {}
+        """Name and reason of users' filters, by the id that the engine gives."""
 
     # ---- names ----
 
@@ -162,6 +166,14 @@ class ClusterState:
             self.engine.grow_resources(len(self.resources) + 1)
             found = self.resources.id(name)
         return found
+
+    def label_key(self, key: str) -> int:
+        """Id of a label key."""
+        return self._keys.id(key)
+
+    def add_node_column(self, name: str, values: Any) -> None:
+        """Write a column of numbers for users' plugins; see `UserColumns.set`."""
+        self.columns.set(name, values, self._nodes.rows)
 
     def model_mask(self, models: Sequence[str]) -> int:
         """Bit mask of device models; 0 means any."""
