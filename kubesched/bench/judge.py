@@ -15,6 +15,7 @@ from typing import Any
 
 from kubesched.api import quantity
 from kubesched.base import errors
+from kubesched.bench import volume_judge
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _HANDLED = {
@@ -121,16 +122,18 @@ class Judge:
     Parameters
     ----------
     objects
-        Everything but the pods; Nodes and Namespaces are read.
+        Everything but the pods; Nodes, Namespaces and what stands behind claims are read.
     """
 
     def __init__(self, objects: Sequence[Mapping[str, Any]]) -> None:
         self._nodes: dict[str, _Node] = {}
         self._namespaces: dict[str, Mapping[str, str]] = {}
-        self._kinds: dict[tuple[int, str, tuple[tuple[str, str], ...]], _Kind] = {}
+        self._kinds: dict[tuple[tuple[int, ...], str, tuple[tuple[str, str], ...]], _Kind] = {}
         self._terms: list[tuple[Mapping[str, Any], str, str, _Tally]] = []
         """(term, namespace of its owner, whose pods the tally counts: matched or owners, tally)."""
         self._running: dict[str, tuple[_Kind, _Node]] = {}
+        self._volumes = volume_judge.Volumes(objects)
+        self._with_claims: dict[str, Mapping[str, Any]] = {}
         self._state = 0
         for obj in objects:
             if obj["kind"] == "Node":
@@ -165,19 +168,25 @@ class Judge:
         """
         kind = self._kind(pod)
         if node is None:
-            self._check_left_out(key, kind)
+            self._check_left_out(key, kind, pod)
             return
-        wrong = self._wrong(kind, self._nodes[node])
+        wrong = self._wrong(kind, self._nodes[node]) or self._volumes.wrong(pod, node)
         if wrong:
             raise errors.KubeschedError(f"verify: {key} on {node}", wrong)
         self.bind(key, kind, node)
+        if volume_judge.has_claims(pod):
+            self._with_claims[key] = pod
+            self._volumes.count(pod, node, 1)
 
     def bind(self, key: str, kind: _Kind, node: str) -> None:
         self._running[key] = kind, self._nodes[node]
         self._count(kind, self._nodes[node], 1)
 
     def release(self, key: str) -> None:
-        self._count(*self._running.pop(key), -1)
+        kind, node = self._running.pop(key)
+        self._count(kind, node, -1)
+        if key in self._with_claims:
+            self._volumes.count(self._with_claims.pop(key), node.name, -1)
 
     def nodes(self) -> dict[str, str]:
         """Node of every running pod."""
@@ -194,13 +203,14 @@ class Judge:
 
     # ---- checks ----
 
-    def _check_left_out(self, key: str, kind: _Kind) -> None:
+    def _check_left_out(self, key: str, kind: _Kind, pod: Mapping[str, Any]) -> None:
         if kind.fits_nowhere_at == self._state:
             return
         for node in self._nodes.values():
-            if not self._wrong(kind, node):
+            if not self._wrong(kind, node) and not self._volumes.wrong(pod, node.name):
                 raise errors.KubeschedError(f"verify: {key}", "was left out, but fits", node.name)
-        kind.fits_nowhere_at = self._state
+        if not volume_judge.has_claims(pod):  # pods of a kind have other volumes
+            kind.fits_nowhere_at = self._state
 
     def _wrong(self, kind: _Kind, node: _Node) -> str:
         """What keeps the kind off the node; empty if nothing does."""
@@ -227,7 +237,8 @@ class Judge:
     def _kind(self, pod: Mapping[str, Any]) -> _Kind:
         metadata, spec = pod["metadata"], pod["spec"]
         labels = metadata.get("labels") or {}
-        key = id(spec), metadata["namespace"], tuple(sorted(labels.items()))
+        rules = tuple(id(value) for name, value in spec.items() if name != "volumes")
+        key = rules, metadata["namespace"], tuple(sorted(labels.items()))
         found = self._kinds.get(key)
         if found is None:
             found = self._kinds[key] = self._new_kind(pod, labels)

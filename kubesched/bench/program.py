@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,10 +98,7 @@ class _Builder:
         index = self._created.get(template, 0)
         self._created[template] = index + 1
         obj = instantiate(self._case.templates[template], index)
-        metadata = {"name": name or f"{template}-{index}", **(obj.get("metadata") or {})}
-        if namespace:
-            metadata["namespace"] = namespace
-        return {**obj, "metadata": metadata}
+        return _named(obj, name or f"{template}-{index}", namespace)
 
     def _node(self, template: str, zone: str = "") -> Object:
         node = self._new(template, "", f"node-{self._out.n_nodes:06d}" if template != "full" else "")
@@ -118,6 +115,8 @@ class _Builder:
             if features:
                 node["status"] = {**node["status"], "declaredFeatures": features}
             yield node
+            if step.get("drivers"):
+                yield _csi_node(node["metadata"]["name"], step.args["drivers"], step.get("migrated", ()))
             self._out.n_nodes += 1
 
     def _add_namespaces(self, step: Step) -> None:
@@ -128,17 +127,22 @@ class _Builder:
             metadata = {"name": name, "labels": dict(step.get("labels") or {})}
             self._out.objects.append({"kind": "Namespace", "metadata": metadata})
 
-    def _pod(self, template: str, namespace: str) -> str:
+    def _pod(self, template: str, namespace: str, company: Sequence[str] = ()) -> str:
+        """A pod, and an object of each template of its ``company``, with the pod's number."""
+        index = self._created.get(template, 0)
+        for other in company:
+            obj = instantiate(self._case.templates[other], index)
+            self._out.objects.append(_named(obj, f"{other}-{index}", namespace))
         pod = self._new(template, namespace)
         self._out.objects.append(pod)
         key = f"{namespace}/{pod['metadata']['name']}"
         self._pods_in.setdefault(namespace, []).append(key)
         return key
 
-    def _gang(self, template: str, namespace: str, size: int) -> list[str]:
-        """One pod, or with a size the pods of a new PodGroup; they share their spec."""
+    def _gang(self, template: str, namespace: str, size: int, company: Sequence[str] = ()) -> list[str]:
+        """One pod with its company, or with a size the pods of a new PodGroup; they share their spec."""
         if not size:
-            return [self._pod(template, namespace)]
+            return [self._pod(template, namespace, company)]
         name = f"{template}-gang-{len(self._out.objects)}"
         self._out.objects.append(
             {
@@ -163,7 +167,7 @@ class _Builder:
             key
             for namespace in spaces or [step.get("namespace", default_namespace)]
             for _ in range(self._case.count(step))
-            for key in self._gang(step.args["template"], namespace, size)
+            for key in self._gang(step.args["template"], namespace, size, step.get("with", ()))
         ]
         self._out.preempts |= step.get("preempts", False)
         gated, preempts = step.get("expect") == "gated", step.get("preempts", False)
@@ -217,6 +221,21 @@ class _Builder:
                     yield t, ChangeNodes(last, [node])
                     last = [node["metadata"]["name"]] if step.get("recreate") else []
                 # Nothing that decides looks at the other kinds once they select no pod.
+
+
+def _named(obj: Object, name: str, namespace: str) -> Object:
+    metadata = {"name": name, **(obj.get("metadata") or {})}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {**obj, "metadata": metadata}
+
+
+def _csi_node(name: str, drivers: Mapping[str, int], migrated: Sequence[str]) -> Object:
+    metadata: Object = {"name": name}
+    if migrated:
+        metadata["annotations"] = {"storage.alpha.kubernetes.io/migrated-plugins": ",".join(migrated)}
+    counts = [{"name": driver, "nodeID": name, "allocatable": {"count": count}} for driver, count in drivers.items()]
+    return {"kind": "CSINode", "metadata": metadata, "spec": {"drivers": counts}}
 
 
 def instantiate(template: Mapping[str, Any], index: int) -> Object:

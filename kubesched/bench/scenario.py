@@ -7,13 +7,14 @@ throughput ``threshold`` (pods a second) of upstream's CI, and ``steps`` that na
 
 ========================  ============================================================================================
 createNodes               ``count``, ``template``; ``zones`` are dealt out one by one; ``drivers``: volume limit of
-                          each CSI driver; ``features``: so many declared features
+                          each CSI driver; ``migrated``: in-tree plugins that CSI drivers took over; ``features``: so
+                          many declared features
 createNamespaces          ``count``, ``prefix``; ``labels``
 createObjects             ``count``, ``template``; ``namespace``
 createPods                ``count``, ``template``; ``namespace``, or ``namespaces``: the prefix of created ones, each
                           gets ``count``; ``measured``; ``expect``: ``gated``; ``preempts``: has to evict;
                           ``gang``: so many pods each time, in a PodGroup that is placed as a whole or not at all;
-                          ``with``: templates of objects that each pod gets one of, in its namespace
+                          ``with``: templates of objects that each pod gets one of, with its number and namespace
 churn                     ``templates``, ``perSecond``; ``recreate``: the last one is deleted first; ``preempts``
 deletePods                ``namespace``, ``perSecond``; ``finalizers``: they go on running, terminating
 ========================  ============================================================================================
@@ -34,7 +35,14 @@ from kubesched.base import errors
 
 _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = {
     "createNodes": (
-        {"count": (int, str), "template": str, "zones": list, "drivers": dict, "features": (int, str)},
+        {
+            "count": (int, str),
+            "template": str,
+            "zones": list,
+            "drivers": dict,
+            "migrated": list,
+            "features": (int, str),
+        },
         ("count", "template"),
     ),
     "createNamespaces": ({"count": (int, str), "prefix": str, "labels": dict}, ("count", "prefix")),

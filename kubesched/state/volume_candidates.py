@@ -143,9 +143,9 @@ class Candidates:
             at = np.flatnonzero(place.reaches[rows])
             if len(at) and place.free:
                 out[at] = np.minimum(out[at], place.first(rows[at], excluded))
-        for at, row in enumerate(rows.tolist()) if self._at_row else ():
+        for i, row in enumerate(rows.tolist()) if self._at_row else ():
             for place in self._at_row.get(row, ()):
-                out[at] = min(out[at], place.first(rows[at : at + 1], excluded)[0])
+                out[i] = min(out[i], place.first(rows[i : i + 1], excluded)[0])
         out[out == _LAST] = NONE
         return out
 

@@ -193,8 +193,8 @@ class Resolver:
         key = tuple(reaches), zones, need
         found = self._faces.get(key)
         if found is None:
-            of = tuple(self._reaches_of(reaches))
-            found = self._faces[key] = Face(of, zones, need, any(map(_names_host, of)))
+            distinct = tuple(self._reaches_of(reaches))
+            found = self._faces[key] = Face(distinct, zones, need, any(map(_names_host, distinct)))
         return found
 
     def _reaches_of(self, numbers: Iterable[int]) -> Iterable[Reach | None]:
