@@ -366,6 +366,7 @@ typedef struct ks_preemption {
 /* Pods of a batch that may evict others, one entry each. */
 typedef struct ks_evicting {
     const int32_t *priority, *budgets; /* budgets NULL: none */
+    const int64_t *started;            /* of the pod once it is placed, as in ks_known_spec; NULL: not yet */
     const uint8_t *may_evict;          /* 0: preemptionPolicy Never */
     int32_t *handle;                   /* out: of the placed pod, which is known from now on; KS_NONE: not placed */
     int32_t *victim_start;             /* [n + 1] out */

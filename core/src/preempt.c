@@ -14,6 +14,7 @@
 #include <string.h> /* memset, memcpy, memmove */
 
 enum { NOT_TRIED = -3, NO_VICTIMS = -2, STAYS_SHUT = -1 }; /* instead of a number of broken budgets */
+enum { MOST_KEPT = 4 };                                    /* priorities of a class (arbitrary: 48 bytes a row each) */
 
 /* What eviction would mean on a row; `broken` < 0: it does not help. */
 typedef struct outcome {
@@ -21,10 +22,24 @@ typedef struct outcome {
     int64_t sum, earliest; /* of the priorities + 2^31; first start among the victims of the highest priority */
 } outcome;
 
-struct ks_evictions {
-    int32_t profile, priority, n_rows;
-    int64_t position, version;
+/* The best of some rows, and how many are as good. */
+typedef struct lead {
+    int32_t row, ties;
+} lead;
+
+/* Outcomes of all rows for one priority, and a knockout between them: of each pair of neighbours the better one goes
+ * on, so that a changed row costs O(log N). */
+typedef struct kept {
+    int32_t profile, priority, n_rows, n_leaves;
+    int32_t n_tried, n_without_victims, n_candidates;
+    int64_t position, version, clock;
     KS_VEC(outcome) at; /* [row] */
+    KS_VEC(lead) best;  /* [2 leaves], 1 is the final */
+} kept;
+
+struct ks_evictions {
+    int64_t clock;
+    kept of[MOST_KEPT];
 };
 
 typedef struct ks_evictions ks_evictions;
@@ -202,54 +217,107 @@ static bool is_better(const outcome *a, const outcome *b) {
     return a->n_victims != b->n_victims ? a->n_victims < b->n_victims : a->earliest > b->earliest;
 }
 
-static void choose(const ks_evictions *k, ks_preemption *io) {
-    const outcome *best = NULL;
-    io->node = KS_NONE;
-    io->ties = io->n_candidates = io->n_tried = io->n_without_victims = 0;
-    for (int32_t row = 0; row < k->n_rows; row++) {
-        const outcome *of = &k->at.at[row];
-        io->n_tried += of->broken != NOT_TRIED;
-        io->n_without_victims += of->broken == NO_VICTIMS;
-        if (of->broken < 0)
-            continue;
-        io->n_candidates++;
-        if (best == NULL || is_better(of, best)) {
-            best = of;
-            io->node = row;
-            io->ties = 1;
-        } else if (!is_better(best, of)) {
-            io->ties++;
-        }
-    }
+static lead better_of(const kept *k, lead a, lead b) {
+    if (a.row == KS_NONE || b.row == KS_NONE)
+        return a.row == KS_NONE ? b : a;
+    const outcome *x = &k->at.at[a.row], *y = &k->at.at[b.row];
+    if (is_better(x, y))
+        return a;
+    return is_better(y, x) ? b : (lead){a.row, a.ties + b.ties};
 }
 
-/* Whether another row, or the caller's volumes, can change what becomes of a row; or the question is not the class's.
- */
+static void play(kept *k, int32_t node) {
+    k->best.at[node] = better_of(k, k->best.at[2 * node], k->best.at[2 * node + 1]);
+}
+
+static void count(kept *k, const outcome *of, int32_t sign) {
+    k->n_tried += of->broken != NOT_TRIED ? sign : 0;
+    k->n_without_victims += of->broken == NO_VICTIMS ? sign : 0;
+    k->n_candidates += of->broken >= 0 ? sign : 0;
+}
+
+/* Judges a row anew; the knockout above it is the caller's. */
+static ks_status renew(task *t, kept *k, int32_t row) {
+    outcome now;
+    KS_TRY(try_row(t, row, &now));
+    count(k, &k->at.at[row], -1);
+    count(k, &now, 1);
+    k->at.at[row] = now;
+    k->best.at[k->n_leaves + row] = now.broken >= 0 ? (lead){row, 1} : (lead){KS_NONE, 0};
+    return KS_OK;
+}
+
+/* Whether a row's outcome is its own business, and the question the class's: no rule about other pods, no volumes that
+ * only the caller knows, no pod that waits for a node. */
 static bool can_keep(const ks_engine *e, const ks_class *c, const ks_preemption *io) {
-    return !ks_has_pairwise(c) && c->verdicts.n == 0 && io->open == NULL && io->rejected == NULL &&
-           e->asking.nominated == KS_NONE;
+    const ks_pairwise *w = &c->pairwise;
+    return w->n_hard + w->n_affinity + w->n_anti + w->n_existing == 0 && (e->recheck == NULL || c->verdicts.n == 0) &&
+           io->open == NULL && io->rejected == NULL && !(e->asking.is_on && e->nominated.n > 0);
 }
 
-static ks_status follow(task *t, ks_evictions *k) {
+static ks_status renew_all(task *t, kept *k) {
     ks_engine *e = t->e;
-    int32_t profile = (int32_t)(t->p - e->profiles.at);
-    bool known = can_keep(e, t->c, t->io) && k->position >= e->log_base && k->profile == profile &&
-                 k->priority == t->priority && k->n_rows == e->n_rows && k->version == e->known.version;
+    k->n_rows = e->n_rows;
+    for (k->n_leaves = 1; k->n_leaves < e->n_rows;)
+        k->n_leaves *= 2;
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &k->at, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &k->best, 2 * (int64_t)k->n_leaves));
+    k->n_tried = k->n_without_victims = k->n_candidates = 0;
+    for (int32_t row = 0; row < e->n_rows; row++)
+        k->at.at[row].broken = NOT_TRIED;
+    for (int32_t leaf = 0; leaf < k->n_leaves; leaf++)
+        k->best.at[k->n_leaves + leaf] = (lead){KS_NONE, 0};
+    for (int32_t row = 0; row < e->n_rows; row++)
+        KS_TRY(renew(t, k, row));
+    for (int32_t node = k->n_leaves - 1; node > 0; node--)
+        play(k, node);
+    return KS_OK;
+}
+
+static ks_status renew_changed(task *t, kept *k, int64_t from) {
+    const ks_engine *e = t->e;
+    for (int64_t at = from; at < ks_log_end(e); at++) {
+        int32_t entry = e->log.at[at - e->log_base], row = entry < 0 ? ~entry : entry;
+        if (e->last_log.at[row] != at)
+            continue;
+        KS_TRY(renew(t, k, row));
+        for (int32_t node = (k->n_leaves + row) / 2; node > 0; node /= 2)
+            play(k, node);
+    }
+    return KS_OK;
+}
+
+/* The outcomes of this profile and priority, or room for them: what was not asked for the longest time goes. */
+static kept *find_kept(task *t) {
+    ks_evictions *all = t->c->evictions;
+    int32_t profile = (int32_t)(t->p - t->e->profiles.at);
+    kept *found = &all->of[0];
+    for (int32_t i = 0; i < MOST_KEPT; i++) {
+        kept *k = &all->of[i];
+        if (k->clock > 0 && k->profile == profile && k->priority == t->priority) {
+            k->clock = ++all->clock;
+            return k;
+        }
+        found = k->clock < found->clock ? k : found;
+    }
+    found->profile = profile;
+    found->priority = t->priority;
+    found->position = -1;
+    found->clock = ++all->clock;
+    return found;
+}
+
+static ks_status follow(task *t, kept *k) {
+    const ks_engine *e = t->e;
+    bool is_kept = can_keep(e, t->c, t->io);
     int64_t from = k->position;
     k->position = -1; /* until all went well */
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &k->at, e->n_rows));
-    for (int32_t row = 0; !known && row < e->n_rows; row++)
-        KS_TRY(try_row(t, row, &k->at.at[row]));
-    for (int64_t at = from; known && at < ks_log_end(e); at++) {
-        int32_t entry = e->log.at[at - e->log_base], row = entry < 0 ? ~entry : entry;
-        if (e->last_log.at[row] == at)
-            KS_TRY(try_row(t, row, &k->at.at[row]));
-    }
-    k->profile = profile;
-    k->priority = t->priority;
-    k->n_rows = e->n_rows;
+    if (is_kept && from >= e->log_base && k->n_rows == e->n_rows && k->version == e->known.version)
+        KS_TRY(renew_changed(t, k, from));
+    else
+        KS_TRY(renew_all(t, k));
     k->version = e->known.version;
-    k->position = can_keep(e, t->c, t->io) ? ks_log_end(e) : -1;
+    k->position = is_kept ? ks_log_end(e) : -1;
     return KS_OK;
 }
 
@@ -265,7 +333,7 @@ static ks_status list_victims(task *t, int32_t row, bool append) {
     return KS_OK;
 }
 
-static ks_status list_candidates(task *t, const ks_evictions *k) {
+static ks_status list_candidates(task *t, const kept *k) {
     ks_engine *e = t->e;
     int32_t n = 0;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->candidates, 4 * (int64_t)t->io->n_candidates + 1));
@@ -294,6 +362,14 @@ static ks_status list_candidates(task *t, const ks_evictions *k) {
     return KS_OK;
 }
 
+static void tell(const kept *k, ks_preemption *io) {
+    io->n_tried = k->n_tried;
+    io->n_without_victims = k->n_without_victims;
+    io->n_candidates = k->n_candidates;
+    io->node = k->n_rows > 0 ? k->best.at[1].row : KS_NONE;
+    io->ties = k->n_rows > 0 ? k->best.at[1].ties : 0;
+}
+
 static ks_status open_task(ks_engine *e, ks_preemption *io, task *t) {
     *t = (task){.e = e,
                 .p = &e->profiles.at[io->profile],
@@ -308,7 +384,6 @@ static ks_status open_task(ks_engine *e, ks_preemption *io, task *t) {
     if (t->c->evictions == NULL) {
         KS_TRY(
             ks_reserve(&e->mem, (void **)&t->c->evictions, &t->c->evictions_bytes, (int64_t)sizeof(ks_evictions), 1));
-        t->c->evictions->position = -1;
     }
     return KS_OK;
 }
@@ -324,9 +399,9 @@ ks_status ks_preempt(ks_engine *e, ks_preemption *io) {
         memset(io->rejected, 0, (size_t)ks_n_rejected(e) * sizeof *io->rejected);
         memset(io->insufficient, 0, (size_t)e->n_resources * sizeof *io->insufficient);
     }
-    ks_evictions *k = t.c->evictions;
+    kept *k = find_kept(&t);
     KS_TRY(follow(&t, k));
-    choose(k, io);
+    tell(k, io);
     e->victims.n = 0;
     if (io->list_all && io->n_candidates > 0)
         KS_TRY(list_candidates(&t, k));
@@ -344,7 +419,10 @@ ks_status ks_preempt(ks_engine *e, ks_preemption *io) {
 void ks_class_evictions_free(ks_engine *e, ks_class *c) {
     if (c->evictions == NULL)
         return;
-    KS_VEC_DISCARD(&e->mem, &c->evictions->at);
+    for (int32_t i = 0; i < MOST_KEPT; i++) {
+        KS_VEC_DISCARD(&e->mem, &c->evictions->of[i].at);
+        KS_VEC_DISCARD(&e->mem, &c->evictions->of[i].best);
+    }
     ks_discard(&e->mem, (void **)&c->evictions, &c->evictions_bytes, 1);
 }
 
@@ -362,7 +440,7 @@ void ks_preempt_free(ks_engine *e) {
 /* ---- pods that evict while others are placed ---- */
 
 static ks_status check_evicting(const ks_engine *e, const ks_evicting *v, int32_t n) {
-    if (v == NULL || n < 0 || (n > 0 && (!v->priority || !v->may_evict || !v->handle || !v->victim_start)))
+    if (v == NULL || n < 0 || !v->victim_start || (n > 0 && (!v->priority || !v->may_evict || !v->handle)))
         return KS_EINVAL;
     int64_t sets = e->known.budget_start.n == 0 ? 1 : e->known.budget_start.n;
     for (int32_t i = 0; v->budgets != NULL && i < n; i++)
@@ -371,42 +449,69 @@ static ks_status check_evicting(const ks_engine *e, const ks_evicting *v, int32_
     return KS_OK;
 }
 
-/* The victims leave at once, and the pod takes their place. */
+static ks_status swap(ks_engine *e, ks_options *o, const ks_preemption *found, uint64_t *devices) {
+    const ks_class *c = &e->classes.at[found->class_id];
+    *devices = 0;
+    for (int32_t v = 0; v < found->n_victims; v++) {
+        const ks_known *pod = &e->known.pods.at[found->victim[v]];
+        KS_TRY(ks_account(e, pod->class_id, pod->row, pod->devices, false));
+    }
+    if (c->device_count > 0)
+        *devices = ks_devices_choose(e, e->profiles.at[o->profile].device_select, c, found->node, &o->rng);
+    return ks_account(e, found->class_id, found->node, *devices, true);
+}
+
+/* The victims leave at once, and the pod takes their place; on an error nobody moves. */
 static ks_status take_place(ks_engine *e, ks_options *o, const ks_preemption *found, const ks_decisions *out,
                             int32_t i) {
-    ks_class *c = &e->classes.at[found->class_id];
-    uint64_t devices = 0;
+    int64_t mark;
+    uint64_t devices;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->evicted, e->evicted.n + found->n_victims));
+    KS_TRY(ks_known_reserve(e, found->node));
+    KS_TRY(ks_speculate(e, &mark));
+    ks_status status = swap(e, o, found, &devices);
+    if (status != KS_OK) {
+        KS_TRY(ks_rollback(e, mark));
+        return status;
+    }
     for (int32_t v = 0; v < found->n_victims; v++) {
-        const ks_known pod = e->known.pods.at[found->victim[v]];
-        KS_TRY(ks_account(e, pod.class_id, pod.row, pod.devices, false));
         ks_known_drop(e, found->victim[v]);
         e->evicted.at[e->evicted.n++] = found->victim[v];
     }
-    if (c->device_count > 0)
-        devices = ks_devices_choose(e, e->profiles.at[o->profile].device_select, c, found->node, &o->rng);
-    KS_TRY(ks_account(e, found->class_id, found->node, devices, true));
     out->node[i] = found->node;
     out->score[i] = -1;
     out->ties[i] = out->feasible[i] = 1;
     out->devices[i] = devices;
-    return KS_OK;
+    return ks_keep(e, mark);
 }
 
-static ks_status place_one(ks_engine *e, ks_options *o, ks_evicting *v, int32_t i, int32_t class_id,
-                           const ks_decisions *out) {
+/* Room to know the pod that was just placed, or it is taken off again. */
+static ks_status reserve_or_release(ks_engine *e, int32_t class_id, int32_t row, uint64_t devices) {
+    ks_status status = ks_known_reserve(e, row);
+    if (status != KS_OK)
+        KS_TRY(ks_account(e, class_id, row, devices, false));
+    return status;
+}
+
+static ks_status place_or_evict(ks_engine *e, ks_options *o, const ks_evicting *v, int32_t i, int32_t class_id,
+                                const ks_decisions *out) {
     KS_TRY(ks_place_one(e, o, class_id, true, out, i));
-    if (out->node[i] == KS_NONE && v->may_evict[i]) {
-        ks_preemption found = {.profile = o->profile, .class_id = class_id, .priority = v->priority[i]};
-        KS_TRY(ks_preempt(e, &found));
-        if (found.node != KS_NONE)
-            KS_TRY(take_place(e, o, &found, out, i));
-    }
+    if (out->node[i] != KS_NONE)
+        return reserve_or_release(e, class_id, out->node[i], out->devices[i]);
+    if (!v->may_evict[i])
+        return KS_OK;
+    ks_preemption found = {.profile = o->profile, .class_id = class_id, .priority = v->priority[i]};
+    KS_TRY(ks_preempt(e, &found));
+    return found.node == KS_NONE ? KS_OK : take_place(e, o, &found, out, i);
+}
+
+static ks_status place_one(ks_engine *e, ks_options *o, const ks_evicting *v, int32_t i, int32_t class_id,
+                           const ks_decisions *out) {
     v->handle[i] = KS_NONE;
+    KS_TRY(place_or_evict(e, o, v, i, class_id, out));
     if (out->node[i] == KS_NONE)
         return KS_OK;
-    KS_TRY(ks_known_reserve(e, out->node[i]));
-    v->handle[i] = ks_known_add(e, (ks_known){.started = INT64_MAX,
+    v->handle[i] = ks_known_add(e, (ks_known){.started = v->started == NULL ? INT64_MAX : v->started[i],
                                               .devices = out->devices[i],
                                               .class_id = class_id,
                                               .row = out->node[i],
@@ -428,11 +533,13 @@ ks_status ks_place_evicting(ks_engine *e, ks_options *o, ks_evicting *v, int32_t
     if (o->driver != KS_DRIVER_DENSE)
         KS_TRY(ks_index_expect(e, o->profile, o->driver, n, class_id));
     e->evicted.n = 0;
-    for (; *n_done < n; (*n_done)++) {
-        v->victim_start[*n_done] = (int32_t)e->evicted.n;
-        KS_TRY(place_one(e, o, v, *n_done, class_id[*n_done], out));
+    v->victim_start[0] = 0;
+    ks_status status = KS_OK;
+    while (*n_done < n && status == KS_OK) {
+        status = place_one(e, o, v, *n_done, class_id[*n_done], out);
+        v->victim_start[*n_done + 1] = (int32_t)e->evicted.n;
+        *n_done += status == KS_OK;
     }
-    v->victim_start[n] = (int32_t)e->evicted.n;
     v->victim = e->evicted.at;
-    return KS_OK;
+    return status;
 }

@@ -66,6 +66,43 @@ static ks_status add_user_profile(ks_engine *e, int32_t *profile) {
     return ks_profile_add(e, &spec, profile);
 }
 
+/* 40 full nodes; two pods of two evict others, and whatever fails, only whole pods have moved. */
+static ks_status evict_some(ks_engine *e, int32_t profile) {
+    enum { NODES = 40 };
+    int32_t large, node[NODES], classes[NODES], priority[NODES], handle[NODES], set, waiting, done;
+    int64_t started[NODES];
+    KS_TRY(add_plain_class(e, 7000, GIB, &large));
+    KS_TRY(ks_budgets_set(e, 1, (int32_t[]){0}));
+    KS_TRY(ks_budget_set_add(e, 1, (int32_t[]){0}, &set));
+    for (int32_t i = 0; i < NODES; i++) {
+        classes[i] = large;
+        node[i] = i;
+        priority[i] = i % 3;
+        started[i] = i;
+    }
+    KS_TRY(ks_bind(e, NODES, classes, node, NULL, &done));
+    ks_known_spec spec = {.n = NODES, .class_id = classes, .node = node, .priority = priority, .started = started};
+    KS_TRY(ks_pods_know(e, &spec, handle));
+    KS_TRY(ks_nominate(e, 1, &large, node, (int32_t[]){9}, &waiting));
+    KS_TRY(ks_asking(e, 5, KS_NONE));
+    int32_t found[2], ties[2], feasible[2], placed[2], start[3] = {0};
+    int64_t score[2];
+    uint64_t devices[2];
+    ks_decisions out = {found, score, ties, feasible, devices};
+    ks_evicting v = {.priority = (int32_t[]){5, 5},
+                     .budgets = (int32_t[]){set, 0},
+                     .may_evict = (uint8_t[]){1, 1},
+                     .handle = placed,
+                     .victim_start = start};
+    ks_options o = {.profile = profile, .driver = KS_DRIVER_INDEXED, .commit = 1};
+    ks_status status = ks_place_evicting(e, &o, &v, 2, classes, &out, &done);
+    CHECK_EQ(e->classes.at[large].n_pods, NODES);
+    CHECK_EQ(e->known.pods.n - e->known.free.n, NODES);
+    CHECK_EQ(start[done], done);
+    CHECK_EQ(e->n_marks, 0);
+    return status;
+}
+
 /* Everything that allocates, in one run; the first error ends it. */
 static ks_status scenario(ks_engine *e) {
     int32_t key[] = {1}, value[] = {2}, effect[] = {KS_EFFECT_PREFER_NO_SCHEDULE}, set, port, id, done, profile, policy;
@@ -118,7 +155,9 @@ static ks_status scenario(ks_engine *e) {
     for (o.driver = KS_DRIVER_DENSE; o.driver <= KS_DRIVER_INDEXED; o.driver++)
         KS_TRY(ks_place(e, &o, 1, classes, &out, &done));
     int32_t filter[40];
-    return ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+    KS_TRY(ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL));
+    KS_TRY(ks_release(e, 1, classes, node, NULL, &done));
+    return evict_some(e, profile);
 }
 
 static void test_every_allocation_can_fail(void) {
