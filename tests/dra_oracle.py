@@ -630,9 +630,12 @@ def is_here(claim: Obj, node: Node) -> bool:
     return selector is None or any(oracle.term_matches(node, t) for t in selector["nodeSelectorTerms"])
 
 
-def raw_score(claims: list[Obj], answer: Answer) -> int:
-    """8 less the position of the alternative that was taken, over all requests with alternatives."""
-    if not answer.allocations:
+def raw_score(claims: list[Obj], answer: Answer, stands_in: bool) -> int:
+    """8 less the position of the alternative that was taken, over all requests with alternatives.
+
+    Where there is nothing to allocate nothing is scored; a claim for extended resources counts, even an empty one.
+    """
+    if not answer.allocations and not stands_in:
         return 0
     new = iter(answer.allocations)
     total = 0
@@ -659,9 +662,10 @@ def without(pod: Obj, resources: list[str]) -> Obj:
     return {**pod, "spec": spec}
 
 
-def has_business(pod: Obj, world: World) -> bool:
+def stands_in(pod: Obj, world: World) -> bool:
+    """Whether a class stands behind a resource that the pod asks for."""
     asked = [r for r, n in oracle.real(pod, from_status=False).items() if "/" in r and n]
-    return bool(pod["spec"].get("resourceClaims")) or any(world.class_behind(r) is not None for r in asked)
+    return any(world.class_behind(r) is not None for r in asked)
 
 
 def decide(pod: Obj, nodes: list[Node], world: World) -> Obj:
@@ -670,7 +674,7 @@ def decide(pod: Obj, nodes: list[Node], world: World) -> Obj:
     if (
         "gated" in plain
         or not nodes
-        or not has_business(pod, world)
+        or not (pod["spec"].get("resourceClaims") or stands_in(pod, world))
         or ("preFilter" in plain and "status" not in plain)
     ):
         return plain
@@ -700,7 +704,7 @@ def decide(pod: Obj, nodes: list[Node], world: World) -> Obj:
         first = post_filter(pod, claims, list(answers.values()))
         code = oracle.UNSCHEDULABLE
         return result | {"preemption": {"code": code, "message": f"{first}, preemption: {text}", "nominatedNode": -1}}
-    raw = [raw_score(claims, answers[i]) for i in feasible]
+    raw = [raw_score(claims, answers[i], stands_in(pod, world)) for i in feasible]
     others = {PLUGIN: (raw, oracle.share(raw))}
     scores = oracle.score_all(oracle.Ask(pod), nodes, feasible, oracle.DEFAULT, others)
     return result | scores | {"reserve": {i: answers[i].allocations for i in feasible}}

@@ -524,7 +524,7 @@ class Claims:
         engine = self._nodes.engine
         engine.set_verdicts(class_id, native.FILTERS[PLUGIN], None, codes)
         if scores:
-            constant = self._constant(wanted) if wanted.missing else 0
+            constant = self._constant(wanted) if wanted.missing or wanted.search[-1] >= 0 else 0
             engine.set_raw(class_id, native.SCORES[PLUGIN], None, column.raw + constant)
         self._applied[class_id] = _Applied()
         return None
