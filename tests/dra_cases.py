@@ -106,7 +106,7 @@ class Maker:
         total = n + counters
         number = 0
         made = []
-        for i in range(n):
+        for _ in range(n):
             count = rng.randint(1, 4)
             devices = [self.device(f"d{number + k}", driver, counters, per_device) for k in range(count)]
             number += count
@@ -115,7 +115,7 @@ class Maker:
             amounts = {"slots": {"value": str(rng.randint(3, 6))}, "memory": {"value": "80Gi"}}
             made.append(where | {"sharedCounters": [{"name": "set", "counters": amounts}]})
         rng.shuffle(made)
-        if not self.is_calm and self.some(0.15):
+        if self.some(0.05) if self.is_calm else self.some(0.15):
             total += 1
         if not self.is_calm and self.some(0.15):
             devices = made[0].get("devices") or [{}]
@@ -125,6 +125,11 @@ class Maker:
             self.slices.append(
                 {"metadata": {"name": f"{name}-{driver}-{i}"}, "spec": spec | {"driver": driver, "pool": at}}
             )
+        if self.some(0.3):  # a newer generation that other nodes see
+            newer = {"name": name, "generation": generation + 1, "resourceSliceCount": 1}
+            other = {"nodeName": self.rng.choice([*self.names, "gone"])}
+            spec = other | {"driver": driver, "pool": newer, "devices": [self.device("new", driver, False, False)]}
+            self.slices.append({"metadata": {"name": f"{name}-{driver}-new"}, "spec": spec})
         if self.some(0.15):
             old = {"name": name, "generation": generation - 1, "resourceSliceCount": 1}
             spec = where | {"driver": driver, "pool": old, "devices": [self.device("old", driver, False, per_device)]}
@@ -134,7 +139,7 @@ class Maker:
         for name in self.names:
             for driver in DRIVERS:
                 if self.some(0.6):
-                    self.pool(name, driver, {"nodeName": name})
+                    self.pool(self.rng.choice([name, f"{name}-{driver[0]}"]), driver, {"nodeName": name})
         for i, where in enumerate(
             [{"allNodes": True}, {"nodeSelector": named(ZONE, "x")}, {"perDeviceNodeSelection": True}]
         ):
@@ -222,13 +227,17 @@ class Maker:
 
     def claim(self) -> str:
         name = f"c{len(self.claims)}"
+        metadata = {"name": name, "namespace": "default"}
+        if self.claims and self.some(0.5):  # as from one template
+            spec = self.rng.choice(self.claims)["spec"]
+            self.claims.append({"metadata": metadata, "spec": spec, "status": {}})
+            return name
         requests = [self.request(f"r{i}") for i in range(self.rng.choice([1, 1, 2, 3]))]
         spec: Obj = {"requests": requests}
         if self.some(0.35):
             names = [r["name"] for r in requests]
             names += [f"{r['name']}/{s['name']}" for r in requests for s in r.get("firstAvailable") or []]
             spec["constraints"] = [self.constraint(names) for _ in range(self.rng.randint(1, 2))]
-        metadata = {"name": name, "namespace": "default"}
         self.claims.append({"metadata": metadata, "spec": {"devices": spec}, "status": {}})
         return name
 
@@ -259,7 +268,7 @@ class Maker:
                 claims.append(self.allocated() if self.some(0.15) else self.claim())
         claims = list(dict.fromkeys(claims))
         containers = [self.container(f"c{i}") for i in range(rng.randint(1, 2))]
-        inits = [self.container(f"i{i}") for i in range(rng.choice([0, 0, 1, 2]))]
+        inits = [self.container(f"i{i}") for i in range(rng.choice([0, 0, 2, 3]))]
         for one in inits:
             if self.some(0.3):
                 one["restartPolicy"] = "Always"
@@ -270,6 +279,6 @@ class Maker:
 
     def container(self, name: str) -> Obj:
         requests = {"cpu": "100m"}
-        if self.is_calm and self.some(0.2):
+        if self.is_calm and self.some(0.3):
             requests[RESOURCE] = str(self.rng.randint(1, 2))
         return {"name": name, "resources": {"requests": requests}}

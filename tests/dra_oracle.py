@@ -578,7 +578,8 @@ class Search:
 
     def allocation(self, results: list[Obj]) -> Obj:
         wheres = [result.pop("where") for result in results]
-        local = any(w.get("nodeName") for w in wheres) or any([result.pop("bindsToNode") for result in results])
+        bound = [result.pop("bindsToNode") for result in results]
+        local = any(bound) or any(w.get("nodeName") for w in wheres)
         out: Obj = {"devices": {"results": results}}
         if local:
             here = {"key": "metadata.name", "operator": "In", "values": [self.node.name]}

@@ -27,7 +27,7 @@ from kubesched.state.claim_rows import Allocation, ClaimRow, ClaimSpec, DeviceCl
 from kubesched.state.extended_claims import claim_of
 from kubesched.state.intern import Interner
 from kubesched.state.pools import Pool, Pools, Visible
-from kubesched.state.row_labels import Bool, RowLabels
+from kubesched.state.row_labels import Bool, RowLabels, RowLog
 from kubesched.state.stateful import Rejection, VerdictReasons
 
 PLUGIN = "DynamicResources"
@@ -102,8 +102,8 @@ class _Column:
     """Changes of rows that are in it."""
     shared: int = -1
     """Changes of pools that several rows see that are in it."""
-    changes: list[int] = field(default_factory=list)
-    """Rows whose answer changed, in order; a -1 stands for all."""
+    changes: RowLog = field(default_factory=RowLog)
+    """Rows whose answer changed."""
     error: tuple[AllocationError, int] | None = None
     """With the row where it was met."""
 
@@ -158,7 +158,8 @@ class Claims:
         self._holdings: Interner[object] = Interner([()])
         self._states: Interner[object] = Interner()
         self._shared_of: dict[int, tuple[Pool, ...]] = {}
-        self._log: list[int] = []
+        self._log = RowLog()
+        """Rows that hold something else than before."""
         self._n_shared = 0
         self._columns: dict[tuple[int, ...], _Column] = {}
         self._answers: dict[tuple[tuple[int, ...], int, tuple[int, ...]], _Answer] = {}
@@ -339,7 +340,7 @@ class Claims:
         number = self._holdings.id(tuple(parts))
         self._shared_of.setdefault(number, tuple(shared))
         self._holding[row] = number
-        self._log.append(row)
+        self._log.add((row,))
 
     def _lacking(self, row: int) -> int:
         """Bits of the resources that a device class stands behind and the node does not offer itself."""
@@ -457,14 +458,15 @@ class Claims:
         column = self._columns.get(search)
         if column is None:
             column = self._columns[search] = _Column(np.zeros(n, np.uint8), np.zeros(n, np.int64))
-        behind = self._log[column.seen :]
-        few = len(behind) <= _FEW and column.error is None and column.shared == self._n_shared
-        if few and len(column.code) == n:
-            for row in dict.fromkeys(behind):
+        behind = self._log.since(column.seen)
+        is_close = behind is not None and len(behind) <= _FEW and column.shared == self._n_shared
+        is_whole = len(column.code) == n and column.error is None
+        if is_close and is_whole:
+            for row in dict.fromkeys(behind or ()):
                 self._set(column, row, self._answer(search, row))
-        if not few or len(column.code) != n or column.error is not None:
+        if not is_close or not is_whole or column.error is not None:
             self._refill(column, search)
-        column.seen, column.shared = len(self._log), self._n_shared
+        column.seen, column.shared = self._log.end, self._n_shared
         return column
 
     @staticmethod
@@ -474,17 +476,19 @@ class Claims:
             column.error = (answer.error, row)
         if column.code[row] != answer.code or column.raw[row] != raw:
             column.code[row], column.raw[row] = answer.code, raw
-            column.changes.append(row)
+            column.changes.add((row,))
 
     def _refill(self, column: _Column, search: tuple[int, ...]) -> None:
         """Answer once for each distinct holding."""
         numbers, first, inverse = np.unique(self._holding, return_index=True, return_inverse=True)
         answers = [self._answer(search, int(row)) for row in first]
-        column.code = np.array([answer.code for answer in answers], dtype=np.uint8)[inverse]
+        code = np.array([answer.code for answer in answers], dtype=np.uint8)[inverse]
         scores = [answer.found.score if answer.found is not None else 0 for answer in answers]
-        column.raw = np.array(scores, dtype=np.int64)[inverse]
-        column.changes = [-1]
-        column.error = None
+        raw = np.array(scores, dtype=np.int64)[inverse]
+        more = len(code) - len(column.code)
+        differs = (code != np.pad(column.code, (0, more))) | (raw != np.pad(column.raw, (0, more)))
+        column.code, column.raw, column.error = code, raw, None
+        column.changes.add(np.flatnonzero(differs).tolist())
         for answer, number in zip(answers, numbers, strict=True):
             there = self._first_node(int(number)) if answer.error is not None else NO_NODE
             if answer.error is not None and there != NO_NODE:
@@ -532,12 +536,11 @@ class Claims:
     def _apply(self, class_id: int, column: _Column, scores: bool) -> None:
         """Tell the engine what changed in the column since it was told last."""
         engine, applied = self._nodes.engine, self._applied.setdefault(class_id, _Applied())
-        changes = column.changes[applied.at :] if applied.column is column else [-1]
-        applied.column, applied.at = column, len(column.changes)
-        if not changes:
+        changes = column.changes.since(applied.at) if applied.column is column else None
+        applied.column, applied.at = column, column.changes.end
+        if changes is not None and not changes:
             return
-        few = len(changes) <= _FEW and -1 not in changes
-        at = arrays.int32(sorted(set(changes))) if few else None
+        at = arrays.int32(sorted(set(changes))) if changes is not None and len(changes) <= _FEW else None
         code = column.code if at is None else column.code[at]
         engine.set_verdicts(class_id, native.FILTERS[PLUGIN], at, code)
         if scores:
