@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kubesched.api import fields
+from kubesched.api import fields, labels
 from kubesched.api.fields import View
 from kubesched.base import errors
 from kubesched.state import rows
@@ -36,22 +36,23 @@ def label_selector(view: View, name: str) -> rows.LabelSelector:
     if not view.has(name):
         return None
     selector = view.view(name)
-    found = set(_pairs_selector(selector.pairs("matchLabels")))
+    found = set(_pairs_selector(labels.pairs(selector, "matchLabels")))
     for q in selector.views("matchExpressions"):
         found.add(_requirement(q))
     return tuple(sorted(found, key=lambda q: (q.key, q.operator, q.values)))
 
 
 def _requirement(view: View) -> rows.Requirement:
-    key, operator, values = view.text("key"), view.text("operator"), view.texts("values")
+    key, operator, values = labels.key(view, "key"), view.text("operator"), view.texts("values")
     if operator not in _WITH_VALUES + _WITHOUT_VALUES:
         known = ", ".join(_WITH_VALUES + _WITHOUT_VALUES)
         raise errors.InputError(view.where("operator"), "is not an operator of label selectors", operator, known)
-    if not key:
-        raise view.missing("key", "a label key")
     if (operator in _WITH_VALUES) != bool(values):
         expected = "one value or more" if operator in _WITH_VALUES else "no values"
         raise errors.InputError(view.where("values"), f"does not fit {operator}", list(values), expected)
+    for i, value in enumerate(values):
+        if not labels.is_value(value):
+            raise errors.InputError(f"{view.where('values')}[{i}]", "is no label value", value, labels.VALUE)
     return rows.Requirement(key, operator, tuple(sorted(set(values))))
 
 
@@ -66,19 +67,27 @@ def _merged(*parts: tuple[rows.Requirement, ...]) -> tuple[rows.Requirement, ...
 # ---- topology spreading ----
 
 
-def spread_constraints(spec: View, labels: Mapping[str, str]) -> tuple[rows.SpreadConstraint, ...]:
-    """The pod's own constraints; matchLabelKeys become part of the selector."""
-    return tuple(_constraint(view, labels) for view in spec.views("topologySpreadConstraints"))
+def spread_constraints(spec: View, mine: Mapping[str, str]) -> tuple[rows.SpreadConstraint, ...]:
+    """The constraints of a pod with these labels; matchLabelKeys become part of the selector."""
+    found: dict[tuple[str, bool], rows.SpreadConstraint] = {}
+    for view in spec.views("topologySpreadConstraints"):
+        made = _constraint(view, mine)
+        if (made.topology_key, made.hard) in found:
+            what = f"{made.topology_key} {view.text('whenUnsatisfiable')}"
+            expected = "one constraint of a topologyKey and whenUnsatisfiable"
+            raise errors.InputError(view.where("topologyKey"), "exists twice", what, expected)
+        found[made.topology_key, made.hard] = made
+    return tuple(found.values())
 
 
-def _constraint(view: View, labels: Mapping[str, str]) -> rows.SpreadConstraint:
-    key, action = view.text("topologyKey"), view.text("whenUnsatisfiable")
-    if not key:
-        raise view.missing("topologyKey", "a label key of nodes")
+def _constraint(view: View, mine: Mapping[str, str]) -> rows.SpreadConstraint:
+    key, action = labels.key(view, "topologyKey"), view.text("whenUnsatisfiable")
     if action not in (_HARD, _SOFT):
         raise errors.InputError(view.where("whenUnsatisfiable"), "is unknown", action, f"{_HARD} or {_SOFT}")
+    if action == _SOFT and view.has("minDomains"):
+        raise errors.InputError(view.where("minDomains"), f"goes with {_HARD} alone", action, _HARD)
     selector = label_selector(view, "labelSelector")
-    given = [(k, labels[k]) for k in view.texts("matchLabelKeys") if k in labels]
+    given = [(k, mine[k]) for k in _label_keys(view, "matchLabelKeys") if k in mine]
     if selector is not None and given:
         selector = _merged(selector, _pairs_selector(given))
     return rows.SpreadConstraint(
@@ -90,6 +99,14 @@ def _constraint(view: View, labels: Mapping[str, str]) -> rows.SpreadConstraint:
         honor_affinity=_policy(view, "nodeAffinityPolicy", "Honor"),
         honor_taints=_policy(view, "nodeTaintsPolicy", "Ignore"),
     )
+
+
+def _label_keys(view: View, name: str) -> tuple[str, ...]:
+    """Keys of labels that become part of the selector, which therefore has to be there."""
+    found = labels.keys(view, name)
+    if found and not view.has("labelSelector"):
+        raise errors.InputError(view.where(name), "needs a labelSelector beside it", list(found), "no keys, or both")
+    return found
 
 
 def _positive(view: View, name: str, default: int | None) -> int:
@@ -142,10 +159,10 @@ class DefaultSpread:
     def constraints(self, pod: View) -> tuple[rows.SpreadConstraint, ...]:
         """Constraints of a pod that has none of its own; empty if nothing selects it."""
         metadata = pod.view("metadata")
-        namespace, labels = metadata.text("namespace") or "default", dict(metadata.pairs("labels"))
+        namespace, mine = metadata.text("namespace") or "default", dict(metadata.pairs("labels"))
         merged: dict[str, str] = {}
         for selector in self._services.get(namespace, ()):
-            if selector.items() <= labels.items():
+            if selector.items() <= mine.items():
                 merged |= selector
         of_owner: tuple[rows.Requirement, ...] = ()
         for owner in metadata.views("ownerReferences"):
@@ -173,17 +190,21 @@ def preferred_terms(affinity: View, namespace: str, sign: int) -> tuple[rows.Pod
     out = []
     for view in affinity.views("preferredDuringSchedulingIgnoredDuringExecution"):
         weight = view.integer("weight")
-        if not 0 <= weight <= 100:
+        if not 1 <= weight <= 100:
             raise errors.InputError(view.where("weight"), "is out of range", weight, "1 to 100")
         out.append(_term(view.view("podAffinityTerm"), namespace, sign * weight))
     return tuple(out)
 
 
 def _term(view: View, namespace: str, weight: int = 0) -> rows.PodTerm:
-    key = view.text("topologyKey")
-    if not key:
-        raise view.missing("topologyKey", "a label key of nodes")
+    key = labels.key(view, "topologyKey")
     namespaces, selector = view.texts("namespaces"), label_selector(view, "namespaceSelector")
+    for i, name in enumerate(namespaces):
+        if not labels.is_namespace(name):
+            raise errors.InputError(f"{view.where('namespaces')}[{i}]", "is no namespace", name, labels.NAMESPACE)
+    both = set(_label_keys(view, "matchLabelKeys")) & set(_label_keys(view, "mismatchLabelKeys"))
+    if both:
+        raise errors.InputError(view.where("mismatchLabelKeys"), "repeats a matchLabelKey", min(both), "another key")
     if not namespaces and selector is None:
         namespaces = (namespace,)
     pods = label_selector(view, "labelSelector")
