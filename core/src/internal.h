@@ -703,6 +703,7 @@ ks_status ks_own_node(ks_engine *e, const ks_profile *p, ks_class *c, int32_t *o
 
 /* ---- preempt.c ---- */
 void ks_preempt_free(ks_engine *e);
+void ks_class_evictions_forget(ks_class *c); /* its rules changed */
 void ks_class_evictions_free(ks_engine *e, ks_class *c);
 
 /* ---- place.c ---- */

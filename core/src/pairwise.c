@@ -386,6 +386,7 @@ ks_status ks_class_pairwise(ks_engine *e, int32_t class_id, const ks_pairwise_sp
     ks_discard(&e->mem, &c->pairwise.block, &c->pairwise.block_bytes, 1);
     c->pairwise = made;
     ks_cells_forget(c);
+    ks_class_evictions_forget(c);
     /* Which rows a spread tally admits depends on the other constraints of its class. */
     for (int64_t i = 0; i < e->tallies.n; i++)
         if (e->tallies.at[i].class_id == class_id)

@@ -247,13 +247,25 @@ static ks_status renew(task *t, kept *k, int32_t row) {
     return KS_OK;
 }
 
-/* Whether a row's outcome is its own business, and the question the class's: no rule about other pods, no volumes that
+/* Anti-affinity by a key that no two rows share looks at the row itself. */
+static bool looks_beyond_row(const ks_engine *e, const ks_class *c) {
+    const ks_pairwise *w = &c->pairwise;
+    const ks_pair *pair = w->anti; /* the existing ones stand behind them */
+    for (int32_t i = 0; i < w->n_anti + w->n_existing; i++)
+        if (e->topologies.at[pair[i].topology].n_shared > 0)
+            return true;
+    return w->n_hard + w->n_affinity > 0;
+}
+
+/* Whether a row's outcome is its own business, and the question the class's: no rule about other rows, no volumes that
  * only the caller knows, no pod that waits for a node. */
 static bool can_keep(const ks_engine *e, const ks_class *c, const ks_preemption *io) {
-    const ks_pairwise *w = &c->pairwise;
-    return w->n_hard + w->n_affinity + w->n_anti + w->n_existing == 0 && (e->recheck == NULL || c->verdicts.n == 0) &&
-           io->open == NULL && io->rejected == NULL && !(e->asking.is_on && e->nominated.n > 0);
+    return !looks_beyond_row(e, c) && (e->recheck == NULL || c->verdicts.n == 0) && io->open == NULL &&
+           io->rejected == NULL && !(e->asking.is_on && e->nominated.n > 0);
 }
+
+/* What the log does not tell: other budgets, and rules or counters that changed. */
+static int64_t version_of(const ks_engine *e) { return e->known.version + e->joins; }
 
 static ks_status renew_all(task *t, kept *k) {
     ks_engine *e = t->e;
@@ -312,11 +324,11 @@ static ks_status follow(task *t, kept *k) {
     bool is_kept = can_keep(e, t->c, t->io);
     int64_t from = k->position;
     k->position = -1; /* until all went well */
-    if (is_kept && from >= e->log_base && k->n_rows == e->n_rows && k->version == e->known.version)
+    if (is_kept && from >= e->log_base && k->n_rows == e->n_rows && k->version == version_of(e))
         KS_TRY(renew_changed(t, k, from));
     else
         KS_TRY(renew_all(t, k));
-    k->version = e->known.version;
+    k->version = version_of(e);
     k->position = is_kept ? ks_log_end(e) : -1;
     return KS_OK;
 }
@@ -414,6 +426,11 @@ ks_status ks_preempt(ks_engine *e, ks_preemption *io) {
     io->victim = e->victims.at + from;
     io->n_victims = (int32_t)(e->victims.n - from);
     return KS_OK;
+}
+
+void ks_class_evictions_forget(ks_class *c) {
+    for (int32_t i = 0; c->evictions != NULL && i < MOST_KEPT; i++)
+        c->evictions->of[i].position = -1;
 }
 
 void ks_class_evictions_free(ks_engine *e, ks_class *c) {

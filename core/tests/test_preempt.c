@@ -21,6 +21,31 @@ static uint64_t rng;
 static const int32_t allowed[] = {1, 0};
 static const int32_t sets[4][2] = {{0, 0}, {1, 0}, {0, 1}, {1, 1}};
 
+/* Pods of class 2 stay away from nodes with pods of class 1. */
+static bool keeps_apart;
+
+static void keep_apart(void) {
+    int32_t topology, counter, host[NODES], row[NODES];
+    int64_t amounts[4 * NODES] = {0};
+    for (int32_t i = 0; i < NODES; i++) {
+        row[i] = host[i] = i;
+        amounts[i] = CORES;
+        amounts[NODES + i] = 16 * GIB;
+        amounts[3 * NODES + i] = PER_NODE;
+    }
+    ks_node_rows rows = {.n = NODES, .allocatable = amounts, .hostname_value = host};
+    CHECK_EQ(ks_nodes_update(e, row, &rows), KS_OK);
+    CHECK_EQ(ks_topology_add(e, KS_KEY_HOSTNAME, NODES, &topology), KS_OK);
+    CHECK_EQ(ks_counter_add(e, &counter), KS_OK);
+    CHECK_EQ(ks_counter_join(e, counter, class_of[1]), KS_OK);
+    ks_pairwise_spec rules = {.n_anti = 1, .anti_counter = &counter, .anti_topology = &topology};
+    CHECK_EQ(ks_class_pairwise(e, class_of[2], &rules), KS_OK);
+    ks_profile_spec spec = {.filters = 0x3f | 1u << KS_FILTER_INTER_POD_AFFINITY};
+    CHECK_EQ(ks_profile_add(e, &spec, &profile), KS_OK);
+    ks_preemption io = {.profile = profile, .class_id = class_of[2]};
+    CHECK_EQ(ks_preempt(e, &io), KS_OK); /* adds up what the rules count, which fingerprints show */
+}
+
 static void set_up(void) {
     int32_t set;
     CHECK_EQ(ks_engine_new(4, &e), KS_OK);
@@ -94,14 +119,16 @@ static void sort(int32_t *at, int32_t n) {
             }
 }
 
-static bool fits(int32_t node, int64_t cpu, const bool *gone) {
+static bool fits(int32_t node, int32_t class_id, const bool *gone) {
     int64_t used = 0, n = 0;
+    bool clash = false;
     for (int32_t k = 0; k < n_pods; k++)
         if (pods[k].runs && pods[k].node == node && !gone[k]) {
             used += cpu_of[pods[k].class_id];
+            clash |= keeps_apart && class_id == 2 && pods[k].class_id == 1;
             n++;
         }
-    return n < PER_NODE && used + cpu <= CORES;
+    return n < PER_NODE && used + cpu_of[class_id] <= CORES && !clash;
 }
 
 static bool judge(int32_t node, int32_t class_id, int32_t priority, outcome *out) {
@@ -109,11 +136,11 @@ static bool judge(int32_t node, int32_t class_id, int32_t priority, outcome *out
     int32_t victims[MOST], n_victims = 0;
     bool gone[MOST] = {false}, breaks[MOST] = {false};
     *out = (outcome){.top = INT32_MIN, .earliest = INT64_MAX};
-    if (n == 0 || fits(node, cpu_of[class_id], gone))
+    if (n == 0 || fits(node, class_id, gone))
         return false;
     for (int32_t i = 0; i < n; i++)
         gone[lower[i]] = true;
-    if (!fits(node, cpu_of[class_id], gone))
+    if (!fits(node, class_id, gone))
         return false;
     sort(lower, n);
     for (int32_t i = 0; i < n; i++)
@@ -125,7 +152,7 @@ static bool judge(int32_t node, int32_t class_id, int32_t priority, outcome *out
             if (breaks[lower[i]] != (wanted != 0))
                 continue;
             gone[lower[i]] = false;
-            if (fits(node, cpu_of[class_id], gone))
+            if (fits(node, class_id, gone))
                 continue;
             gone[lower[i]] = true;
             out->broken += wanted;
@@ -177,10 +204,12 @@ static void check_against_slow(int32_t class_id, int32_t priority) {
 static int32_t draw(uint32_t below) { return (int32_t)ks_random_below(&rng, below); }
 
 /* Pods come and go between questions of few classes and priorities, so that outcomes are kept and judged again. */
-static void test_random(void) {
+static void live_random(void) {
     rng = 7;
-    for (int32_t round = 0; round < 200; round++) {
+    for (int32_t round = 0; round < 100; round++) {
         set_up();
+        if (keeps_apart)
+            keep_apart();
         for (int32_t step = 0; step < MOST; step++) {
             run(draw(3), draw(NODES), draw(4), draw(3), draw(4));
             if (draw(3) == 0 && pods[step / 2].runs)
@@ -190,6 +219,14 @@ static void test_random(void) {
         }
         ks_engine_free(e);
     }
+}
+
+static void test_random(void) { live_random(); }
+
+static void test_random_with_anti_affinity(void) {
+    keeps_apart = true;
+    live_random();
+    keeps_apart = false;
 }
 
 /* ---- by hand ---- */
@@ -316,6 +353,7 @@ static void test_wrong_questions_are_refused(void) {
 
 int main(void) {
     RUN(test_random);
+    RUN(test_random_with_anti_affinity);
     RUN(test_least_important_victim);
     RUN(test_reasons_and_candidates_are_listed);
     RUN(test_both_drivers_evict);
