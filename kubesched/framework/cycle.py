@@ -92,7 +92,7 @@ def _decide_alone(
     state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, at: int, out: Decided
 ) -> None:
     """Decide one pod that a stateful plugin concerns."""
-    rejection = state.prepare(keys[at], int(class_of[at]))
+    rejection = state.prepare(keys[at], int(class_of[at]), options.profile)
     if rejection is not None:
         out.rejected[at] = rejection
         return

@@ -162,7 +162,9 @@ def register(state: live.ClusterState, profile: Profile) -> int:
     users = [plugins.register(state, plugins.find(name, is_filter=True)) for name in named]
     scores = [_score_spec(state, plugin) for plugin in profile.scores]
     select = native.DEVICE_SELECTS[profile.device_select]
-    return state.engine.add_profile(filters, scores, select, user_filters=users)
+    number = state.engine.add_profile(filters, scores, select, user_filters=users)
+    state.filters_of[number] = frozenset(profile.filters)
+    return number
 
 
 def _score_spec(state: live.ClusterState, plugin: ScorePlugin) -> native.ScoreSpec:

@@ -94,7 +94,7 @@ def _single(case: Case) -> list[Difference]:
         return _compare({"gated": expect.get("gated")}, {"gated": gated})
     profile = profiles.find(case["profile"])
     engine_profile, class_id = profiles.register(state, profile), state.class_of(pod)
-    rejection = state.prepare(pod.key, class_id)
+    rejection = state.prepare(pod.key, class_id, engine_profile)
     verdicts = state.engine.explain(engine_profile, class_id, len(profile.scores))
     why = diagnoses.diagnose(state, pod.shape, verdicts, rejection)
     got = _recorded(profile, verdicts, why)

@@ -369,7 +369,7 @@ class Cluster:
         self._state.engine.bind(class_of[at], tried.node[at], tried.devices[at])
         for i in at.tolist() if self._state.stateful else ():
             key, class_id = asked.pods[asked.open[i]].key, int(class_of[i])
-            self._state.prepare(key, class_id)
+            self._state.prepare(key, class_id, self._profile_id(profile))
             self._state.reserve(key, class_id, int(tried.node[i]))
         message = self._message(profile, asked.pods[asked.open[before.stop]], int(class_of[before.stop]))
         self._state.rollback(mark)
@@ -382,13 +382,13 @@ class Cluster:
                 plugin.unreserve(asked.pods[asked.open[i]].key)
 
     def _message(self, profile: profiles.Profile, pod: rows.PodRow, class_id: int) -> str:
-        rejection = self._state.prepare(pod.key, class_id)
+        rejection = self._state.prepare(pod.key, class_id, self._profile_id(profile))
         return diagnoses.summarize(self._state, self._profile_id(profile), class_id, pod.shape, rejection).message
 
     def _diagnose(
         self, profile: profiles.Profile, pod: rows.PodRow, class_id: int
     ) -> tuple[diagnoses.Diagnosis, native.Verdicts]:
-        rejection = self._state.prepare(pod.key, class_id)
+        rejection = self._state.prepare(pod.key, class_id, self._profile_id(profile))
         verdicts = self._state.engine.explain(self._profile_id(profile), class_id, len(profile.scores))
         return diagnoses.diagnose(self._state, pod.shape, verdicts, rejection), verdicts
 
@@ -438,7 +438,7 @@ class Cluster:
         row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
         class_id = self._state.class_of(row)
-        rejection = self._state.prepare(row.key, class_id)
+        rejection = self._state.prepare(row.key, class_id, self._profile_id(chosen))
         return diagnoses.summarize(self._state, self._profile_id(chosen), class_id, row.shape, rejection)
 
     def _find_pending(self, name: str) -> rows.PodRow:

@@ -131,6 +131,8 @@ class ClusterState:
         self.pairwise = Pairwise(self.engine, self._add_topology)
         self.stateful: list[Stateful] = []
         """Plugins with state of their own, in PreFilter order."""
+        self.filters_of: dict[int, frozenset[str]] = {}
+        """Names of a profile's filters, by its engine id."""
         self.reasons = VerdictReasons()
         self.features = DeclaredFeatures(self.engine, self.reasons)
         labels = RowLabels(self.engine, self._label_sets, self._hostnames)
@@ -463,9 +465,9 @@ class ClusterState:
         shape = self.shape_of(class_id)
         return any(plugin.concerns(shape) for plugin in self.stateful)
 
-    def prepare(self, key: str, class_id: int) -> Rejection | None:
-        """Bring the verdicts of stateful plugins for a pod up to date; what PreFilter says if it rejects."""
-        return prepare(self.stateful, key, class_id, self.shape_of(class_id))
+    def prepare(self, key: str, class_id: int, profile: int) -> Rejection | None:
+        """Bring the verdicts of stateful plugins for a pod up to date; what the profile's PreFilter says if it rejects."""
+        return prepare(self.stateful, key, class_id, self.shape_of(class_id), self.filters_of[profile])
 
     def batch(self, keys: Sequence[str], class_of: Sequence[int], least: int) -> int:
         """How many of the first pods, which stateful plugins concern, can be decided in one call; see `Volumes.batch`.

@@ -8,7 +8,7 @@ before each decision it concerns, and told afterwards where the pod went.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,8 @@ class Rejection:
     reasons: tuple[str, ...]
     is_error: bool = False
     """True: not a verdict; the scheduler stops with this text as an internal error."""
+    behind: Rejection | None = None
+    """What counts in a profile without this plugin."""
 
 
 class Stateful(Protocol):
@@ -84,8 +86,10 @@ class VerdictReasons:
         return self._by_filter[plugin].value((code & _MOST_REASONS) - 1)
 
 
-def prepare(plugins: Sequence[Stateful], key: str, class_id: int, shape: rows.PodShape) -> Rejection | None:
-    """Ask all plugins that the shape concerns, in PreFilter order.
+def prepare(
+    plugins: Sequence[Stateful], key: str, class_id: int, shape: rows.PodShape, filters: Container[str]
+) -> Rejection | None:
+    """Ask all plugins that the shape concerns, in PreFilter order; only those among ``filters`` can reject.
 
     An unresolvable rejection (or an error) stops at once; another lets the plugins behind it run, and the last counts.
     Source: framework/runtime RunPreFilterPlugins, v1.36.
@@ -93,6 +97,8 @@ def prepare(plugins: Sequence[Stateful], key: str, class_id: int, shape: rows.Po
     found = None
     for plugin in plugins:
         rejection = plugin.prepare(key, class_id, shape) if plugin.concerns(shape) else None
+        while rejection is not None and rejection.plugin not in filters:
+            rejection = rejection.behind
         if rejection is not None:
             found = rejection
             if rejection.unresolvable or rejection.is_error:

@@ -97,7 +97,8 @@ class Resolver:
         named = tuple([(namespace, use.name) for use in volumes.claims if not use.is_ephemeral])
         for use, claim in zip(volumes.claims, claims, strict=True):
             if claim is None and not use.is_ephemeral:
-                rejection = _reject(RESTRICTIONS, f'persistentvolumeclaim "{use.name}" not found')
+                text = f'persistentvolumeclaim "{use.name}" not found'
+                rejection = _reject(RESTRICTIONS, text, _reject(BINDING, text, _reject(ZONE, text)))
                 return Resolved(namespace, volumes, names, named, rejection)
         pairs = list(zip(volumes.claims, claims, strict=True))
         found = self._bindings(key, volumes, pairs)
@@ -205,8 +206,8 @@ class Resolver:
                 return
 
 
-def _reject(plugin: str, text: str) -> Rejection:
-    return Rejection(plugin, True, (text,))
+def _reject(plugin: str, text: str, behind: Rejection | None = None) -> Rejection:
+    return Rejection(plugin, True, (text,), behind=behind)
 
 
 def _unusable(use: ClaimUse, claim: Claim, uid: str, key: str) -> str:

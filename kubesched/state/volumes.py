@@ -207,6 +207,8 @@ class Volumes:
         pod = self._resolve(key)
         self._asked = None
         if pod.rejection is not None:
+            for plugin in (RESTRICTIONS, LIMITS, BINDING, ZONE):
+                self._screen.show(class_id, plugin, self._columns.nothing)
             return pod.rejection
         self._show_restrictions(class_id, pod)
         columns = self._columns.of(pod.face)

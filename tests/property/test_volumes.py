@@ -75,8 +75,9 @@ def seen(state: live.ClusterState, pod: rows.PodRow) -> Obj:
     """What the state says of a pod, by node name."""
     profile = profiles.find("default-v1.36")
     class_id = state.class_of(pod)
-    rejection = state.prepare(pod.key, class_id)
-    verdicts = state.engine.explain(profiles.register(state, profile), class_id, len(profile.scores))
+    engine_profile = profiles.register(state, profile)
+    rejection = state.prepare(pod.key, class_id, engine_profile)
+    verdicts = state.engine.explain(engine_profile, class_id, len(profile.scores))
     why = diagnosis.diagnose(state, pod.shape, verdicts, rejection)
     if why.pre_filter.status is not None:
         return {"": why.pre_filter.status}
@@ -99,7 +100,8 @@ def test_what_evicting_pods_would_give(seed: int) -> None:
     maker, rng = Maker(seed + 2000, 1 + seed % 4), random.Random(seed)
     case = maker.cluster(10) | {"pod": maker.pod("p")}
     state, pod = built(case), encode.pod_row(case["pod"])
-    if state.prepare(pod.key, state.class_of(pod)) is not None or pod.volumes is None:
+    profile = profiles.register(state, profiles.find("default-v1.36"))
+    if state.prepare(pod.key, state.class_of(pod), profile) is not None or pod.volumes is None:
         return
     storage = volume_oracle.Storage.of(case)
     for row, name in enumerate(maker.names):
@@ -185,7 +187,7 @@ def test_a_rollback_leaves_nothing(seed: int) -> None:
     for number, pod in enumerate(asked):
         inner = state.speculate()
         class_id = state.class_of(pod)
-        if state.prepare(pod.key, class_id) is None:
+        if state.prepare(pod.key, class_id, options.profile) is None:
             node = int(state.engine.place(options, arrays.int32([class_id])).node[0])
             if node >= 0:
                 state.reserve(pod.key, class_id, node)
