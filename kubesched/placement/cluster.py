@@ -25,7 +25,7 @@ from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.placement import plan as plans
 from kubesched.placement.explanation import Explanation
-from kubesched.scheduler import defaults, encode, pods
+from kubesched.scheduler import defaults, encode, pods, storage
 from kubesched.state import files, live, rows, tables
 
 PodLike = rows.PodRow | Mapping[str, Any]
@@ -50,6 +50,9 @@ class Delta:
         Nodes as rows or Kubernetes dicts.
     bind
         Running pods as rows or Kubernetes dicts, with their node.
+    remove_storage, put_storage
+        What stands behind volumes, as Kubernetes dicts (`storage.KINDS`): taken out by kind and name; added, or
+        replaced by kind and name.
     """
 
     release: Sequence[str] = ()
@@ -57,6 +60,8 @@ class Delta:
     update_nodes: Sequence[rows.NodeRow | Mapping[str, Any]] = ()
     add_nodes: Sequence[rows.NodeRow | Mapping[str, Any]] = ()
     bind: Sequence[PodLike] = ()
+    remove_storage: Sequence[Mapping[str, Any]] = ()
+    put_storage: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(slots=True)
@@ -96,10 +101,12 @@ class Cluster:
         ----------
         objects
             Nodes and Pods; Namespaces for selectors of namespaces, Services and controllers for default spreading;
-            ResourceClaims, ResourceClaimTemplates, DeviceClasses and ResourceSlices for devices; other kinds are not
-            looked at.
+            ResourceClaims, ResourceClaimTemplates, DeviceClasses and ResourceSlices for devices;
+            PersistentVolumeClaims, PersistentVolumes, StorageClasses, CSINodes, CSIDrivers, CSIStorageCapacities and
+            VolumeAttachments for volumes; other kinds are not looked at.
         ignore
-            Features to decide without (``encode.FEATURES``): pods that use them are refused otherwise.
+            Features to decide without (``encode.FEATURES``): pods that use those that are not implemented are refused
+            otherwise.
 
         Raises
         ------
@@ -457,6 +464,10 @@ class Cluster:
 
     def apply(self, delta: Delta) -> None:
         """Change nodes and running pods; the parts of a delta are applied one after another."""
+        removed = [storage.storage_row(dict(obj)) for obj in delta.remove_storage]
+        put = [storage.storage_row(dict(obj)) for obj in delta.put_storage]
+        self._state.volumes.drop(removed)
+        self._state.volumes.put(put)
         self._state.release(list(delta.release))
         for name in delta.remove_nodes:
             self._state.remove_node(name)
@@ -497,6 +508,7 @@ class Cluster:
         made = Cluster.from_arrow(**copied)
         made.pending, made.left_out, made.gangs = list(self.pending), dict(self.left_out), dict(self.gangs)
         made._state.claims.adopt(self._state.claims)  # noqa: SLF001 - of the same class
+        made._state.volumes.adopt(self._state.volumes)  # noqa: SLF001 - of the same class
         made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
         for name, numbers in self._state.columns.by_node(self._state.node_names()).items():
             made.add_node_column(name, numbers)
@@ -514,8 +526,10 @@ class Cluster:
         Raises
         ------
         UnsupportedError
-            The cluster has devices or resource claims.
+            The cluster has devices, resource claims, or pods with volumes.
         """
+        if self._state.volumes.is_used:
+            raise errors.UnsupportedError("to_arrow", "the cluster has claims and volumes, which no table holds")
         if self._state.claims.is_used:
             raise errors.UnsupportedError(
                 "to_arrow", "the cluster has devices or resource claims, which no table holds"

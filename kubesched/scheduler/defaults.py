@@ -20,7 +20,9 @@ _TEMPLATED = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"
 
 
 def apply(obj: dict[str, Any]) -> dict[str, Any]:
-    """Return a pod with the defaults that placement sees; other kinds unchanged. The input is not modified."""
+    """Return a pod or class with the defaults that placement sees; other kinds unchanged. Inputs are not modified."""
+    if obj.get("kind") == "StorageClass" and obj.get("volumeBindingMode") is None:
+        return manifest.like({**obj, "volumeBindingMode": "Immediate"}, obj)
     if obj.get("kind") != "Pod":
         return obj
     pod = fields.of(obj)
@@ -90,15 +92,40 @@ def _port(view: View, host_network: bool) -> dict[str, Any]:
 def expand(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Replace workloads by the pods that they stand for; they stay in the list, too.
 
-    A Deployment's pods are owned by a ReplicaSet that is added, as its controller would. DaemonSets and CronJobs
-    are left alone: their pods depend on nodes and time.
+    A Deployment's pods are owned by a ReplicaSet that is added, as its controller would; a StatefulSet's claims are
+    added where they are missing. DaemonSets and CronJobs are left alone: their pods depend on nodes and time.
     """
     out: list[dict[str, Any]] = []
+    claims = {_claim_key(obj) for obj in objects if obj.get("kind") == "PersistentVolumeClaim"}
     for obj in objects:
         out.append(obj)
         if obj.get("kind") in _TEMPLATED:
-            out.extend(_pods_of(obj))
+            made = _pods_of(obj)  # a claim that is there already stays as it is
+            out += [one for one in made if one["kind"] != "PersistentVolumeClaim" or _claim_key(one) not in claims]
     return out
+
+
+def _claim_key(obj: dict[str, Any]) -> tuple[str, str]:
+    metadata = fields.of(obj).view("metadata")
+    return metadata.text("namespace") or "default", metadata.text("name")
+
+
+def _claim_name(template: View, owner: str, number: int) -> str:
+    return f"{template.view('metadata').text('name')}-{owner}-{number}"
+
+
+def _mount(template: View, owner: str, number: int) -> dict[str, Any]:
+    """The volume of a StatefulSet's pod that a claim template stands for."""
+    name = template.view("metadata").text("name")
+    return {"name": name, "persistentVolumeClaim": {"claimName": _claim_name(template, owner, number)}}
+
+
+def _claim(template: View, owner: dict[str, Any], namespace: str, number: int) -> dict[str, Any]:
+    """The claim that a StatefulSet makes for one of its pods; it waits for a volume."""
+    name = _claim_name(template, str(owner["metadata"]["name"]), number)
+    metadata = {**template.view("metadata").data, "name": name, "namespace": namespace}
+    made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": template.data["spec"]}
+    return manifest.like(made, owner)
 
 
 def _pods_of(obj: dict[str, Any]) -> list[dict[str, Any]]:
@@ -123,11 +150,12 @@ def _pods_of(obj: dict[str, Any]) -> list[dict[str, Any]]:
         out.append({"kind": "ReplicaSet", "metadata": replica_set, "spec": {"selector": spec.view("selector").data}})
     labels = template.view("metadata").data
     pod_spec = dict(template.view("spec").data)
-    claims = [c.view("metadata").text("name") for c in spec.views("volumeClaimTemplates")]
-    if claims:
-        volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
-        pod_spec["volumes"] = list(pod_spec.get("volumes") or []) + volumes
+    claims = list(spec.views("volumeClaimTemplates"))
+    plain = list(pod_spec.get("volumes") or [])
     for i in range(replicas):
+        if claims:
+            pod_spec = {**pod_spec, "volumes": plain + [_mount(view, metadata.text("name"), i) for view in claims]}
+            out += [_claim(view, obj, namespace, i) for view in claims]
         named = {**labels, "name": f"{metadata.text('name')}-{i}", "namespace": namespace, "ownerReferences": [owner]}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": pod_spec}
         out.append(manifest.like(pod, obj))

@@ -21,8 +21,9 @@ from kubesched.state import claim_rows, rows, storage_rows
 
 FEATURES: dict[str, str] = {
     "nominated": "nominated nodes",
+    "volumes": "volumes that bind a pod to nodes",
 }
-"""Features of objects that no plugin here looks at yet: id and what it is."""
+"""What can be left out of decisions: id and what it is. Nominated nodes no plugin looks at yet."""
 
 GPU_COUNT = "alibabacloud.com/gpu-count"
 GPU_MILLI = "alibabacloud.com/gpu-milli"
@@ -169,9 +170,11 @@ def _pod_row(
         device_ids=_device_ids(pod, indexes),
         cluster=cluster,
         group=podgroups.group_of(pod),
-        volumes=storage.volumes_of(pod),
+        volumes=None if "volumes" in ignore else storage.volumes_of(pod),
         devices=claims.of_pod(pod, cluster),
     )
+    if "volumes" in ignore and storage.volumes_of(pod) is not None:
+        left_out.append("volumes")
     if cluster and row.volumes is not None:
         raise errors.UnsupportedError(pod.owner, "has volumes, which a fleet does not support", cluster)
     return row, left_out
@@ -358,7 +361,9 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
         elif kind == "Pod":
             _add_pod(out, obj, ignore, cluster, spread, seen)
         elif kind in storage.KINDS:
-            out.storage.append(storage.storage_row(obj))
+            found = storage.storage_row(obj)
+            _once(seen, kind, f"{getattr(found, 'namespace', '')}/{found.name}")
+            out.storage.append(found)
         elif kind == "PodGroup" and podgroups.is_ours(obj):
             gang = podgroups.gang(obj)
             _once(seen, "PodGroup", gang.key)

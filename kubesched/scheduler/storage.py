@@ -341,5 +341,7 @@ def storage_row(obj: dict[str, Any]) -> storage_rows.StorageRow:
     InputError
         A field is wrong.
     """
-    kind = str(obj["kind"])
+    kind = str(obj.get("kind"))
+    if kind not in KINDS:
+        raise errors.InputError("storage: kind", "is not of storage", kind, ", ".join(sorted(KINDS)))
     return _READERS[kind](fields.of(obj, kind))

@@ -466,7 +466,7 @@ class ClusterState:
         return any(plugin.concerns(shape) for plugin in self.stateful)
 
     def prepare(self, key: str, class_id: int, profile: int) -> Rejection | None:
-        """Bring the verdicts of stateful plugins for a pod up to date; what the profile's PreFilter says if it rejects."""
+        """Bring the verdicts of stateful plugins for a pod up to date; what the profile's PreFilter rejects it for."""
         return prepare(self.stateful, key, class_id, self.shape_of(class_id), self.filters_of[profile])
 
     def batch(self, keys: Sequence[str], class_of: Sequence[int], least: int) -> int:

@@ -7,6 +7,7 @@ billionths of a byte (``_nano``), the finest a quantity can be, so that comparin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from kubesched.state.pod_volumes import Attachable
@@ -153,6 +154,31 @@ class Storage:
     drivers: dict[str, CsiDriver] = field(default_factory=dict)
     capacities: dict[ClaimKey, Capacity] = field(default_factory=dict)
     attachments: dict[str, Attachment] = field(default_factory=dict)
+
+    def rows(self) -> Iterator[StorageRow]:
+        """All rows."""
+        for table in (self.claims, self.volumes, self.classes, self.csi_nodes, self.drivers):
+            yield from table.values()
+        yield from self.capacities.values()
+        yield from self.attachments.values()
+
+    def remove(self, row: StorageRow) -> bool:
+        """Take out the row of this kind and name; whether it was there."""
+        match row:
+            case Claim():
+                return self.claims.pop(row.key, None) is not None
+            case Volume():
+                return self.volumes.pop(row.name, None) is not None
+            case StorageClass():
+                return self.classes.pop(row.name, None) is not None
+            case CsiNode():
+                return self.csi_nodes.pop(row.name, None) is not None
+            case CsiDriver():
+                return self.drivers.pop(row.name, None) is not None
+            case Capacity():
+                return self.capacities.pop((row.namespace, row.name), None) is not None
+            case Attachment():
+                return self.attachments.pop(row.name, None) is not None
 
     def put(self, row: StorageRow) -> None:
         """Add a row, or replace the one of its name."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kubesched.base import errors
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.state import rows as row_types
@@ -109,6 +110,33 @@ class Volumes:
         for row in objects:
             self.storage.put(row)
             self._stale = True
+
+    def drop(self, objects: Iterable[StorageRow]) -> None:
+        """Take objects out, by kind and name; what pods hold of them counts as upstream counts what is missing.
+
+        Raises
+        ------
+        StateError
+            One is not there.
+        """
+        for row in objects:
+            if not self.storage.remove(row):
+                kind = type(row).__name__
+                raise errors.StateError(f"{kind} {row.name}", "does not exist", row.name, "an object of the cluster")
+            self._stale = True
+
+    def adopt(self, other: Volumes) -> None:
+        """Take over the objects of another cluster whose nodes have the same names, and what its pods hold."""
+        self.put(other.storage.rows())
+        self._known_before = other._known_before | other._known
+        for volume, claim in other._binder.taken.items():
+            self._binder.take(volume, claim)
+        for claim, node in other._binder.selected.items():
+            self._binder.select(claim, node)
+        for key, placed in other._placed.items():
+            name = None if placed.held.row == NO_NODE else other._name_of(placed.held.row)
+            row = None if name is None else self._row_of(name)
+            self._placed[key] = _Placed(placed.held.on(NO_NODE if row is None else row), placed.assumed)
 
     def set_rows(self, changed: Sequence[int]) -> None:
         """Rows were added or rewritten. O(rows), and nothing where there are no volumes."""
