@@ -355,7 +355,8 @@ typedef struct ks_preemption {
     /* out, both or neither: of the tried rows with victims that stay shut, as in ks_summary */
     int64_t *rejected, *insufficient;
     /* out */
-    int32_t n_tried, n_without_victims, n_candidates;
+    int32_t n_candidates;
+    int32_t n_tried, n_without_victims; /* where `rejected` is given */
     int32_t node, ties;    /* lowest of the best rows, KS_NONE: eviction helps nowhere */
     int32_t n_victims;
     const int32_t *victim; /* handles, the most important first */

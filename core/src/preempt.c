@@ -33,8 +33,10 @@ typedef struct kept {
     int32_t profile, priority, n_rows, n_leaves;
     int32_t n_tried, n_without_victims, n_candidates;
     int64_t position, version, clock;
-    KS_VEC(outcome) at; /* [row] */
-    KS_VEC(lead) best;  /* [2 leaves], 1 is the final */
+    bool scans;              /* outcomes are those without the rules that look beyond the row */
+    KS_VEC(outcome) at;      /* [row] */
+    KS_VEC(lead) best;       /* [2 leaves], 1 is the final */
+    KS_VEC(uint8_t) is_seen; /* [row] 1: the class's rules count a pod that may be evicted there */
 } kept;
 
 struct ks_evictions {
@@ -48,6 +50,7 @@ typedef struct ks_evictions ks_evictions;
 typedef struct task {
     ks_engine *e;
     const ks_profile *p;
+    ks_profile without; /* the same without the filters that look at other pods */
     ks_class *c;
     int32_t priority;
     ks_preemption *io;
@@ -236,6 +239,34 @@ static void count(kept *k, const outcome *of, int32_t sign) {
     k->n_candidates += of->broken >= 0 ? sign : 0;
 }
 
+/* ---- rules that look beyond the row ----
+ *
+ * What they say of a row stays as it is while pods leave and come that they do not count. So the outcome without these
+ * filters is kept, and holds wherever they let the pod in now; only rows with a pod that they count are tried again. */
+
+static bool counts(const ks_engine *e, const ks_class *c, int32_t counter) {
+    const ks_pairwise *w = &c->pairwise;
+    for (int32_t i = 0; i < w->n_hard; i++)
+        if (w->hard[i].counter == counter)
+            return true;
+    for (int32_t i = 0; i < w->n_affinity + w->n_anti + w->n_existing; i++)
+        if (e->tallies.at[w->affinity[i].tally].counter == counter)
+            return true;
+    return false;
+}
+
+static bool is_seen(const task *t, int32_t row) {
+    const ks_engine *e = t->e;
+    for (int32_t i = 0; row < e->known.on.cap && i < e->known.on.at[row].n; i++) {
+        const ks_known *pod = &e->known.pods.at[e->known.on.at[row].at[i]];
+        const ks_class *of = &e->classes.at[pod->class_id];
+        for (int64_t k = 0; pod->priority < t->priority && k < of->counters.n; k++)
+            if (counts(e, t->c, of->counters.at[k]))
+                return true;
+    }
+    return false;
+}
+
 /* Judges a row anew; the knockout above it is the caller's. */
 static ks_status renew(task *t, kept *k, int32_t row) {
     outcome now;
@@ -243,6 +274,8 @@ static ks_status renew(task *t, kept *k, int32_t row) {
     count(k, &k->at.at[row], -1);
     count(k, &now, 1);
     k->at.at[row] = now;
+    if (k->scans)
+        k->is_seen.at[row] = is_seen(t, row);
     k->best.at[k->n_leaves + row] = now.broken >= 0 ? (lead){row, 1} : (lead){KS_NONE, 0};
     return KS_OK;
 }
@@ -257,11 +290,10 @@ static bool looks_beyond_row(const ks_engine *e, const ks_class *c) {
     return w->n_hard + w->n_affinity > 0;
 }
 
-/* Whether a row's outcome is its own business, and the question the class's: no rule about other rows, no volumes that
- * only the caller knows, no pod that waits for a node. */
+/* Whether the question is the class's alone: no volumes that only the caller knows, no pod that waits for a node. */
 static bool can_keep(const ks_engine *e, const ks_class *c, const ks_preemption *io) {
-    return !looks_beyond_row(e, c) && (e->recheck == NULL || c->verdicts.n == 0) && io->open == NULL &&
-           io->rejected == NULL && !(e->asking.is_on && e->nominated.n > 0);
+    return (e->recheck == NULL || c->verdicts.n == 0) && io->open == NULL && io->rejected == NULL &&
+           !(e->asking.is_on && e->nominated.n > 0) && !(io->list_all && looks_beyond_row(e, c));
 }
 
 /* What the log does not tell: other budgets, and rules or counters that changed. */
@@ -302,7 +334,7 @@ static ks_status renew_changed(task *t, kept *k, int64_t from) {
 /* The outcomes of this profile and priority, or room for them: what was not asked for the longest time goes. */
 static kept *find_kept(task *t) {
     ks_evictions *all = t->c->evictions;
-    int32_t profile = (int32_t)(t->p - t->e->profiles.at);
+    int32_t profile = t->io->profile;
     kept *found = &all->of[0];
     for (int32_t i = 0; i < MOST_KEPT; i++) {
         kept *k = &all->of[i];
@@ -319,9 +351,8 @@ static kept *find_kept(task *t) {
     return found;
 }
 
-static ks_status follow(task *t, kept *k) {
+static ks_status follow(task *t, kept *k, bool is_kept) {
     const ks_engine *e = t->e;
-    bool is_kept = can_keep(e, t->c, t->io);
     int64_t from = k->position;
     k->position = -1; /* until all went well */
     if (is_kept && from >= e->log_base && k->n_rows == e->n_rows && k->version == version_of(e))
@@ -331,6 +362,43 @@ static ks_status follow(task *t, kept *k) {
     k->version = version_of(e);
     k->position = is_kept ? ks_log_end(e) : -1;
     return KS_OK;
+}
+
+/* The best of all rows, each with the rules as they stand. */
+static ks_status scan(task *t, kept *k) {
+    ks_engine *e = t->e;
+    outcome best = {0}, now;
+    lead found = {KS_NONE, 0};
+    KS_TRY(ks_pairwise_prepare(e, t->c));
+    k->n_candidates = 0;
+    for (int32_t row = 0; row < k->n_rows; row++) {
+        now = k->at.at[row];
+        if (k->is_seen.at[row])
+            KS_TRY(try_row(t, row, &now));
+        else if (now.broken >= 0 && !ks_passes_pairwise(e, t->p, t->c, row))
+            continue;
+        if (now.broken < 0)
+            continue;
+        k->n_candidates++;
+        if (found.row == KS_NONE || is_better(&now, &best)) {
+            best = now;
+            found = (lead){row, 1};
+        } else {
+            found.ties += !is_better(&best, &now);
+        }
+    }
+    k->best.at[1] = found;
+    return KS_OK;
+}
+
+static ks_status follow_and_scan(task *t, kept *k) {
+    const ks_profile *p = t->p;
+    KS_TRY(KS_VEC_RESERVE(&t->e->mem, &k->is_seen, t->e->n_rows));
+    t->p = &t->without;
+    ks_status status = follow(t, k, true);
+    t->p = p;
+    KS_TRY(status);
+    return k->n_rows > 0 ? scan(t, k) : KS_OK;
 }
 
 static ks_status list_victims(task *t, int32_t row, bool append) {
@@ -374,6 +442,14 @@ static ks_status list_candidates(task *t, const kept *k) {
     return KS_OK;
 }
 
+static ks_status look_at_rows(task *t, kept *k) {
+    bool is_kept = can_keep(t->e, t->c, t->io), scans = is_kept && looks_beyond_row(t->e, t->c);
+    if (k->scans != scans)
+        k->position = -1;
+    k->scans = scans;
+    return scans ? follow_and_scan(t, k) : follow(t, k, is_kept);
+}
+
 static void tell(const kept *k, ks_preemption *io) {
     io->n_tried = k->n_tried;
     io->n_without_victims = k->n_without_victims;
@@ -388,6 +464,11 @@ static ks_status open_task(ks_engine *e, ks_preemption *io, task *t) {
                 .c = &e->classes.at[io->class_id],
                 .priority = io->priority,
                 .io = io};
+    t->without = *t->p;
+    t->without.n_filters = 0;
+    for (int32_t i = 0; i < t->p->n_filters; i++)
+        if (t->p->filter[i] != KS_FILTER_POD_TOPOLOGY_SPREAD && t->p->filter[i] != KS_FILTER_INTER_POD_AFFINITY)
+            t->without.filter[t->without.n_filters++] = t->p->filter[i];
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.bits, (e->n_resources + 63) / 64));
     t->verdict.insufficient = e->scratch.bits.at;
     KS_TRY(ks_class_prepare(e, t->c));
@@ -412,7 +493,7 @@ ks_status ks_preempt(ks_engine *e, ks_preemption *io) {
         memset(io->insufficient, 0, (size_t)e->n_resources * sizeof *io->insufficient);
     }
     kept *k = find_kept(&t);
-    KS_TRY(follow(&t, k));
+    KS_TRY(look_at_rows(&t, k));
     tell(k, io);
     e->victims.n = 0;
     if (io->list_all && io->n_candidates > 0)
@@ -439,6 +520,7 @@ void ks_class_evictions_free(ks_engine *e, ks_class *c) {
     for (int32_t i = 0; i < MOST_KEPT; i++) {
         KS_VEC_DISCARD(&e->mem, &c->evictions->of[i].at);
         KS_VEC_DISCARD(&e->mem, &c->evictions->of[i].best);
+        KS_VEC_DISCARD(&e->mem, &c->evictions->of[i].is_seen);
     }
     ks_discard(&e->mem, (void **)&c->evictions, &c->evictions_bytes, 1);
 }

@@ -21,14 +21,15 @@ static uint64_t rng;
 static const int32_t allowed[] = {1, 0};
 static const int32_t sets[4][2] = {{0, 0}, {1, 0}, {0, 1}, {1, 1}};
 
-/* Pods of class 2 stay away from nodes with pods of class 1. */
-static bool keeps_apart;
+/* Pods of class 2 stay away from the domains of pods of class 1; node i is in domain i % domains; 0: no such rule. */
+static int32_t domains;
 
 static void keep_apart(void) {
     int32_t topology, counter, host[NODES], row[NODES];
     int64_t amounts[4 * NODES] = {0};
     for (int32_t i = 0; i < NODES; i++) {
-        row[i] = host[i] = i;
+        row[i] = i;
+        host[i] = i % domains;
         amounts[i] = CORES;
         amounts[NODES + i] = 16 * GIB;
         amounts[3 * NODES + i] = PER_NODE;
@@ -123,10 +124,10 @@ static bool fits(int32_t node, int32_t class_id, const bool *gone) {
     int64_t used = 0, n = 0;
     bool clash = false;
     for (int32_t k = 0; k < n_pods; k++)
-        if (pods[k].runs && pods[k].node == node && !gone[k]) {
-            used += cpu_of[pods[k].class_id];
-            clash |= keeps_apart && class_id == 2 && pods[k].class_id == 1;
-            n++;
+        if (pods[k].runs && !gone[k]) {
+            used += pods[k].node == node ? cpu_of[pods[k].class_id] : 0;
+            n += pods[k].node == node;
+            clash |= domains > 0 && class_id == 2 && pods[k].class_id == 1 && pods[k].node % domains == node % domains;
         }
     return n < PER_NODE && used + cpu_of[class_id] <= CORES && !clash;
 }
@@ -208,7 +209,7 @@ static void live_random(void) {
     rng = 7;
     for (int32_t round = 0; round < 100; round++) {
         set_up();
-        if (keeps_apart)
+        if (domains > 0)
             keep_apart();
         for (int32_t step = 0; step < MOST; step++) {
             run(draw(3), draw(NODES), draw(4), draw(3), draw(4));
@@ -224,9 +225,11 @@ static void live_random(void) {
 static void test_random(void) { live_random(); }
 
 static void test_random_with_anti_affinity(void) {
-    keeps_apart = true;
+    domains = NODES; /* looks at the node alone */
     live_random();
-    keeps_apart = false;
+    domains = 3;
+    live_random();
+    domains = 0;
 }
 
 /* ---- by hand ---- */
