@@ -239,6 +239,27 @@ class SchedulingQueue:
         """Take out the next pod for a decision during which nothing can happen; no event is kept for it."""
         return self._next()
 
+    def take_batch(self, most: int, ends: Callable[[Queued], bool] | None = None) -> list[Queued]:
+        """Take out pods for decisions between which nothing can happen, as `take` would one by one.
+
+        Active pods; without any, one from back-off. No member of a gang, and none behind a pod that ``ends``.
+        """
+        out: list[Queued] = []
+        active = self._active
+        while len(out) < most:
+            item = active.peek()
+            if item is None or item.pod.row.group:
+                break
+            self._forget(item)
+            self._count(item)
+            out.append(item)
+            if ends is not None and ends(item):
+                break
+        if not out:
+            item = self._next()
+            out = [] if item is None else [item]
+        return out
+
     def take_pod(self, key: str) -> Queued | None:
         """Take out one pod wherever it waits, unless PreEnqueue holds it back: a member of a gang."""
         item = self._items.get(key)
@@ -317,8 +338,14 @@ class SchedulingQueue:
 
     # ---- things happen ----
 
-    def notify(self, event: Event) -> None:
-        """Something happened: pods that it may help go on. Pods' own updates come by `update`."""
+    def notify(self, event: Event, up_to: int | None = None) -> None:
+        """Something happened: pods that it may help go on. Pods' own updates come by `update`.
+
+        Parameters
+        ----------
+        up_to
+            Only pods of this priority or less: those that a nominated pod keeps out.
+        """
         if event.is_wildcard:
             groups = self._waiting.all()
         elif self._waiting.hearing(event):
@@ -329,7 +356,8 @@ class SchedulingQueue:
             strategy = self._worth_to_group(group, event)
             if strategy != _Strategy.SKIP:
                 for item in list(group.members):
-                    self._requeue(item, strategy)
+                    if up_to is None or item.pod.row.priority <= up_to:
+                        self._requeue(item, strategy)
         if self._in_flight:
             self._events.append(event)
 
@@ -339,8 +367,8 @@ class SchedulingQueue:
         return any(self._worth_to_group(group, event) != _Strategy.SKIP for group in groups)
 
     def hears(self, event: Event) -> bool:
-        """Whether the event can concern a waiting pod, without a look at what it says."""
-        return self._waiting.is_heard(event)
+        """Whether the event can concern a pod: without a look at what it says."""
+        return self._waiting.is_heard(event) or (bool(self._in_flight) and bool(self._waiting.hearing(event)))
 
     def _worth_to_group(self, group: Group, event: Event) -> _Strategy:
         if group.gate and not self._waiting.hears(group.gate, event):

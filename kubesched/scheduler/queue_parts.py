@@ -63,8 +63,9 @@ class Heap:
 
     def __init__(self, key: Callable[[Queued], Key]) -> None:
         self._key = key
-        self._line: deque[tuple[Key, int, Queued]] = deque()
-        self._heap: list[tuple[Key, int, Queued]] = []
+        self._line: deque[Any] = deque()
+        """Entries: the key, the serial, the pod."""
+        self._heap: list[Any] = []
         self._serial = 0
         self._n = 0
 
@@ -73,7 +74,11 @@ class Heap:
 
     def __iter__(self) -> Iterator[Queued]:
         """In no order."""
-        return (e[2] for e in chain(self._line, self._heap) if e[2].home is self and e[2].serial == e[1])
+        return (e[-1] for e in chain(self._line, self._heap) if self._is_alive(e))
+
+    def _is_alive(self, entry: Any) -> bool:
+        item = entry[-1]
+        return item.home is self and item.serial == entry[-2]
 
     def push(self, item: Queued) -> None:
         """Add a pod that stands nowhere, or move one of this heap to where its key is now."""
@@ -82,7 +87,7 @@ class Heap:
             item.home = self
             self._n += 1
         item.serial = self._serial
-        entry = (self._key(item), self._serial, item)
+        entry = (*self._key(item), self._serial, item)
         if not self._line or entry >= self._line[-1]:
             self._line.append(entry)
         else:
@@ -98,27 +103,18 @@ class Heap:
     def _drop_dead(self) -> None:
         if len(self._line) + len(self._heap) <= 2 * self._n + _SLACK:
             return
-        alive = [e for e in chain(self._line, self._heap) if e[2].home is self and e[2].serial == e[1]]
+        alive = [e for e in chain(self._line, self._heap) if self._is_alive(e)]
         self._line, self._heap = deque(sorted(alive)), []
 
     def peek(self) -> Queued | None:
         """The least; None if there is none."""
         line, heap = self._line, self._heap
-        while line and not (line[0][2].home is self and line[0][2].serial == line[0][1]):
+        while line and not self._is_alive(line[0]):
             line.popleft()
-        while heap and not (heap[0][2].home is self and heap[0][2].serial == heap[0][1]):
+        while heap and not self._is_alive(heap[0]):
             heapq.heappop(heap)
-        if heap and not (line and line[0] < heap[0]):
-            return heap[0][2]
-        return line[0][2] if line else None
-
-    def pop(self) -> Queued | None:
-        """Take out the least; None if there is none."""
-        item = self.peek()
-        if item is not None:
-            item.home = None
-            self._n -= 1
-        return item
+        entry = min(line[0], heap[0]) if line and heap else line[0] if line else heap[0] if heap else None
+        return None if entry is None else entry[-1]
 
 
 class Ages:

@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import numpy as np
 import pytest
 
 from kubesched.scheduler import encode, events, podgroups
 from kubesched.scheduler.events import Action, Event, PodView
 from kubesched.scheduler.queue import Part, SchedulingQueue, Timing, scheduling_gates
 from kubesched.scheduler.queue_parts import Queued
-from tests import builders, queue_oracle
+from tests import queue_oracle
+from tests.queue_objects import RandomObjects, view_of
 
 Obj = dict[str, Any]
-ZONE = "zone"
 STEPS = 400
 PARTS = {
     Part.ACTIVE: "active",
@@ -26,15 +24,11 @@ PARTS = {
 }
 
 
-def view_of(pod: Obj) -> PodView:
-    return events.view(pod, encode.pod_row(pod, ["nominated"]))
-
-
-class World:
+class World(RandomObjects):
     """The queue and its oracle, told the same."""
 
     def __init__(self, seed: int, timing: Timing) -> None:
-        self.rng = np.random.Generator(np.random.PCG64(seed))
+        super().__init__(seed)
         self.now = 1000.0
         self.groups: set[str] = set()
         gates = {"SchedulingGates": scheduling_gates, "GangScheduling": self.has_group}
@@ -46,7 +40,6 @@ class World:
             timing.pop_from_backoff,
             {"GangScheduling": lambda pod: queue_oracle.group_of(pod) in {"", *self.groups}},
         )
-        self.number = 0
         self.nodes: dict[str, Obj] = {}
         self.running: dict[str, Obj] = {}
         self.flying: list[tuple[Queued, queue_oracle.Waiter]] = []
@@ -54,79 +47,6 @@ class World:
 
     def has_group(self, pod: PodView) -> bool:
         return pod.row.gang in {"", *self.groups}
-
-    # ---- random objects ----
-
-    def chance(self, p: float) -> bool:
-        return bool(self.rng.random() < p)
-
-    def one(self, of: Any) -> Any:
-        return of[int(self.rng.integers(0, len(of)))]
-
-    def name(self, kind: str) -> str:
-        self.number += 1
-        return f"{kind}{self.number}"
-
-    def labels(self) -> dict[str, str]:
-        return {"app": self.one("abc")} | ({"tier": "x"} if self.chance(0.3) else {})
-
-    def selector(self) -> Obj:
-        return {"matchLabels": {"app": self.one("abc")}}
-
-    def toleration(self) -> Obj:
-        keys = ["t", "u", "node.kubernetes.io/unschedulable"]
-        return {"key": self.one(keys), "operator": "Exists", "effect": "NoSchedule"}
-
-    def pod(self) -> Obj:
-        ports = (builders.host_port(80 + int(self.rng.integers(0, 2))),) if self.chance(0.3) else ()
-        made = builders.make_pod(self.name("p"), self.one(["one", "two"]))
-        made.container(cpu=str(self.rng.integers(1, 4)), ports=ports).priority(int(self.rng.integers(0, 3)))
-        if self.chance(0.2):
-            made.select(ZONE, self.one("xy"))
-        if self.chance(0.15):
-            made.gate("wait")
-        pod = made.build()
-        spec = pod["spec"]
-        pod["metadata"]["labels"] = self.labels()
-        if self.chance(0.3):
-            spec["tolerations"] = [self.toleration()]
-        if self.chance(0.3):
-            policy = {"nodeTaintsPolicy": self.one(["Honor", "Ignore"])}
-            rule = {"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule"}
-            spec["topologySpreadConstraints"] = [rule | policy | {"labelSelector": self.selector()}]
-        for kind in ("podAffinity", "podAntiAffinity"):
-            if self.chance(0.3):
-                term = {"topologyKey": self.one([ZONE, builders.HOSTNAME]), "labelSelector": self.selector()}
-                more = self.one([{}, {"namespaces": ["one"]}, {"namespaceSelector": {}}])
-                rule = {"requiredDuringSchedulingIgnoredDuringExecution": [term | more]}
-                spec.setdefault("affinity", {})[kind] = rule
-        if self.chance(0.2):
-            spec["schedulingGroup"] = {"podGroupName": self.one("gh")}
-        return pod
-
-    def changed_pod(self, pod: Obj) -> Obj:
-        new = copy.deepcopy(pod)
-        spec = new["spec"]
-        if self.chance(0.3):
-            new["metadata"]["labels"] = self.labels()
-        if self.chance(0.3):
-            spec.setdefault("tolerations", []).append(self.toleration())
-        if self.chance(0.3):
-            spec.pop("schedulingGates", None)
-        if self.chance(0.3):
-            spec["containers"][0]["resources"]["requests"]["cpu"] = "1"
-        return new
-
-    def node(self, name: str) -> Obj:
-        made = builders.make_node(name).cpu(str(self.rng.integers(1, 5))).pods(int(self.rng.integers(0, 3)))
-        if self.chance(0.7):
-            made.label(ZONE, self.one("xy"))
-        for key in "tu":
-            if self.chance(0.2):
-                made.taint(key, self.one(["NoSchedule", "PreferNoSchedule"]))
-        if self.chance(0.3):
-            made.unschedulable()
-        return made.build()
 
     # ---- what happens ----
 

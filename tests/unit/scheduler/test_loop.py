@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduling loop, rule by rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubesched.base import errors
+from kubesched.scheduler import encode, events
+from kubesched.scheduler.events import Action, Event, PodView
+from kubesched.scheduler.loop import SchedulingLoop
+from kubesched.scheduler.queue import Part
+from kubesched.state import rows
+from kubesched.state.live import ClusterState
+from tests.builders import NodeBuilder, PodBuilder, make_node, make_pod
+
+
+class World:
+    """A loop on a clock that the test turns."""
+
+    def __init__(self, *nodes: NodeBuilder, **more: Any) -> None:
+        self.now = 100.0
+        self.loop = SchedulingLoop(ClusterState(), clock=lambda: self.now, **more)
+        self.loop.add_nodes([encode.node_row(node.build()) for node in nodes])
+
+    def add(self, *pods: PodBuilder, group: str = "", nominated: str = "") -> None:
+        self.loop.add_pods([view(pod, group, nominated) for pod in pods])
+
+    def decide(self) -> dict[str, str | None]:
+        """Node of each pod by name, of all rounds until nobody is ready."""
+        out: dict[str, str | None] = {}
+        for found in self.loop.run(most=100):
+            for key, row in zip(found.pods, found.node.tolist(), strict=True):
+                out[key.removeprefix("default/")] = None if row < 0 else self.loop.state.node_name(row)
+        return out
+
+    def part(self, name: str) -> Part | None:
+        return self.loop.queue.part_of(f"default/{name}")
+
+
+def view(pod: PodBuilder, group: str = "", nominated: str = "") -> PodView:
+    obj = pod.build()
+    if group:
+        obj["spec"]["schedulingGroup"] = {"podGroupName": group}
+    if nominated:
+        obj["status"] = {"nominatedNodeName": nominated}
+    return events.view(obj, encode.pod_row(obj, ["nominated"]))
+
+
+def node(name: str, cpu: str = "2") -> NodeBuilder:
+    return make_node(name).cpu(cpu).memory("8Gi")
+
+
+def pod(name: str, cpu: str = "1") -> PodBuilder:
+    return make_pod(name).container(cpu=cpu)
+
+
+def test_pods_behind_each_other_are_one_round() -> None:
+    world = World(node("a", "8"))
+    world.add(*(pod(f"p{i}") for i in range(5)))
+    found = world.loop.step()
+    assert found is not None
+    assert len(found.pods) == 5
+    assert (world.loop.totals.rounds, world.loop.totals.placed) == (1, 5)
+    assert world.loop.step() is None
+
+
+def test_a_failure_names_the_plugins_that_saw_the_pod_fail() -> None:
+    world = World(node("a"), node("b").taint("t", "NoSchedule"))
+    world.add(pod("p"), pod("q"), pod("r"))
+    found = world.loop.step()
+    assert found is not None
+    failure = found.failures["default/r"]
+    assert failure.plugins == {"NodeResourcesFit", "TaintToleration"}
+    expected = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s)."
+    assert failure.message == expected
+    assert failure.part == Part.UNSCHEDULABLE
+
+
+def test_a_failure_is_explained_on_the_state_that_the_pod_met() -> None:
+    """The large pod met an empty node that the pods behind it filled."""
+    world = World(node("a", "2"))
+    world.add(pod("large", "3").priority(1), pod("p"), pod("q"))
+    assert world.decide() == {"large": None, "p": "a", "q": "a"}
+    assert world.loop.state.engine.columns().used[0].tolist() == [2000]
+
+
+def test_without_nodes_pods_back_off_as_after_errors() -> None:
+    world = World()
+    world.add(pod("p"))
+    found = world.loop.step()
+    assert found is not None
+    assert found.failures["default/p"].message == "no nodes available to schedule pods"
+    assert world.part("p") == Part.BACKOFF
+
+
+def test_room_that_comes_free_is_given_to_who_waits() -> None:
+    world = World(node("a"))
+    world.add(pod("p"), pod("q"), pod("r"))
+    assert world.decide() == {"p": "a", "q": "a", "r": None}
+    world.loop.delete_pods(["default/p"])
+    assert world.decide() == {"r": "a"}
+
+
+def test_a_new_node_is_used() -> None:
+    world = World(node("a", "1"))
+    world.add(pod("p", "2"))
+    assert world.decide() == {"p": None}
+    world.now += 30
+    world.loop.add_nodes([encode.node_row(node("small", "1").build())])
+    assert world.decide() == {}
+    world.loop.add_nodes([encode.node_row(node("big", "2").build())])
+    assert world.decide() == {"p": "big"}
+
+
+def test_a_node_that_grows_is_used_and_one_that_goes_is_not() -> None:
+    world = World(node("a", "1"))
+    world.add(pod("p", "2"))
+    world.decide()
+    world.loop.update_node(encode.node_row(node("a", "4").build()))
+    assert world.decide() == {"p": "a"}
+    world.loop.remove_node("a")
+    world.add(pod("q"))
+    assert world.decide() == {"q": None}
+
+
+def test_a_placement_lets_a_more_important_pod_go_first() -> None:
+    """Its partner is placed: the pod that waits for it comes before the pods that stood behind the partner."""
+    near = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
+    follower = pod("follower").priority(5).build()
+    rule = {"requiredDuringSchedulingIgnoredDuringExecution": [near]}
+    follower["spec"]["affinity"] = {"podAffinity": rule}
+    partner = pod("partner").build()
+    partner["metadata"]["labels"] = {"app": "x"}
+    world = World(node("a"))
+    world.loop.add_pods([events.view(follower, encode.pod_row(follower))])
+    assert world.decide() == {"follower": None}
+    world.now += 30
+    world.loop.add_pods([events.view(obj, encode.pod_row(obj)) for obj in (partner, pod("last").build())])
+    assert world.decide() == {"partner": "a", "follower": "a", "last": None}
+
+
+def test_a_placement_helps_a_pod_that_failed_in_the_same_round() -> None:
+    """The first partner is on a node without memory for the pod, the second, of the same shape, is not."""
+    near = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
+    follower = make_pod("follower").container(memory="5Gi").build()
+    rule = {"requiredDuringSchedulingIgnoredDuringExecution": [near]}
+    follower["spec"]["affinity"] = {"podAffinity": rule}
+    partners = [pod(name).build() for name in ("one", "two")]
+    for partner in partners:
+        partner["metadata"]["labels"] = {"app": "x"}
+    world = World(make_node("a").cpu("2").memory("4Gi"), make_node("b").cpu("1").memory("8Gi"))
+    objects = [partners[0], follower, partners[1]]
+    world.loop.add_pods([events.view(obj, encode.pod_row(obj)) for obj in objects])
+    found = world.loop.step()
+    assert found is not None
+    assert found.node.tolist() == [0, -1, 1]
+    assert found.failures["default/follower"].plugins == {"NodeResourcesFit", "InterPodAffinity"}
+    assert world.part("follower") == Part.BACKOFF
+    assert world.decide() == {"follower": "b"}
+
+
+def test_gated_pods_wait_until_they_are_let_in() -> None:
+    world = World(node("a"))
+    world.add(pod("p").gate("g"))
+    assert world.decide() == {}
+    world.loop.update_pods([view(pod("p"))])
+    assert world.decide() == {"p": "a"}
+
+
+def test_an_update_of_a_running_pod_is_accounted() -> None:
+    world = World(node("a"))
+    world.add(pod("p", "2"), pod("q"))
+    assert world.decide() == {"p": "a", "q": None}
+    world.loop.update_pods([view(pod("p", "1").on("a"))])
+    assert world.decide() == {"q": "a"}
+
+
+def test_a_pod_that_another_scheduler_bound_is_not_decided() -> None:
+    world = World(node("a"), node("b"))
+    world.add(pod("p", "2"))
+    world.loop.update_pods([view(pod("p", "2").on("b"))])
+    world.add(pod("q", "2"), pod("r", "2").on("a"))
+    assert world.decide() == {"q": None}
+
+
+def test_a_pod_that_could_not_be_bound_is_tried_again() -> None:
+    world = World(node("a"))
+    world.add(pod("p", "2"), pod("q", "2"))
+    assert world.decide() == {"p": "a", "q": None}
+    world.loop.binding_failed("default/p")
+    assert world.part("p") == Part.BACKOFF
+    assert world.decide() == {"q": "a"}
+
+
+def test_a_nominated_pod_that_leaves_helps_only_the_less_important() -> None:
+    world = World(node("a", "1"))
+    world.add(pod("p", "2"), pod("q", "2").priority(9))
+    world.decide()
+    world.add(pod("n", "1").gate("g").priority(5), nominated="a")
+    world.loop.delete_pods(["default/n"])
+    assert (world.part("p"), world.part("q")) == (Part.BACKOFF, Part.UNSCHEDULABLE)
+
+
+def test_a_gang_waits_for_its_group_and_its_pods() -> None:
+    world = World(node("a"))
+    world.add(pod("p"), group="g")
+    assert world.decide() == {}
+    world.loop.add_gang(rows.Gang("default", "g", 2))
+    assert world.decide() == {}
+    world.add(pod("q").priority(1), group="g")
+    assert world.decide() == {"q": "a", "p": "a"}
+
+
+def test_a_gang_that_does_not_fit_leaves_nothing_behind() -> None:
+    world = World(node("a"), gangs=[rows.Gang("default", "g", 3)])
+    world.add(pod("p"), pod("q"), pod("r"), group="g")
+    found = world.loop.step()
+    assert found is not None
+    assert found.node.tolist() == [-1, -1, -1]
+    assert [found.failures[key].plugins for key in found.pods] == [set(), set(), {"NodeResourcesFit"}]
+    assert {world.part(name) for name in "pqr"} == {Part.BACKOFF}
+    assert world.loop.state.engine.columns().used[0].tolist() == [0]
+    world.add(pod("s", "2"))
+    assert world.decide()["s"] == "a"
+
+
+def test_members_that_run_count_for_their_gang() -> None:
+    world = World(node("a", "3"), gangs=[rows.Gang("default", "g", 2)])
+    world.add(pod("old").on("a"), group="g")
+    world.add(pod("p"), group="g")
+    assert world.decide() == {"p": "a"}
+
+
+def test_events_of_other_kinds_reach_who_waits_for_them() -> None:
+    world = World(node("a"))
+    world.add(pod("p", "3"))
+    world.decide()
+    world.loop.happened(Event(events.PERSISTENT_VOLUME, Action.ADD, None, {"metadata": {"name": "v"}}))
+    assert world.part("p") == Part.UNSCHEDULABLE
+
+
+@pytest.mark.parametrize(
+    ("act", "text"),
+    [
+        (lambda loop: loop.delete_pods(["default/x"]), "Pod default/x: is not known"),
+        (lambda loop: loop.binding_failed("default/x"), "Pod default/x: was not placed"),
+        (lambda loop: loop.remove_node("x"), "Node x: is not known"),
+        (lambda loop: loop.update_node(encode.node_row(node("x").build())), "Node x: is not known"),
+    ],
+)
+def test_what_is_not_known_is_refused(act: Any, text: str) -> None:
+    with pytest.raises(errors.StateError, match=text):
+        act(World(node("a")).loop)
