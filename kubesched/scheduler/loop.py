@@ -452,7 +452,7 @@ class SchedulingLoop:
                 known.clear()
             undone, class_id = i, int(class_of[i])
             if i in decided.rejected or self.state.is_concerned(class_id):
-                out[i] = self._why(items[i], class_id, self.state.prepare(items[i].key, class_id))
+                out[i] = self._why(items[i], class_id, self.state.prepare(items[i].key, class_id, self._profile))
                 continue
             if class_id not in known:
                 known[class_id] = self._why(items[i], class_id, None)

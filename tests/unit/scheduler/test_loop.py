@@ -151,7 +151,7 @@ def test_a_placement_helps_a_pod_that_failed_in_the_same_round() -> None:
     partners = [pod(name).build() for name in ("one", "two")]
     for partner in partners:
         partner["metadata"]["labels"] = {"app": "x"}
-    world = World(make_node("a").cpu("2").memory("4Gi"), make_node("b").cpu("1").memory("8Gi"))
+    world = World(make_node("a").cpu("1500m").memory("4Gi"), make_node("b").cpu("1").memory("8Gi"))
     objects = [partners[0], follower, partners[1]]
     world.loop.add_pods([events.view(obj, encode.pod_row(obj)) for obj in objects])
     found = world.loop.step()
