@@ -11,10 +11,14 @@ Source: pkg/scheduler (schedule_one_podgroup.go, framework/plugins/gangschedulin
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests import oracle
 from tests.oracle import Obj
+
+Decide = Callable[[Obj, list[oracle.Node]], Obj]
+"""Decides one pod on nodes, as `oracle.decide` does."""
 
 
 @dataclass
@@ -33,7 +37,13 @@ def group_of(pod: Obj) -> str:
     return str(pod["spec"].get("schedulingGroup", {}).get("podGroupName", ""))
 
 
-def place(nodes: list[oracle.Node], running: list[Obj], groups: dict[str, int | None], pods: list[Obj]) -> Ending:
+def place(
+    nodes: list[oracle.Node],
+    running: list[Obj],
+    groups: dict[str, int | None],
+    pods: list[Obj],
+    decide: Decide = oracle.decide,
+) -> Ending:
     """Decide a list of pods; nodes are changed.
 
     groups: minCount by name; None: the Basic policy. running: pods that count for their groups.
@@ -45,17 +55,17 @@ def place(nodes: list[oracle.Node], running: list[Obj], groups: dict[str, int | 
         if pod["spec"].get("schedulingGates"):
             out.node[i] = -2
         elif not name:
-            out.node[i] = bind(nodes, pod)
+            out.node[i] = bind(nodes, pod, decide)
         elif name not in seen:
             seen.add(name)
             members = [k for k, p in enumerate(pods) if group_of(p) == name and not p["spec"].get("schedulingGates")]
             members.sort(key=lambda k: -pods[k]["spec"].get("priority", 0))
-            place_group(nodes, running, groups, pods, name, members, out)
+            place_group(nodes, running, groups, pods, name, members, out, decide)
     return out
 
 
-def bind(nodes: list[oracle.Node], pod: Obj) -> int:
-    best = oracle.decide(pod, nodes)
+def bind(nodes: list[oracle.Node], pod: Obj, decide: Decide) -> int:
+    best = decide(pod, nodes)
     if not best["feasible"]:
         return -1
     row = int(best["best"][0])
@@ -71,6 +81,7 @@ def place_group(
     name: str,
     members: list[int],
     out: Ending,
+    decide: Decide,
 ) -> None:
     exist = sum(group_of(p) == name for p in running + pods)
     least = groups.get(name)
@@ -82,8 +93,8 @@ def place_group(
     scheduled = sum(group_of(p) == name for p in running)
     permitted, chosen, out.messages[name] = False, {}, []
     for k in members:
-        answer = oracle.decide(pods[k], trial)
-        chosen[k] = bind(trial, pods[k])
+        answer = decide(pods[k], trial)
+        chosen[k] = bind(trial, pods[k], decide)
         if chosen[k] < 0:
             out.messages[name].append(answer["message"])
             continue

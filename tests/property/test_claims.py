@@ -10,6 +10,7 @@ import pytest
 
 from kubesched.parity import replay
 from tests import dra_oracle, oracle
+from tests.conftest import Tally
 from tests.dra_cases import Maker
 from tests.parity.test_oracle_golden import as_recorded
 
@@ -48,6 +49,15 @@ def test_a_sequence(seed: int) -> None:
     outcome = replay.replay(case)
     assert outcome.skipped is None
     assert outcome.differences == ()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("part", range(20))
+def test_a_hundred_thousand_pods_with_claims(part: int, tally: Tally) -> None:
+    for seed in range(100_000 + 400 * part, 100_000 + 400 * (part + 1)):
+        test_a_sequence(seed)
+        test_a_decision(seed)
+    tally("claims", {"decisions": 400 * 13})
 
 
 def expected(maker: Maker) -> tuple[Obj, Obj | None]:

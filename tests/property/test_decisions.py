@@ -21,17 +21,36 @@ from tests import (
     preemption_oracle,
     strategies,
     volume_oracle,
-    volume_strategies,
 )
 from tests.builders import Obj
 from tests.conftest import Tally
 from tests.property.test_engine_oracle import Rng, rng_of, status_of
 from tests.strategies import below, chance, pick
+from tests.volume_cases import Maker
 
-FAMILIES = pairwise_strategies.FAMILIES | {
-    "node-local": strategies.NodeLocal(),
-    "volumes": volume_strategies.Volumes(),
-}
+
+class Volumes:
+    """`volume_cases` in the form of `pairwise_strategies.Family`: pods are copies of some whose claims are there."""
+
+    def case(self, rng: Rng, n_nodes: int, n_running: int) -> Obj:
+        self.maker = Maker(below(rng, 2**31), n_nodes)
+        made = self.maker.cluster(n_running // 2)
+        self.ready = [self.maker.pod(f"p{i}") for i in range(1, 41)]
+        return made
+
+    def node(self, rng: Rng, i: int) -> Obj:
+        return self.maker.node(f"n{i}")
+
+    def pod(self, rng: Rng, name: str) -> Obj:
+        return strategies.renamed(pick(rng, self.ready), name)
+
+    def running(self, rng: Rng, name: str, node: str) -> Obj:
+        obj = self.pod(rng, name)
+        return obj | {"spec": obj["spec"] | {"nodeName": node}}
+
+
+FAMILIES = {name: lambda family=family: family for name, family in pairwise_strategies.FAMILIES.items()}
+FAMILIES |= {"node-local": strategies.NodeLocal, "volumes": Volumes}
 
 
 class Life:
@@ -39,7 +58,7 @@ class Life:
 
     def __init__(self, family: str, seed: int) -> None:
         self.rng: Rng = rng_of(seed)
-        self.family = FAMILIES[family]
+        self.family = FAMILIES[family]()
         n_nodes = 1 + below(self.rng, 12 if chance(self.rng, 0.7) else 40)
         case = self.family.case(self.rng, n_nodes, below(self.rng, 3 * n_nodes))
         self.cluster = ks.Cluster.from_objects(strategies.objects(case))
@@ -104,7 +123,7 @@ class Life:
 
     def update_node(self) -> None:
         row = pick(self.rng, self.there)
-        obj = self.family.node(self.rng, int(self.node(row).name.removeprefix("node-")))
+        obj = self.family.node(self.rng, int(self.node(row).name.lstrip("node-")))
         self.node(row).update(obj)
         self.cluster.apply(ks.Delta(update_nodes=[obj]))
 

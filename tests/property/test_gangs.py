@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 
 import kubesched as ks
 from kubesched.kernel import native
-from tests import builders, gang_oracle, oracle, strategies
+from tests import builders, decision_oracle, gang_oracle, oracle, pairwise_strategies, strategies
+from tests.conftest import Tally
 
 Obj = dict[str, Any]
 SEEDS = range(40)
@@ -26,10 +29,18 @@ def pod_group(name: str, min_count: int | None) -> Obj:
     }
 
 
-def case_of(seed: int) -> tuple[Obj, dict[str, int | None]]:
+def case_of(seed: int, family: str = "node-local") -> tuple[Obj, dict[str, int | None]]:
     """A random case whose pods are dealt out to groups, some of which are too large, too small or missing."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    case = strategies.case(rng, int(rng.integers(1, 8)), int(rng.integers(0, 10)), 40)
+    n_nodes, n_running = int(rng.integers(1, 8)), int(rng.integers(0, 10))
+    if family == "node-local":
+        case = strategies.case(rng, n_nodes, n_running, 40)
+    else:
+        drawn = pairwise_strategies.FAMILIES[family]
+        case = drawn.case(rng, n_nodes, n_running)
+        kinds = [drawn.pod(rng, "p") for _ in range(8)]
+        copies = [copy.deepcopy(strategies.pick(rng, kinds)) for _ in range(40)]
+        case["sequence"] = [strategies.renamed(pod, f"p{i}") for i, pod in enumerate(copies)]
     groups: dict[str, int | None] = {f"g{i}": int(rng.integers(1, 9)) for i in range(6)} | {"basic": None}
     for pod in case["pods"] + case["sequence"]:
         pod["metadata"]["namespace"] = "default"
@@ -43,24 +54,51 @@ def case_of(seed: int) -> tuple[Obj, dict[str, int | None]]:
 
 def build(case: Obj, groups: dict[str, int | None]) -> ks.Cluster:
     objects = [pod_group(name, least) for name, least in groups.items()]
-    return ks.Cluster.from_objects(case["nodes"] + case["pods"] + objects)
+    return ks.Cluster.from_objects(strategies.objects(case) + objects)
+
+
+def check(seed: int, family: str, driver: str) -> int:
+    """Compare one case; how many pods were decided."""
+    case, groups = case_of(seed, family)
+    cluster, world = build(case, groups), decision_oracle.build(case)
+    plan = cluster.place(case["sequence"], driver=driver)
+
+    def decide(pod: Obj, nodes: list[oracle.Node]) -> Obj:
+        return decision_oracle.decide(pod, dataclasses.replace(world, nodes=nodes))
+
+    expected = gang_oracle.place(world.nodes, case["pods"], groups, case["sequence"], decide)
+    assert [(-2 if s == "Gated" else n) for n, s in zip(plan.node_index, plan.statuses, strict=True)] == expected.node
+    assert {g.gang.removeprefix("default/"): g.placed for g in plan.gangs} == expected.fits
+    assert cluster.to_arrow()["nodes"]["used_pods"].to_pylist() == [node.n_pods for node in world.nodes]
+    for gang in plan.gangs:
+        failed = expected.messages[gang.gang.removeprefix("default/")]
+        assert bool(gang.reason) == (gang.min_count > gang.running + gang.fitted)
+        assert "; pod " not in gang.reason or gang.reason.endswith(failed[0])
+    return sum(node != -2 for node in expected.node)
 
 
 @pytest.mark.parametrize("driver", ["dense", "indexed"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_gangs_equal_the_oracle(seed: int, driver: str) -> None:
-    case, groups = case_of(seed)
-    cluster = build(case, groups)
-    nodes = oracle.build(case["nodes"], case["pods"])
-    plan = cluster.place(case["sequence"], driver=driver)
-    expected = gang_oracle.place(nodes, case["pods"], groups, case["sequence"])
-    assert [(-2 if s == "Gated" else n) for n, s in zip(plan.node_index, plan.statuses, strict=True)] == expected.node
-    assert {g.gang.removeprefix("default/"): g.placed for g in plan.gangs} == expected.fits
-    assert cluster.to_arrow()["nodes"]["used_pods"].to_pylist() == [node.n_pods for node in nodes]
-    for gang in plan.gangs:
-        failed = expected.messages[gang.gang.removeprefix("default/")]
-        assert bool(gang.reason) == (gang.min_count > gang.running + gang.fitted)
-        assert "; pod " not in gang.reason or gang.reason.endswith(failed[0])
+    check(seed, "node-local", driver)
+
+
+@pytest.mark.parametrize("driver", ["dense", "indexed"])
+@pytest.mark.parametrize("family", pairwise_strategies.FAMILIES)
+def test_gangs_whose_pods_look_at_each_other_equal_the_oracle(family: str, driver: str) -> None:
+    for seed in range(4):
+        check(seed, family, driver)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("part", range(20))
+def test_a_hundred_thousand_pods_in_gangs(part: int, tally: Tally) -> None:
+    done, seed = 0, 10_000 * (part + 1)
+    families = ("node-local", *pairwise_strategies.FAMILIES)
+    while done < 5000:
+        done += check(seed, families[seed % len(families)], ("dense", "indexed", "auto")[seed % 3])
+        seed += 1
+    tally("gangs", {"decisions": done})
 
 
 def test_the_random_cases_have_every_ending() -> None:
