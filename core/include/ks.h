@@ -258,7 +258,8 @@ enum {
     KS_NORMALIZE_NONE = 0,   /* they are there; anything else is a failure */
     KS_NORMALIZE_CLAMP = 1,
     KS_NORMALIZE_MAX = 2,    /* 100 s / greatest over the feasible nodes; s >= 0 */
-    KS_NORMALIZE_MIN_MAX = 3 /* 100 (s - least) / (greatest - least); 0 where all are equal */
+    KS_NORMALIZE_MAX_REVERSE = 3, /* 100 less that; 100 where the greatest is 0 */
+    KS_NORMALIZE_MIN_MAX = 4 /* 100 (s - least) / (greatest - least); 0 where all are equal */
 };
 
 /* Judges n_rows nodes with n_classes pod classes; one of the two is 1. node [n_node][n_rows] and pod [n_pod][n_classes]

@@ -130,7 +130,7 @@ static void copy_score(ks_score *to, const ks_score_spec *s, char **at) {
 static void note_user(const ks_engine *e, ks_profile *p, int32_t plugin) {
     int32_t how = e->users.at[plugin - KS_N_SCORES].normalize;
     p->n_user_scores++;
-    p->user_normalized |= how == KS_NORMALIZE_MAX || how == KS_NORMALIZE_MIN_MAX;
+    p->user_normalized |= how >= KS_NORMALIZE_MAX;
 }
 
 /* Balanced allocation of one or two resources is 50..100: a deviation is at most 0.5. Three or more may round below. */

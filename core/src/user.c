@@ -96,7 +96,7 @@ static bool is_answer(const ks_user *u, double v) {
         return !isnan(v);
     if (u->normalize == KS_NORMALIZE_NONE)
         return v >= 0 && v <= 100;
-    return v <= GREATEST_RAW && v >= (u->normalize == KS_NORMALIZE_MAX ? 0 : -GREATEST_RAW);
+    return v <= GREATEST_RAW && v >= (u->normalize == KS_NORMALIZE_MIN_MAX ? -GREATEST_RAW : 0);
 }
 
 /* One class on n <= CHUNK rows; the answers are in e->user_out. */
@@ -158,7 +158,7 @@ ks_status ks_user_score_rows(const ks_engine *e, int32_t plugin, const ks_class 
 
 static int64_t clamp(int64_t v) { return v < 0 ? 0 : v > 100 ? 100 : v; }
 
-/* Source of `max`: helper.DefaultNormalizeScore, v1.36. */
+/* Source of `max` and `max-reverse`: helper.DefaultNormalizeScore, v1.36. */
 void ks_user_normalize(const ks_engine *e, int32_t plugin, const uint8_t *feasible, int64_t *raw) {
     int32_t how = e->users.at[plugin - KS_N_SCORES].normalize;
     int64_t max = INT64_MIN, min = INT64_MAX;
@@ -176,7 +176,9 @@ void ks_user_normalize(const ks_engine *e, int32_t plugin, const uint8_t *feasib
         if (how == KS_NORMALIZE_CLAMP)
             raw[row] = clamp(raw[row]);
         else if (how == KS_NORMALIZE_MAX)
-            raw[row] = max == 0 ? 0 : 100 * raw[row] / max;
+            raw[row] = ks_normalize_up(raw[row], max);
+        else if (how == KS_NORMALIZE_MAX_REVERSE)
+            raw[row] = ks_normalize_taint(raw[row], max);
         else
             raw[row] = max == min ? 0 : 100 * (raw[row] - min) / (max - min);
     }

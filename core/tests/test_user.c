@@ -128,8 +128,11 @@ static void test_drivers_agree_until_the_cluster_is_full(void) {
 }
 
 static void test_explain_agrees_with_the_decision(void) {
-    static const int32_t how[] = {KS_NORMALIZE_NONE, KS_NORMALIZE_CLAMP, KS_NORMALIZE_MAX, KS_NORMALIZE_MIN_MAX};
-    for (int32_t i = 0; i < 4; i++) {
+    static const int32_t how[] = {KS_NORMALIZE_NONE, KS_NORMALIZE_CLAMP, KS_NORMALIZE_MAX, KS_NORMALIZE_MAX_REVERSE,
+                                  KS_NORMALIZE_MIN_MAX};
+    static const int64_t first[] = {51, 51, 100, 0, 100}; /* 45.6 + 6, the greatest */
+    static const int64_t other[] = {45, 45, 88, 12, 0};
+    for (int32_t i = 0; i < 5; i++) {
         world w;
         int32_t node, filter[N], done;
         int64_t best, raw[2][N], score[2][N], total[N], top = 0;
@@ -148,8 +151,8 @@ static void test_explain_agrees_with_the_decision(void) {
             top = total[row] > top ? total[row] : top;
         CHECK_EQ(best, top);
         CHECK_EQ(total[node], top);
-        CHECK_EQ(score[1][13], how[i] < KS_NORMALIZE_MAX ? 51 : 100); /* 45.6 + 6, the greatest */
-        CHECK_EQ(score[1][7], how[i] < KS_NORMALIZE_MAX ? 45 : how[i] == KS_NORMALIZE_MAX ? 88 : 0);
+        CHECK_EQ(score[1][13], first[i]);
+        CHECK_EQ(score[1][7], other[i]);
         ks_engine_free(w.e);
     }
 }

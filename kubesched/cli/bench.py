@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import click
 import numpy as np
 
 from kubesched.base import errors
-from kubesched.bench import runner, scenario
+from kubesched.bench import energy, runner, scenario
 from kubesched.cli import inputs, output
 from kubesched.framework import profile as profiles
 from kubesched.kernel import native
-from kubesched.kernel.arrays import I32, I64
+from kubesched.kernel.arrays import F64, I32, I64
 from kubesched.scheduler import encode
 from kubesched.state import live, rows
 
 _GIB = 1 << 30
 _SHAPES = ((16, 64), (32, 128), (48, 192), (64, 128), (64, 256), (96, 384), (128, 256), (128, 512))
+_SLICES = 20
+Extra = Callable[[I64, int], I64]
 PREFILL = 4
 """Pods a node that run before the clock starts."""
 
@@ -60,10 +63,14 @@ def make(n: int, k: int, p: int, seed: int) -> Scenario:
 
 
 class NumpyScheduler:
-    """The same decision in plain NumPy: LeastAllocated + balanced allocation (v1.36), first of the best nodes."""
+    """The same decision in plain NumPy: LeastAllocated + balanced allocation (v1.36), first of the best nodes.
 
-    def __init__(self, s: Scenario) -> None:
+    ``extra`` is a score on top: of the pods on each node and the class's cpu.
+    """
+
+    def __init__(self, s: Scenario, extra: Extra | None = None) -> None:
         self._s = s
+        self._extra = extra
         self.used_cpu = np.zeros(len(s.cpu), dtype=np.int64)
         self.used_memory = np.zeros(len(s.cpu), dtype=np.int64)
         self.pods = np.full(len(s.cpu), PREFILL, dtype=np.int64)
@@ -78,7 +85,8 @@ class NumpyScheduler:
         least = ((s.cpu - cpu) * 100 // s.cpu + (s.memory - memory) * 100 // s.memory) // 2
         with_pod = ((1 - np.abs((cpu / s.cpu - memory / s.memory) / 2)) * 100).astype(np.int64)
         without = ((1 - np.abs((self.used_cpu / s.cpu - self.used_memory / s.memory) / 2)) * 100).astype(np.int64)
-        total = np.where(feasible, least + 50 + (50 + with_pod - without) // 2, -1)
+        more = 0 if self._extra is None else self._extra(self.pods, int(s.class_cpu[c]))
+        total = np.where(feasible, least + 50 + (50 + with_pod - without) // 2 + more, -1)
         best = int(total.max())
         if best < 0:
             return -1, -1, 0
@@ -96,8 +104,10 @@ class NumpyScheduler:
         self.pods[node] += 1
 
 
-def build(s: Scenario, profile: str) -> tuple[live.ClusterState, int]:
-    """The scenario's cluster, prefilled, and the engine's profile."""
+def build(
+    s: Scenario, profile: profiles.Profile, columns: Mapping[str, F64] | None = None
+) -> tuple[live.ClusterState, int]:
+    """The scenario's cluster, prefilled, with columns for users' plugins, and the engine's profile."""
     n = len(s.cpu)
     state = live.ClusterState()
     state.add_node_columns(
@@ -109,10 +119,19 @@ def build(s: Scenario, profile: str) -> tuple[live.ClusterState, int]:
         # Past the state's interning: classes that happen to ask for the same stay apart.
         state.engine.add_class(native.ClassSpec(request, request, nonzero_cpu=cpu, nonzero_memory=memory))
     state.engine.bind(s.prefill, s.prefill_row)
-    return state, profiles.register(state, profiles.find(profile))
+    for name, values in (columns or {}).items():
+        state.add_node_column(name, values)
+    return state, profiles.register(state, profile)
 
 
-def verify(s: Scenario, d: native.Decisions, state: live.ClusterState, profile: int, sample: int) -> float:
+def verify(
+    s: Scenario,
+    d: native.Decisions,
+    state: live.ClusterState,
+    profile: int,
+    sample: int,
+    extra: Extra | None = None,
+) -> float:
     """Compare the first decisions and the final state with NumPy; returns NumPy's decisions a second.
 
     Raises
@@ -120,7 +139,7 @@ def verify(s: Scenario, d: native.Decisions, state: live.ClusterState, profile: 
     KubeschedError
         Something differs: no number is worth printing.
     """
-    slow = NumpyScheduler(s)
+    slow = NumpyScheduler(s, extra)
     began = time.perf_counter()
     expected = [slow.place(int(c)) for c in s.pods[:sample]]
     seconds = time.perf_counter() - began
@@ -139,6 +158,41 @@ def verify(s: Scenario, d: native.Decisions, state: live.ClusterState, profile: 
         if (int(last.node[0]), int(last.score[0]), int(last.ties[0])) != slow.decide(c):
             raise errors.KubeschedError("bench: last state", "decides otherwise than NumPy")
     return sample / seconds
+
+
+@dataclass(slots=True)
+class Run:
+    """One cluster that takes the scenario's pods slice by slice."""
+
+    state: live.ClusterState
+    profile: int
+    options: native.Options
+    build_seconds: float
+    parts: list[native.Decisions] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, s: Scenario, profile: profiles.Profile, columns: Mapping[str, F64]) -> Run:
+        """With the index built: each class is asked for once."""
+        state, number = build(s, profile, columns)
+        indexed = native.DRIVERS["indexed"]
+        began = time.perf_counter()
+        state.engine.place(
+            native.Options(number, driver=indexed, commit=False), np.arange(len(s.class_cpu), dtype=np.int32)
+        )
+        return cls(state, number, native.Options(number, driver=indexed), time.perf_counter() - began)
+
+    def place(self, pods: I32) -> None:
+        began = time.perf_counter()
+        found = self.state.engine.place(self.options, pods)
+        self.seconds += time.perf_counter() - began
+        self.parts.append(found)
+
+    @property
+    def decisions(self) -> native.Decisions:
+        """Of all slices."""
+        names = [one.name for one in fields(native.Decisions)]
+        return native.Decisions(**{name: np.concatenate([getattr(p, name) for p in self.parts]) for name in names})
 
 
 @command.command("engine")
@@ -167,7 +221,7 @@ def engine(nodes: int, classes: int, placements: int, driver: str, seed: int, ou
     placements = placements or min(20 * nodes, 1_000_000)
     scenario = make(nodes, classes, placements, seed)
     click.echo(f"bench: building {nodes} nodes, {classes} classes", err=True)
-    state, profile = build(scenario, "node-local")
+    state, profile = build(scenario, profiles.find("node-local"))
     options = native.Options(profile, driver=native.DRIVERS[driver])
     began = time.perf_counter()
     state.engine.place(
@@ -199,6 +253,57 @@ def engine(nodes: int, classes: int, placements: int, driver: str, seed: int, ou
         "seed": seed,
     }
     _output.write([row], output, "\n".join(f"{name:<24}{value}" for name, value in row.items()), row)
+    return 0
+
+
+@command.command("plugin")
+@click.option("--nodes", default=5000, show_default=True, type=click.IntRange(1, 10_000_000), help="Nodes.")
+@click.option("--classes", default=64, show_default=True, type=click.IntRange(1, 4096), help="Pod classes.")
+@click.option("--placements", default=100_000, show_default=True, type=click.IntRange(20, 100_000_000), help="Pods.")
+@click.option("--vectorized", is_flag=True, help="The NumPy form of the plugin, called back in Python.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the scenario.")
+@output.format_option
+def plugin(nodes: int, classes: int, placements: int, vectorized: bool, seed: int, output: str) -> int:
+    """Placements a second with a user's score plugin beside the same profile without it, in the same run.
+
+    The scenario is that of bench engine; the plugin scores by the watts that a pod adds. As other scores lead to other
+    nodes, and those to other costs, a third cluster has watts that come to 0 everywhere: it must decide as the built-in
+    profile does. All take the same pods in twenty slices by turns and are verified as in bench engine.
+
+    \b
+      kubesched bench plugin --nodes 1000000 --placements 1000000 -o json
+    """
+    scenario = make(nodes, classes, placements, seed)
+    watts = energy.watts(nodes, seed)
+    built_in = profiles.find("node-local")
+    mine = replace(
+        built_in, name="energy", scores=(*built_in.scores, profiles.ScorePlugin(energy.register(vectorized)))
+    )
+    click.echo(f"bench: building {nodes} nodes three times, {classes} classes", err=True)
+    endless = {name: np.full(nodes, energy.ENDLESS) for name in watts}
+    runs = [Run.of(scenario, built_in, {}), Run.of(scenario, mine, watts), Run.of(scenario, mine, endless)]
+    for part in np.array_split(scenario.pods, _SLICES):
+        for run in runs:
+            run.place(part)
+    click.echo("bench: verifying against NumPy", err=True)
+    for run, extra in zip(runs, (None, energy.score_of(watts, scenario.cpu), None), strict=True):
+        verify(scenario, run.decisions, run.state, run.profile, _sample(nodes, placements), extra)
+    rates = [placements / run.seconds for run in runs]
+    row: dict[str, Any] = {
+        "nodes": nodes,
+        "classes": classes,
+        "placements": placements,
+        "plugin": "vectorised" if vectorized else "compiled",
+        "placements_per_s": round(rates[1]),
+        "built_in_placements_per_s": round(rates[0]),
+        "share_of_built_in": round(rates[1] / rates[0], 3),
+        "share_with_same_decisions": round(rates[2] / rates[0], 3),
+        "verified": True,
+        "dense_decisions": runs[1].options.n_dense,
+        "build_seconds": round(runs[1].build_seconds, 4),
+        "seed": seed,
+    }
+    _output.write([row], output, "\n".join(f"{name:<26}{value}" for name, value in row.items()), row)
     return 0
 
 

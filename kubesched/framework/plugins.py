@@ -33,7 +33,7 @@ class UserPlugin:
     resources
         Attribute name to resource, beside cpu, memory, ephemeral_storage and pods.
     normalize
-        How scores come into 0..100: ``none``, ``clamp``, ``max`` or ``min-max`` (ks.h KS_NORMALIZE_*).
+        How scores come into 0..100: ``none``, ``clamp``, ``max``, ``max-reverse`` or ``min-max`` (ks.h KS_NORMALIZE_*).
     vectorized
         The function takes and returns NumPy arrays and is called in Python.
     reason
@@ -224,7 +224,12 @@ def _column(state: live.ClusterState, user: UserPlugin, name: str) -> int:
     return found
 
 
-_ALLOWED = {"none": "0 to 100 (or normalize='clamp')", "clamp": "a number", "max": "0 to 2^53"}
+_ALLOWED = {
+    "none": "0 to 100 (or normalize='clamp')",
+    "clamp": "a number",
+    "max": "0 to 2^53",
+    "max-reverse": "0 to 2^53",
+}
 
 
 def _error(state: live.ClusterState, user: UserPlugin, hook: plugin.Hook, failure: plugin.Failure) -> BaseException:

@@ -33,6 +33,7 @@ NORMALIZATIONS: dict[str, int] = {
     "none": _lib.KS_NORMALIZE_NONE,
     "clamp": _lib.KS_NORMALIZE_CLAMP,
     "max": _lib.KS_NORMALIZE_MAX,
+    "max-reverse": _lib.KS_NORMALIZE_MAX_REVERSE,
     "min-max": _lib.KS_NORMALIZE_MIN_MAX,
 }
 OF_RESOURCE = (

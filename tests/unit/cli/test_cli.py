@@ -109,6 +109,16 @@ def test_replay(folder: Path) -> None:
     assert "replay openb" in out.stderr
 
 
+@pytest.mark.parametrize("form", [[], ["--vectorized"]])
+def test_bench_plugin_verifies_both_profiles(folder: Path, form: list[str]) -> None:
+    row = json.loads(
+        run(folder, "bench", "plugin", "--nodes", "100", "--placements", "900", "-o", "json", *form).stdout
+    )
+    assert row["verified"] is True
+    assert row["dense_decisions"] == 0
+    assert row["share_of_built_in"] > 0
+
+
 def test_bench_verifies(folder: Path) -> None:
     out = run(folder, "bench", "engine", "--nodes", "200", "--classes", "9", "--placements", "3000", "-o", "json")
     row = json.loads(out.stdout)

@@ -100,6 +100,8 @@ class Slow:
             return {i: min(max(v, 0), 100) for i, v in raw.items()}
         if self.normalize == "max":
             return {i: 100 * v // most if most else 0 for i, v in raw.items()}
+        if self.normalize == "max-reverse":
+            return {i: 100 - 100 * v // most if most else 100 for i, v in raw.items()}
         return {i: 100 * (v - least) // (most - least) if most > least else 0 for i, v in raw.items()}
 
     def place(self, cpu: int, share: int, weight: int) -> tuple[int, int]:
@@ -128,10 +130,12 @@ class Slow:
 
 @pytest.mark.parametrize("driver", ["dense", "indexed"])
 @pytest.mark.parametrize("form", ["compiled", "vectorised"])
-@pytest.mark.parametrize(("normalize", "weight"), [("clamp", 1), ("clamp", 3), ("max", 1), ("min-max", 2)])
+@pytest.mark.parametrize(
+    ("normalize", "weight"), [("clamp", 1), ("clamp", 3), ("max", 1), ("max-reverse", 1), ("min-max", 2)]
+)
 def test_decisions_equal_those_by_hand(form: str, driver: str, normalize: str, weight: int) -> None:
     world = make_world(3)
-    if normalize == "max":  # it takes no negative scores
+    if normalize.startswith("max"):  # it takes no negative scores
         world.idle[:], world.peak[:] = world.idle / 2, world.peak / 4
         world.cluster.add_node_column("idle", world.idle)
         world.cluster.add_node_column("peak", world.peak)
