@@ -15,7 +15,7 @@ from typing import Any
 
 from kubesched.api import quantity
 from kubesched.base import errors
-from kubesched.bench import volume_judge
+from kubesched.bench import device_judge, volume_judge
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _HANDLED = {
@@ -133,6 +133,7 @@ class Judge:
         """(term, namespace of its owner, whose pods the tally counts: matched or owners, tally)."""
         self._running: dict[str, tuple[_Kind, _Node]] = {}
         self._volumes = volume_judge.Volumes(objects)
+        self._devices = device_judge.Devices(objects)
         self._with_claims: dict[str, Mapping[str, Any]] = {}
         self._state = 0
         for obj in objects:
@@ -170,13 +171,20 @@ class Judge:
         if node is None:
             self._check_left_out(key, kind, pod)
             return
-        wrong = self._wrong(kind, self._nodes[node]) or self._volumes.wrong(pod, node)
+        wrong = self._wrong(kind, self._nodes[node]) or self._claims_wrong(pod, node)
         if wrong:
             raise errors.KubeschedError(f"verify: {key} on {node}", wrong)
         self.bind(key, kind, node)
-        if volume_judge.has_claims(pod):
+        if self._has_claims(pod):
             self._with_claims[key] = pod
             self._volumes.count(pod, node, 1)
+            self._devices.count(pod, node, 1)
+
+    def _has_claims(self, pod: Mapping[str, Any]) -> bool:
+        return volume_judge.has_claims(pod) or device_judge.has_devices(pod, self._devices)
+
+    def _claims_wrong(self, pod: Mapping[str, Any], node: str) -> str:
+        return self._volumes.wrong(pod, node) or self._devices.wrong(pod, node)
 
     def bind(self, key: str, kind: _Kind, node: str) -> None:
         self._running[key] = kind, self._nodes[node]
@@ -186,7 +194,9 @@ class Judge:
         kind, node = self._running.pop(key)
         self._count(kind, node, -1)
         if key in self._with_claims:
-            self._volumes.count(self._with_claims.pop(key), node.name, -1)
+            pod = self._with_claims.pop(key)
+            self._volumes.count(pod, node.name, -1)
+            self._devices.count(pod, node.name, -1)
 
     def nodes(self) -> dict[str, str]:
         """Node of every running pod."""
@@ -207,15 +217,15 @@ class Judge:
         if kind.fits_nowhere_at == self._state:
             return
         for node in self._nodes.values():
-            if not self._wrong(kind, node) and not self._volumes.wrong(pod, node.name):
+            if not self._wrong(kind, node) and not self._claims_wrong(pod, node.name):
                 raise errors.KubeschedError(f"verify: {key}", "was left out, but fits", node.name)
-        if not volume_judge.has_claims(pod):  # pods of a kind have other volumes
+        if not self._has_claims(pod):  # pods of a kind have other claims
             kind.fits_nowhere_at = self._state
 
     def _wrong(self, kind: _Kind, node: _Node) -> str:
         """What keeps the kind off the node; empty if nothing does."""
         for resource, amount in kind.requests.items():
-            if amount > node.left.get(resource, 0):
+            if amount > node.left.get(resource, 0) and not self._devices.stand_in(resource):
                 return f"not enough {resource}"
         spec = kind.pod["spec"]
         if not _admits(spec, node):

@@ -117,7 +117,15 @@ class _Builder:
             yield node
             if step.get("drivers"):
                 yield _csi_node(node["metadata"]["name"], step.args["drivers"], step.get("migrated", ()))
+            for template in step.get("slices", ()):
+                yield self._slice(template, node["metadata"]["name"])
             self._out.n_nodes += 1
+
+    def _slice(self, template: str, node: str) -> Object:
+        """A ResourceSlice of a node, the only one of its pool."""
+        made = self._new(template, "", f"{node}-{template}")
+        pool = {**made["spec"]["pool"], "name": node}
+        return {**made, "spec": {**made["spec"], "nodeName": node, "pool": pool}}
 
     def _add_namespaces(self, step: Step) -> None:
         prefix = step.args["prefix"]
@@ -176,6 +184,12 @@ class _Builder:
             self._out.actions.append(place)
             return
         self._out.n_measured += len(pods)
+        if step.get("steady"):
+            n = self._case.count(step, "steady")
+            for at in range(0, len(pods), n):
+                part = pods[at : at + n]
+                self._out.actions += [Place(part, True), Delete(part)]
+            return
         self._out.actions.extend(self._measured(place))
 
     def _measured(self, place: Place) -> Iterator[Action]:

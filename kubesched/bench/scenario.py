@@ -8,13 +8,14 @@ throughput ``threshold`` (pods a second) of upstream's CI, and ``steps`` that na
 ========================  ============================================================================================
 createNodes               ``count``, ``template``; ``zones`` are dealt out one by one; ``drivers``: volume limit of
                           each CSI driver; ``migrated``: in-tree plugins that CSI drivers took over; ``features``: so
-                          many declared features
+                          many declared features; ``slices``: templates of ResourceSlices that each node gets
 createNamespaces          ``count``, ``prefix``; ``labels``
 createObjects             ``count``, ``template``; ``namespace``
 createPods                ``count``, ``template``; ``namespace``, or ``namespaces``: the prefix of created ones, each
                           gets ``count``; ``measured``; ``expect``: ``gated``; ``preempts``: has to evict;
                           ``gang``: so many pods each time, in a PodGroup that is placed as a whole or not at all;
-                          ``with``: templates of objects that each pod gets one of, with its number and namespace
+                          ``with``: templates of objects that each pod gets one of, with its number and namespace;
+                          ``steady``: whenever so many are placed, they are deleted
 churn                     ``templates``, ``perSecond``; ``recreate``: the last one is deleted first; ``preempts``
 deletePods                ``namespace``, ``perSecond``; ``finalizers``: they go on running, terminating
 ========================  ============================================================================================
@@ -42,6 +43,7 @@ _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = 
             "drivers": dict,
             "migrated": list,
             "features": (int, str),
+            "slices": list,
         },
         ("count", "template"),
     ),
@@ -58,6 +60,7 @@ _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = 
             "preempts": bool,
             "gang": (int, str),
             "with": list,
+            "steady": (int, str),
         },
         ("count", "template"),
     ),
@@ -191,7 +194,7 @@ def _step(given: Any, where: str, templates: dict[str, Any]) -> Step:
     if op not in _STEPS:
         raise _unknown(where, "is not a step", str(op), _STEPS)
     checked = _mapping(args, f"{where}.{op}", *_STEPS[op])
-    named = [*checked.get("templates", ()), *checked.get("with", ())]
+    named = [*checked.get("templates", ()), *checked.get("with", ()), *checked.get("slices", ())]
     for name in [*named, checked["template"]] if "template" in checked else named:
         if name not in templates:
             raise _unknown(f"{where}.{op}", "names no template", str(name), templates)

@@ -124,3 +124,40 @@ def test_the_judge_admits_what_holds() -> None:
     judge.release("a/2")
     judge.place("a/4", _pod(**APART), "n2")
     assert judge.nodes() == {"a/0": "n0", "a/4": "n2"}
+
+
+def _with_claims(name: str, *claims: str) -> dict[str, Any]:
+    spec = {"containers": [{}], "resourceClaims": [{"name": c, "resourceClaimName": c} for c in claims]}
+    return {"metadata": {"namespace": "a", "name": name}, "spec": spec}
+
+
+def _devices(*claims: str) -> list[dict[str, Any]]:
+    """Two nodes, the first with two devices, and claims for one each."""
+    slices = {"kind": "ResourceSlice", "metadata": {}, "spec": {"nodeName": "n0", "devices": [{}, {}]}}
+    spec = {"devices": {"requests": [{"name": "r", "exactly": {}}]}}
+    made = [{"kind": "ResourceClaim", "metadata": {"namespace": "a", "name": c}, "spec": spec} for c in claims]
+    return [_node("n0", "east"), _node("n1", "west"), slices, *made]
+
+
+@pytest.mark.parametrize(
+    ("pods", "nodes", "message"),
+    [
+        ([_with_claims("p", "x")], ["n1"], "not enough devices"),
+        ([_with_claims("p", "x"), _with_claims("q", "y", "z")], ["n0", "n0"], "not enough devices"),
+        ([_with_claims("p", "x"), _with_claims("q", "x")], ["n0", "n1"], "its devices elsewhere"),
+        ([_with_claims("p", "x"), _with_claims("q", "y")], ["n0", None], "was left out, but fits"),
+    ],
+)
+def test_the_judge_counts_devices(pods: list[dict[str, Any]], nodes: list[str | None], message: str) -> None:
+    judge = Judge(_devices("x", "y", "z"))
+    with pytest.raises(errors.KubeschedError, match=message):
+        for pod, node in zip(pods, nodes, strict=True):
+            judge.place(f"a/{pod['metadata']['name']}", pod, node)
+
+
+def test_the_judge_gives_devices_back() -> None:
+    judge = Judge(_devices("x", "y", "z"))
+    judge.place("a/p", _with_claims("p", "x", "y"), "n0")
+    judge.place("a/q", _with_claims("q", "z"), None)
+    judge.release("a/p")
+    judge.place("a/q", _with_claims("q", "z"), "n0")
