@@ -293,7 +293,9 @@ def of_pod(pod: View, cluster: str) -> rows.PodDevices | None:
     metadata, spec = pod.view("metadata"), pod.view("spec")
     claims = tuple(_pod_claim(pod, view) for view in spec.views("resourceClaims"))
     containers = tuple(_containers(spec))
-    if not claims and not any(one.amounts for one in containers):
+    if not any(one.amounts for one in containers):
+        containers = ()
+    if not claims and not containers:
         return None
     if claims and cluster:
         raise errors.UnsupportedError(pod.owner, "has resource claims, which a fleet does not support", cluster)

@@ -20,7 +20,7 @@ import numpy as np
 
 from kubesched.base import errors
 from kubesched.kernel import arrays, native
-from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
+from kubesched.kernel.arrays import I32, I64, U8
 from kubesched.state import allocator, claim_rows, node_match, rows
 from kubesched.state.allocator import AllocationError, Found, Search, Taken
 from kubesched.state.claim_rows import Allocation, ClaimRow, ClaimSpec, DeviceClass, Devices, Held, SelectorError
@@ -36,6 +36,8 @@ UNLIMITED = rows.MAX_QUANTITY
 NO_CLAIMS = "no new claims to deallocate"
 UNAVAILABLE = "resourceclaim not available on the node"
 _STALE = "cannot schedule extended resource claim"
+_MOST_LIFTED = 62
+"""Bits of a column."""
 _MOST_ANSWERS = 200_000  # arbitrary: bounds memory; answers are found again
 _FEW = 64  # arbitrary: up to here rows are set one by one rather than as a whole column
 
@@ -47,6 +49,8 @@ class Nodes(Protocol):
     def engine(self) -> native.Engine: ...
 
     def resource_id(self, name: str) -> int: ...
+
+    def lift(self, resource: str) -> None: ...
 
     def row_of(self, name: str) -> int | None: ...
 
@@ -123,6 +127,7 @@ class _Undo:
     """State of claims before a pod came or left."""
 
     key: str
+    pod: rows.PodDevices | None
     before: list[tuple[_Claim, Allocation | None, tuple[str, ...]]]
     extended: Allocation | None
 
@@ -139,6 +144,13 @@ class Claims:
         self._claims: dict[str, _Claim] = {}
         self._classes: dict[str, DeviceClass] = {}
         self._by_resource: dict[str, DeviceClass] = {}
+        """Extended resource to the class behind it."""
+        self._lifted: dict[str, int] = {}
+        """Bit of each extended resource that NodeResourcesFit leaves to this plugin."""
+        self._made: dict[str, _Undo] = {}
+        """What claims were before `reserve`, by pod."""
+        self._last: tuple[str, _Wanted] | None = None
+        """The pod that was asked about last, until a claim changes."""
         self._pods: dict[str, rows.PodDevices] = {}
         self._extended: dict[str, Allocation] = {}
         self._taken = Taken()
@@ -155,6 +167,9 @@ class Claims:
         self._seen: dict[int, tuple[Pool, ...]] = {}
         self._rows_of: dict[tuple[str, str], set[int]] = {}
         self._holding: I32 = np.zeros(0, dtype=np.int32)
+        """Number of what each row holds."""
+        self._lacking: I64 = np.zeros(0, dtype=np.int64)
+        """Bits of the lifted resources that each row does not offer itself."""
         self._holdings: Interner[object] = Interner([()])
         self._states: Interner[object] = Interner()
         self._shared_of: dict[int, tuple[Pool, ...]] = {}
@@ -162,7 +177,7 @@ class Claims:
         """Rows that hold something else than before."""
         self._n_shared = 0
         self._columns: dict[tuple[int, ...], _Column] = {}
-        self._answers: dict[tuple[tuple[int, ...], int, tuple[int, ...]], _Answer] = {}
+        self._answers: dict[tuple[tuple[int, ...], int, int, tuple[int, ...]], _Answer] = {}
         self._applied: dict[int, _Applied] = {}
 
     # ---- what there is ----
@@ -173,24 +188,10 @@ class Claims:
         return self._devices is not None
 
     def load(self, devices: Devices) -> None:
-        """Take over classes, slices and claims; those of before are forgotten. O(slices + nodes).
-
-        Raises
-        ------
-        StateError
-            Nodes are there already and a class stands behind an extended resource.
-        """
-        found = min(_resources_of(devices.classes), default=None)
-        if found is not None and self._nodes.engine.n_rows:
-            raise errors.StateError("device classes", "stand behind an extended resource", found, "no nodes yet")
-        self._load(devices)
-
-    def _load(self, devices: Devices) -> None:
+        """Take over classes, slices and claims; those of before are forgotten. O(slices + nodes)."""
         self._devices = devices
         self._classes = {one.name: one for one in devices.classes}
         self._by_resource = _resources_of(devices.classes)
-        for resource in self._by_resource:
-            self._nodes.resource_id(resource)
         self._taken = Taken()
         self._journal.clear()
         self._claims = {row.key: self._new_claim(row) for row in devices.claims}
@@ -199,7 +200,22 @@ class Claims:
         self._matched.clear()
         self._forget_rows()
         self._pools = Pools(devices.slices, self._admits)
+        for one in devices.classes:
+            if one.resource:
+                self._lift(one.resource)
         self.set_rows(range(self._nodes.engine.n_rows))
+
+    def _lift(self, resource: str) -> None:
+        """From now on NodeResourcesFit leaves the resource to this plugin where a node does not offer it."""
+        if resource in self._lifted:
+            return
+        if len(self._lifted) == _MOST_LIFTED:
+            raise errors.UnsupportedError(
+                resource, "is one extended resource too many that devices stand in for", None, f"{_MOST_LIFTED}"
+            )
+        self._lifted[resource] = len(self._lifted)
+        self._nodes.lift(resource)
+        self._see_lacking(range(len(self._holding)))
 
     def _new_claim(self, row: ClaimRow) -> _Claim:
         stays = row.allocation is not None and not row.reserved_for
@@ -220,7 +236,9 @@ class Claims:
         now = other.current()
         if now is None:
             return
-        self._load(now)
+        self.load(now)
+        for resource in other._lifted:
+            self._lift(resource)
         self._pods = dict(other._pods)
         for claim in self._claims.values():
             claim.stays = other._claims[claim.row.key].stays
@@ -228,13 +246,9 @@ class Claims:
             self._extended[key] = allocation
             self._hold(allocation, 1)
 
-    def backs(self, resource: str) -> bool:
-        """Whether a device class stands behind an extended resource."""
-        return resource in self._by_resource
-
-    def backed(self) -> list[str]:
-        """Extended resources that device classes stand behind."""
-        return list(self._by_resource)
+    def lifted(self) -> list[str]:
+        """Extended resources that devices stand in for on nodes that do not offer them."""
+        return list(self._lifted)
 
     # ---- pods ----
 
@@ -242,11 +256,14 @@ class Claims:
         """The pod's shape with the kind of its claims; remembers what it asks for. O(claims of the pod)."""
         if pod.devices is None:
             return pod.shape
+        self._last = None
         extended = self._extended_of(pod.devices)
         if not pod.devices.claims and not extended:
             return pod.shape
         if self._devices is None:
             self.load(Devices())
+        for resource in {resource for one in extended for resource, _ in one.amounts}:
+            self._lift(resource)
         self._pods[pod.key] = pod.devices
         specs = []
         for one in pod.devices.claims:
@@ -262,7 +279,7 @@ class Claims:
 
     def _extended_of(self, pod: rows.PodDevices) -> tuple[rows.ContainerDevices, ...]:
         """What the containers ask of resources that device classes stand behind; empty: nothing."""
-        if not self._by_resource:
+        if not pod.containers or not self._by_resource:
             return ()
         kept = tuple(
             rows.ContainerDevices(one.is_short, tuple(ask for ask in one.amounts if ask[0] in self._by_resource))
@@ -292,11 +309,26 @@ class Claims:
         again = range(len(self._holding)) if self._pools.uses_selectors else changed
         for row in again:
             self._look(row)
+        self._see_lacking(changed)
 
     def _grow(self) -> None:
         more = self._nodes.engine.n_rows - len(self._holding)
         if more:
             self._holding = np.concatenate([self._holding, np.zeros(more, dtype=np.int32)])
+            self._lacking = np.concatenate([self._lacking, np.zeros(more, dtype=np.int64)])
+
+    def _see_lacking(self, changed: Sequence[int]) -> None:
+        """Note which lifted resources rows do not offer themselves."""
+        if not self._lifted or not len(changed):
+            return
+        at = arrays.int32(list(changed))
+        allocatable = self._nodes.engine.columns().allocatable
+        bits = np.zeros(len(at), dtype=np.int64)
+        for resource, bit in self._lifted.items():
+            lacks = allocatable[self._nodes.resource_id(resource)][at] == UNLIMITED
+            bits |= lacks.astype(np.int64) << bit
+        self._lacking[at] = bits
+        self._log.add(at.tolist())
 
     def _admits(self, where: claim_rows.NodeChoice) -> Bool:
         return self._admitted(where.terms or ())
@@ -328,7 +360,7 @@ class Claims:
 
     def _note(self, row: int) -> None:
         """Number what a row holds now."""
-        parts: list[object] = [self._lacking(row)]
+        parts: list[object] = []
         shared = []
         for pool in self._seen[row]:
             if len(self._rows_of[pool.id]) > 1:
@@ -342,15 +374,6 @@ class Claims:
         self._holding[row] = number
         self._log.add((row,))
 
-    def _lacking(self, row: int) -> int:
-        """Bits of the resources that a device class stands behind and the node does not offer itself."""
-        allocatable = self._nodes.engine.columns().allocatable if self._by_resource else []
-        bits = 0
-        for i, resource in enumerate(self._by_resource):
-            if allocatable[self._nodes.resource_id(resource)][row] == UNLIMITED:
-                bits |= 1 << i
-        return bits
-
     def _namesake(self, row: int, pool: Pool) -> int:
         """Position of the first pool with counters of this name: they are counted together."""
         if not pool.counters:
@@ -362,10 +385,10 @@ class Claims:
         if pool.state < 0:
             taken = self._taken
             ids = [device.id for device in pool.devices]
-            used = tuple(device in taken.whole for device in ids)
+            used = tuple([device in taken.whole for device in ids])
             consumed = tuple(
                 (i, device in taken.shares, tuple(sorted(taken.consumed.get(device, {}).items())))
-                for i, device in enumerate(ids)
+                for i, device in enumerate(ids if taken.shares or taken.consumed else ())
                 if device in taken.consumed or device in taken.shares
             )
             counters = allocator.left(pool, taken) if pool.counters else {}
@@ -411,7 +434,9 @@ class Claims:
     def _answer(self, search: tuple[int, ...], row: int) -> _Answer:
         """What the search says for a row; found once for all rows that hold the same."""
         number = int(self._holding[row])
-        key = (search, number, tuple(self._state(pool) for pool in self._shared_of.get(number, ())))
+        lacking = int(self._lacking[row]) if search[-1] >= 0 else 0
+        shared = self._shared_of.get(number, ())
+        key = (search, number, lacking, tuple(self._state(pool) for pool in shared) if shared else ())
         found = self._answers.get(key)
         if found is None:
             if len(self._answers) >= _MOST_ANSWERS:
@@ -423,9 +448,13 @@ class Claims:
         specs = [self._specs.value(number) for number in search[:-1]]
         if search[-1] >= 0:
             asked = self._asked.value(search[-1])
-            lacking = self._lacking(row)
-            bits = {resource for i, resource in enumerate(self._by_resource) if lacking >> i & 1}
-            specs.append(claim_of(asked, {name: self._by_resource[name] for name in sorted(bits)}))
+            lacking = int(self._lacking[row])
+            names = [
+                resource
+                for resource, bit in self._lifted.items()
+                if lacking >> bit & 1 and resource in self._by_resource
+            ]
+            specs.append(claim_of(asked, {name: self._by_resource[name] for name in names}))
         if not any(spec.requests for spec in specs):
             return _Answer(0, Found(tuple(() for _ in specs)))
         try:
@@ -480,7 +509,11 @@ class Claims:
 
     def _refill(self, column: _Column, search: tuple[int, ...]) -> None:
         """Answer once for each distinct holding."""
-        numbers, first, inverse = np.unique(self._holding, return_index=True, return_inverse=True)
+        kinds = self._holding.astype(np.int64)
+        if search[-1] >= 0:
+            _, lacking = np.unique(self._lacking, return_inverse=True)
+            kinds = kinds * (int(lacking.max(initial=0)) + 1) + lacking
+        _, first, inverse = np.unique(kinds, return_index=True, return_inverse=True)
         answers = [self._answer(search, int(row)) for row in first]
         code = np.array([answer.code for answer in answers], dtype=np.uint8)[inverse]
         scores = [answer.found.score if answer.found is not None else 0 for answer in answers]
@@ -489,18 +522,12 @@ class Claims:
         differs = (code != np.pad(column.code, (0, more))) | (raw != np.pad(column.raw, (0, more)))
         column.code, column.raw, column.error = code, raw, None
         column.changes.add(np.flatnonzero(differs).tolist())
-        for answer, number in zip(answers, numbers, strict=True):
-            there = self._first_node(int(number)) if answer.error is not None else NO_NODE
-            if answer.error is not None and there != NO_NODE:
+        for i, answer in enumerate(answers):
+            at = np.flatnonzero(inverse == i).tolist() if answer.error is not None else []
+            there = next((row for row in at if self._nodes.node_name(row) is not None), None)
+            if answer.error is not None and there is not None:
                 column.error = (answer.error, there)
                 return
-
-    def _first_node(self, number: int) -> int:
-        """The first row that holds this and has a node."""
-        for row in np.flatnonzero(self._holding == number).tolist():
-            if self._nodes.node_name(row) is not None:
-                return int(row)
-        return NO_NODE
 
     # ---- the plugin ----
 
@@ -584,6 +611,8 @@ class Claims:
 
     def _wanted(self, key: str) -> _Wanted:
         """The pod's claims, checked as PreFilter does."""
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
         pod = self._pods[key]
         claims = tuple(claim for one in pod.claims if (claim := self._checked(key, pod, one)) is not None)
         missing = tuple(claim for claim in claims if claim.allocation is None)
@@ -592,7 +621,9 @@ class Claims:
         for claim in missing:
             self._check_classes(claim.row)
         search = (*(claim.spec for claim in missing), self._asked.id(extended) if extended and not stale else -1)
-        return _Wanted(claims, missing, search, stale)
+        found = _Wanted(claims, missing, search, stale)
+        self._last = (key, found)
+        return found
 
     def _checked(self, key: str, pod: rows.PodDevices, one: rows.PodClaim) -> _Claim | None:
         if one.problem:
@@ -633,7 +664,7 @@ class Claims:
         except _RefusedError:
             return
         uid = self._pods[key].uid
-        self._note_undo(key, wanted.claims)
+        self._made[key] = self._note_undo(key, wanted.claims)
         if wanted.missing or wanted.search[-1] >= 0:
             answer = self._answer(wanted.search, row)
             picks = answer.found.picks if answer.found is not None else ()
@@ -656,23 +687,35 @@ class Claims:
             return
         claims = [claim for one in pod.claims if (claim := self._claims.get(one.claim)) is not None]
         self._note_undo(key, claims)
+        self._made.pop(key, None)
         for claim in claims:
             if pod.uid not in claim.reserved:
                 continue
             claim.reserved = tuple(uid for uid in claim.reserved if uid != pod.uid)
-            if not claim.reserved and not claim.stays:
+            is_own = claim.row.owner == pod.uid
+            if not claim.reserved and (is_own or not claim.stays):
                 self._hold(claim.allocation, -1)
                 claim.allocation = None
+            if is_own:
+                self._claims.pop(claim.row.key, None)  # it goes with its owner
         self._hold(self._extended.pop(key, None), -1)
+        del self._pods[key]
 
     def unreserve(self, key: str) -> None:
         """The pod was never put there; see `stateful.Stateful`."""
-        self.release(key)
+        undo = self._made.pop(key, None)
+        if undo is not None:
+            self._note_undo(key, [claim for claim, _, _ in undo.before])
+            self._restore(undo)
 
-    def _note_undo(self, key: str, claims: Sequence[_Claim]) -> None:
+    def _note_undo(self, key: str, claims: Sequence[_Claim]) -> _Undo:
+        """Remember what is about to change."""
+        self._last = None
+        before = [(claim, claim.allocation, claim.reserved) for claim in claims]
+        undo = _Undo(key, self._pods.get(key), before, self._extended.get(key))
         if self._is_undoable:
-            before = [(c, c.allocation, c.reserved) for c in claims]
-            self._journal.append(_Undo(key, before, self._extended.get(key)))
+            self._journal.append(undo)
+        return undo
 
     def mark(self) -> int:
         """A point to which `rollback` returns."""
@@ -687,18 +730,24 @@ class Claims:
     def rollback(self, mark: int) -> None:
         """Undo every reserve and release since the mark."""
         while len(self._journal) > mark:
-            undo = self._journal.pop()
-            for claim, allocation, reserved in undo.before:
-                if claim.allocation is not allocation:
-                    self._hold(claim.allocation, -1)
-                    self._hold(allocation, 1)
-                claim.allocation, claim.reserved = allocation, reserved
-            now = self._extended.pop(undo.key, None)
-            if now is not undo.extended:
-                self._hold(now, -1)
-                self._hold(undo.extended, 1)
-            if undo.extended is not None:
-                self._extended[undo.key] = undo.extended
+            self._restore(self._journal.pop())
+
+    def _restore(self, undo: _Undo) -> None:
+        self._last = None
+        if undo.pod is not None:
+            self._pods[undo.key] = undo.pod
+        for claim, allocation, reserved in undo.before:
+            self._claims[claim.row.key] = claim
+            if claim.allocation is not allocation:
+                self._hold(claim.allocation, -1)
+                self._hold(allocation, 1)
+            claim.allocation, claim.reserved = allocation, reserved
+        now = self._extended.pop(undo.key, None)
+        if now is not undo.extended:
+            self._hold(now, -1)
+            self._hold(undo.extended, 1)
+        if undo.extended is not None:
+            self._extended[undo.key] = undo.extended
 
     # ---- after the filters ----
 

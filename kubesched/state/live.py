@@ -293,10 +293,23 @@ class ClusterState:
             device_model=arrays.int32(models),
         )
 
+    def lift(self, resource: str) -> None:
+        """A resource that devices stand in for does not bind nodes that do not offer it themselves. O(nodes)."""
+        slot, now = self.resource_id(resource), self.engine.columns()
+        at = np.flatnonzero(now.live).astype(np.int32)
+        if not at.size:
+            return
+        allocatable = np.ascontiguousarray(np.array(now.allocatable)[:, at])
+        allocatable[slot][allocatable[slot] == 0] = UNLIMITED
+        hostnames = [NO_NODE if name is None else self._values.id(name) for name in self.hostnames(at)]
+        names = ("name_id", "label_set", "taint_set", "image_set", "unschedulable", "device_count", "device_model")
+        columns = {name: getattr(now, name)[at] for name in names}
+        self.engine.update_nodes(at, allocatable, hostname_value=arrays.int32(hostnames), **columns)
+
     def _lift(self, allocatable: I64) -> None:
         """A resource that devices stand in for does not bind nodes that do not offer it themselves."""
-        for resource in self.claims.backed():
-            of_resource = allocatable[self.resources.id(resource)]
+        for resource in self.claims.lifted():
+            of_resource = allocatable[self.resource_id(resource)]
             of_resource[of_resource == 0] = UNLIMITED
 
     def add_nodes(self, nodes: Sequence[row_types.NodeRow]) -> None:
@@ -474,6 +487,8 @@ class ClusterState:
 
         0: fewer than ``least``.
         """
+        if self.claims.concerns(self.shape_of(class_of[0])):
+            return 0
         others = [plugin for plugin in self.stateful if plugin is not self.volumes]
         alone = {c for c in set(class_of) if any(plugin.concerns(self.shape_of(c)) for plugin in others)}
         n = next((at for at, class_id in enumerate(class_of) if class_id in alone), len(class_of))
