@@ -452,8 +452,9 @@ struct ks_engine {
     ks_known_table known;
     KS_VEC(ks_nominated) nominated;
     ks_asker asking;
-    KS_VEC(ks_veto) vetoes;                       /* of the question at hand */
-    KS_VEC(uint64_t) veto_bits;                   /* [veto][W] */
+    bool skips_pods; /* InterPodAffinity has no say in the question at hand */
+    KS_VEC(ks_veto) vetoes; /* of the question at hand */
+    KS_VEC(uint64_t) veto_bits; /* [veto][W] */
     KS_VEC(int32_t) victims, candidates, evicted; /* results of the last call */
     ks_recheck recheck;
     void *recheck_context;
@@ -691,8 +692,9 @@ static inline bool ks_is_volume_filter(int32_t filter) {
 }
 void ks_nominated_free(ks_engine *e);
 bool ks_has_nominated(const ks_engine *e, int32_t row);
-/* The filters on one row, with the nominated pods that the asker yields to and without. moved NULL: nothing is. The
- * class is prepared. */
+/* Brings the class up to date; before ks_judge_row, and before anything is moved for it. */
+ks_status ks_start_judging(ks_engine *e, ks_class *c);
+/* The filters on one row, with the nominated pods that the asker yields to and without. moved NULL: nothing is. */
 ks_status ks_judge_row(ks_engine *e, const ks_profile *p, ks_class *c, int32_t row, const ks_moved *moved,
                        ks_verdict *out);
 /* Rows that nominated pods shut, into e->vetoes. */

@@ -80,6 +80,23 @@ bool ks_has_nominated(const ks_engine *e, int32_t row) {
 
 /* ---- one row, as it is now ---- */
 
+/* Upstream's PreFilter lets InterPodAffinity out where nothing that runs rejects the pod and it has no terms; pods that
+ * are thought onto a node afterwards do not bring it back. Before anything is moved. */
+static void note_skips(ks_engine *e, const ks_class *c) {
+    const ks_pairwise *w = &c->pairwise;
+    e->skips_pods = w->n_affinity + w->n_anti == 0;
+    for (int32_t i = 0; e->skips_pods && i < w->n_existing; i++)
+        e->skips_pods = e->tallies.at[w->existing[i].tally].total == 0;
+}
+
+ks_status ks_start_judging(ks_engine *e, ks_class *c) {
+    KS_TRY(ks_class_prepare(e, c));
+    KS_TRY(ks_pairwise_prepare(e, c));
+    note_skips(e, c);
+    return KS_VEC_RESERVE(&e->mem, &e->scratch.bits, (e->n_resources + 63) / 64);
+}
+
+
 static bool has_volumes(const ks_class *c) {
     for (int64_t i = 0; i < c->verdicts.n; i++)
         if (ks_is_volume_filter(c->verdicts.at[i].filter))
@@ -103,6 +120,8 @@ static ks_status judge_once(ks_engine *e, const ks_profile *p, ks_class *c, int3
     for (int32_t i = 0; i < p->n_filters && out->filter == KS_NONE; i++) {
         int32_t filter = p->filter[i];
         out->detail = KS_DETAIL_NONE;
+        if (filter == KS_FILTER_INTER_POD_AFFINITY && e->skips_pods)
+            continue;
         if (!ask || !ks_is_volume_filter(filter))
             out->detail = ks_filter_fails(e, c, row, filter);
         else if (volumes / 256 == filter)
@@ -184,8 +203,7 @@ ks_status ks_find_vetoes(ks_engine *e, const ks_profile *p, ks_class *c) {
     e->vetoes.n = 0;
     if (!e->asking.is_on || e->nominated.n == 0)
         return KS_OK;
-    KS_TRY(ks_class_prepare(e, c));
-    KS_TRY(ks_pairwise_prepare(e, c));
+    KS_TRY(ks_start_judging(e, c));
     for (int32_t i = 0; i < e->nominated.n; i++) {
         int32_t row = e->nominated.at[i].row;
         if (row != KS_NONE && e->live.at[row] && must_yield(e, i, row) && is_first_on_row(e, i))
@@ -222,10 +240,8 @@ ks_status ks_own_node(ks_engine *e, const ks_profile *p, ks_class *c, int32_t *o
     int32_t row = e->nominated.at[e->asking.nominated].row;
     if (row == KS_NONE || !e->live.at[row])
         return KS_OK;
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.bits, (e->n_resources + 63) / 64));
+    KS_TRY(ks_start_judging(e, c));
     ks_verdict verdict = {.insufficient = e->scratch.bits.at};
-    KS_TRY(ks_class_prepare(e, c));
-    KS_TRY(ks_pairwise_prepare(e, c));
     KS_TRY(ks_judge_row(e, p, c, row, NULL, &verdict));
     *out = verdict.filter == KS_NONE ? row : KS_NONE;
     return KS_OK;

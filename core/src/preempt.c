@@ -469,10 +469,8 @@ static ks_status open_task(ks_engine *e, ks_preemption *io, task *t) {
     for (int32_t i = 0; i < t->p->n_filters; i++)
         if (t->p->filter[i] != KS_FILTER_POD_TOPOLOGY_SPREAD && t->p->filter[i] != KS_FILTER_INTER_POD_AFFINITY)
             t->without.filter[t->without.n_filters++] = t->p->filter[i];
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.bits, (e->n_resources + 63) / 64));
+    KS_TRY(ks_start_judging(e, t->c));
     t->verdict.insufficient = e->scratch.bits.at;
-    KS_TRY(ks_class_prepare(e, t->c));
-    KS_TRY(ks_pairwise_prepare(e, t->c));
     KS_TRY(ks_log_reserve(e, 1)); /* so that trials do not drop the log on their way */
     if (t->c->evictions == NULL) {
         KS_TRY(

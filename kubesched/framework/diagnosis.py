@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kubesched.base import errors
 from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.kernel.native import Verdicts
@@ -45,9 +44,6 @@ _DETAILS: dict[int, str] = {
 """Reasons of the pairwise filters, which fail in several ways."""
 _PAIRWISE = ("PodTopologySpread", "InterPodAffinity")
 _CONFLICT = "pod affinity terms conflict"
-_NOT_HELPFUL = "Preemption is not helpful for scheduling"
-_NEVER = "not eligible due to preemptionPolicy=Never."
-_NO_VICTIMS = "No preemption victims found for incoming pod"
 NO_NODES = "no nodes available to schedule pods"
 
 
@@ -284,16 +280,22 @@ def summarize(
         found = diagnose(state, shape, verdicts, rejection)
         return summary_of(found, verdicts)
     counts = state.engine.summarize(profile, class_id)
+    histogram = histogram_of(state, counts)
+    message = "" if counts.feasible else fit_error(state.n_nodes, histogram) if state.n_nodes else NO_NODES
+    unresolvable = int(counts.rejected[:, native.VERDICT_UNRESOLVABLE :].sum())
+    best = counts.score, counts.ties, counts.node
+    return Summary(state.n_nodes, counts.feasible, histogram, *best, unresolvable, message)
+
+
+def histogram_of(state: live.ClusterState, counts: native.Counts) -> dict[str, int]:
+    """Nodes by reason."""
     histogram: dict[str, int] = {}
     for number, detail in zip(*np.nonzero(counts.rejected), strict=True):
         for reason in _counted_reasons(state, int(number), int(detail) & ~native.VERDICT_UNRESOLVABLE):
             histogram[reason] = histogram.get(reason, 0) + int(counts.rejected[number, detail])
     for resource in np.flatnonzero(counts.insufficient).tolist():
         histogram[_short(state.resources.value(resource))] = int(counts.insufficient[resource])
-    message = "" if counts.feasible else fit_error(state.n_nodes, histogram) if state.n_nodes else NO_NODES
-    unresolvable = int(counts.rejected[:, native.VERDICT_UNRESOLVABLE :].sum())
-    best = counts.score, counts.ties, counts.node
-    return Summary(state.n_nodes, counts.feasible, histogram, *best, unresolvable, message)
+    return histogram
 
 
 def _counted_reasons(state: live.ClusterState, number: int, detail: int) -> tuple[str, ...]:
@@ -324,7 +326,7 @@ def _short(resource: str) -> str:
     return "Too many pods" if resource == rows.PODS else f"Insufficient {resource}"
 
 
-# ---- gates and PostFilter ----
+# ---- gates and claims ----
 
 
 def gate_status(gates: tuple[str, ...]) -> Status:
@@ -339,28 +341,3 @@ def claims_text(state: live.ClusterState, key: str, class_id: int, diagnosis: Di
     unavailable = [i for i, status in enumerate(diagnosis.statuses) if status.reasons == (UNAVAILABLE,)]
     at = np.flatnonzero(np.isin(diagnosis.status_of, unavailable)).astype(np.int32)
     return state.claims.post_filter(key, at)
-
-
-def post_filter(
-    diagnosis: Diagnosis, preempts: bool, has_lower_priority: bool, claims: str = NO_CLAIMS
-) -> tuple[str, str]:
-    """Code and message of PostFilter for a pod that fits nowhere, as long as nobody need be evicted.
-
-    ``claims`` is what `claims_text` says.
-
-    Raises
-    ------
-    UnsupportedError
-        Pods of lower priority run: whom to evict is not decided here yet.
-    """
-    if diagnosis.pre_filter.status is not None:
-        # PreFilter stopped before DynamicResources kept its state, and its PostFilter does not find it.
-        return "Error", "not found"
-    if not preempts:
-        return UNSCHEDULABLE, f"{claims}, preemption: {_NEVER}"
-    if has_lower_priority:
-        raise errors.UnsupportedError("preemption", "of pods with lower priority is not implemented")
-    curable = [i for i, status in enumerate(diagnosis.statuses) if status.code == UNSCHEDULABLE]
-    tried = int(np.isin(diagnosis.status_of, curable).sum())
-    text = fit_error(diagnosis.n_nodes, {_NO_VICTIMS: tried, _NOT_HELPFUL: diagnosis.n_nodes - tried})
-    return UNSCHEDULABLE, f"{claims}, preemption: {text}"

@@ -7,7 +7,9 @@ call and copied by C. Methods that take columns run no Python per node or pod.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -307,6 +309,73 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A row on which evicting pods makes room."""
+
+    row: int
+    broken: int
+    """Victims whose disruption budget is overdrawn."""
+    is_best: bool
+    victims: tuple[int, ...]
+    """Handles, the most important first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """Outputs of ks_preempt."""
+
+    row: int
+    """Lowest of the best rows; -1: eviction helps nowhere."""
+    ties: int
+    victims: tuple[int, ...]
+    """Handles, the most important first."""
+    n_tried: int
+    n_without_victims: int
+    candidates: tuple[Candidate, ...]
+    """All of them, if asked for."""
+    counts: Counts | None
+    """Why tried rows stay shut, if asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evicting:
+    """Outputs of ks_place_evicting beside the decisions."""
+
+    handle: I32
+    """``[n]``: of the placed pods, -1: not placed."""
+    victim_start: I32
+    victims: I32
+    """Handles of the pods that pod i evicted: ``victims[victim_start[i]:victim_start[i + 1]]``."""
+
+
+Recheck = Callable[[int, list[int], list[int]], tuple[str, int] | None]
+"""(row, handles of known pods that left, handles of nominated ones that came): the first failing volume filter and its
+code, or None."""
+
+
+class _Rechecker:
+    """Whom C asks through; it must not keep the asked object alive, which holds the engine."""
+
+    def __init__(self, recheck: Recheck) -> None:
+        self.method = weakref.WeakMethod(recheck)
+        self.error: errors.KubeschedError | None = None
+
+
+@_ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
+def ks_python_recheck(context: Any, row: int, n_gone: int, gone: Any, n_come: int, come: Any) -> int:
+    """C asks what volumes say."""
+    rechecker: _Rechecker = _ffi.from_handle(context)
+    recheck = rechecker.method()
+    try:
+        left, came = [gone[i] for i in range(n_gone)], [come[i] for i in range(n_come)]
+        found = None if recheck is None else recheck(row, left, came)
+    except errors.KubeschedError as error:
+        rechecker.error = error
+        return -1
+    return 0 if found is None else FILTERS[found[0]] * 256 + found[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """Read-only views of the engine's node columns.
 
@@ -393,6 +462,9 @@ class Engine:
         self._engine: Any = _ffi.gc(out[0], _lib.ks_engine_free)
         self._n_resources = n_resources
         self._users: list[plugins.Hook] = []  # by number; C keeps their pointers
+        self._asker: tuple[int, int] | None = None
+        self._rechecker: _Rechecker | None = None
+        self._handle: Any = None
 
     def close(self) -> None:
         """Free the engine now; views from `columns` must not be used afterwards."""
@@ -668,7 +740,10 @@ class Engine:
         return node[:-1], pod[:-1]
 
     def _raise(self, where: str, status: int, got: object = None) -> None:
-        """As the function, for calls that ask users' plugins."""
+        """As the function, for calls that ask users' plugins or `set_recheck`'s method: their own error comes first."""
+        if self._rechecker is not None and self._rechecker.error is not None:
+            error, self._rechecker.error = self._rechecker.error, None
+            raise error
         if status == _lib.KS_EPLUGIN:
             failure = _ffi.new("ks_user_failure *")
             _raise(where, _lib.ks_user_failed(self._engine, failure))
@@ -749,6 +824,139 @@ class Engine:
         """Release what a batch placed before a user's plugin failed: nobody will look at its decisions."""
         there = committed & (out.node >= 0)
         self.release(class_id[there], out.node[there], out.devices[there])
+
+    # ---- eviction ----
+
+    def know_pods(self, class_id: I32, node: I32, priority: I32, started: I64, budgets: I32, devices: U64) -> I32:
+        """Make running pods known, ``[n]`` each; their handles. All or none."""
+        p, n, s = _Pointers("know_pods"), len(class_id), _ffi.new("ks_known_spec *")
+        s.n = n
+        columns = {"class_id": class_id, "node": node, "priority": priority, "budgets": budgets}
+        for name, column in columns.items():
+            setattr(s, name, p.of(column, np.int32, (n,), name))
+        s.started = p.of(started, np.int64, (n,), "started")
+        s.devices = p.of(devices, np.uint64, (n,), "devices")
+        handle = np.full(n, -1, dtype=np.int32)
+        _raise("know_pods", _lib.ks_pods_know(self._engine, s, p.out(handle, np.int32, (n,), "handle")), n)
+        return handle
+
+    def forget_pods(self, handle: I32) -> None:
+        """Give handles up."""
+        p = _Pointers("forget_pods")
+        pointer = p.of(handle, np.int32, (None,), "handle")
+        _raise("forget_pods", _lib.ks_pods_forget(self._engine, len(handle), pointer), len(handle))
+
+    def set_budgets(self, allowed: I32) -> None:
+        """How many pods each disruption budget lets go."""
+        p = _Pointers("set_budgets")
+        pointer = p.of(allowed, np.int32, (None,), "allowed")
+        _raise("set_budgets", _lib.ks_budgets_set(self._engine, len(allowed), pointer), len(allowed))
+
+    def add_budget_set(self, budgets: I32) -> int:
+        """The budgets that a pod counts for, as a number."""
+        p, out = _Pointers("add_budget_set"), _ffi.new("int32_t *")
+        pointer = p.of(budgets, np.int32, (None,), "budgets")
+        _raise("add_budget_set", _lib.ks_budget_set_add(self._engine, len(budgets), pointer, out), len(budgets))
+        return int(out[0])
+
+    def nominate(self, class_id: int, row: int, priority: int) -> int:
+        """A pod waits for a row; its handle."""
+        out = _ffi.new("int32_t[1]")
+        status = _lib.ks_nominate(self._engine, 1, [class_id], [row], [priority], out)
+        _raise("nominate", status, class_id)
+        return int(out[0])
+
+    def unnominate(self, handle: int) -> None:
+        """It waits no more."""
+        _raise("unnominate", _lib.ks_unnominate(self._engine, 1, [handle]), handle)
+
+    @contextmanager
+    def asking(self, priority: int, nominated: int = -1) -> Iterator[None]:
+        """Questions inside are for a pod that yields to nominated ones of its priority or a higher one. Nests."""
+        _raise("asking", _lib.ks_asking(self._engine, priority, nominated), nominated)
+        before, self._asker = self._asker, (priority, nominated)
+        try:
+            yield
+        finally:
+            self._asker = before
+            if before is None:
+                _lib.ks_asked(self._engine)
+            else:
+                _lib.ks_asking(self._engine, *before)
+
+    def own_node(self, profile: int, class_id: int) -> int:
+        """Row that the asking pod is nominated for, if it passes there; else -1."""
+        out = _ffi.new("int32_t *")
+        self._raise("own_node", _lib.ks_own_node_of(self._engine, profile, class_id, out), class_id)
+        return int(out[0])
+
+    def set_recheck(self, recheck: Recheck) -> None:
+        """Who knows what volumes say when pods left or came: a method, whose object is not kept alive."""
+        self._rechecker = _Rechecker(recheck)
+        self._handle = _ffi.new_handle(self._rechecker)
+        _raise("set_recheck", _lib.ks_recheck_set(self._engine, _lib.ks_python_recheck, self._handle), None)
+
+    def preempt(
+        self,
+        profile: int,
+        class_id: int,
+        priority: int,
+        open_rows: U8 | None = None,
+        list_all: bool = False,
+        count: bool = False,
+    ) -> Preemption:
+        """Whom to evict for a pod that fits nowhere; changes nothing.
+
+        Parameters
+        ----------
+        open_rows
+            ``[N]``: 0 where PreFilter shut a row; None: all are open.
+        list_all
+            Also every candidate.
+        count
+            Also why rows that were tried stay shut.
+        """
+        p, io = _Pointers("preempt"), _ffi.new("ks_preemption *")
+        io.profile, io.class_id, io.priority, io.list_all = profile, class_id, priority, list_all
+        io.open = p.of(open_rows, np.uint8, (self.n_rows,), "open_rows")
+        rejected = np.zeros((_lib.KS_N_FILTERS, _lib.KS_N_DETAILS), dtype=np.int64)
+        insufficient = np.zeros(self._n_resources, dtype=np.int64)
+        if count:
+            io.rejected = p.out(rejected, np.int64, rejected.shape, "rejected")
+            io.insufficient = p.out(insufficient, np.int64, insufficient.shape, "insufficient")
+        self._raise("preempt", _lib.ks_preempt(self._engine, io), class_id)
+        n = io.n_candidates if list_all else 0
+        victims = [tuple(io.candidate_victim[io.candidate_start[i] : io.candidate_start[i + 1]]) for i in range(n)]
+        return Preemption(
+            row=io.node,
+            ties=io.ties,
+            victims=tuple(io.victim[0 : io.n_victims]),
+            n_tried=io.n_tried,
+            n_without_victims=io.n_without_victims,
+            candidates=tuple(
+                Candidate(io.candidate_row[i], io.candidate_broken[i], bool(io.candidate_ties[i]), victims[i])
+                for i in range(n)
+            ),
+            counts=Counts(rejected, insufficient, 0, -1, 0, -1) if count else None,
+        )
+
+    def place_evicting(
+        self, options: Options, class_id: I32, priority: I32, may_evict: U8, budgets: I32
+    ) -> tuple[Decisions, Evicting]:
+        """Decide pods one after another; one that fits nowhere evicts at once. All running pods must be known."""
+        p, n, v = _Pointers("place_evicting"), len(class_id), _ffi.new("ks_evicting *")
+        classes = p.of(class_id, np.int32, (n,), "class_id")
+        v.priority = p.of(priority, np.int32, (n,), "priority")
+        v.may_evict = p.of(may_evict, np.uint8, (n,), "may_evict")
+        v.budgets = p.of(budgets, np.int32, (n,), "budgets")
+        handle, start = np.full(n, -1, dtype=np.int32), np.zeros(n + 1, dtype=np.int32)
+        v.handle, v.victim_start = p.out(handle, np.int32, (n,), "handle"), p.out(start, np.int32, (n + 1,), "start")
+        out, done = Decisions.empty(n), _ffi.new("int32_t *")
+        c_options = _fill_options(options)
+        status = _lib.ks_place_evicting(self._engine, c_options, v, n, classes, _decision_columns(p, out, n), done)
+        _read_options(c_options, options)
+        self._raise("place_evicting", status, f"pod {int(done[0])} of {n}" if n else None)
+        return out, Evicting(handle, start, arrays.int32(list(v.victim[0 : int(start[n])])))
 
     def place_groups(self, options: Options, start: I32, minimum: I32, class_id: I32) -> tuple[Decisions, Groups]:
         """Decide groups of pods, each all or nothing, in one call; if a user's plugin fails, none of them is placed.

@@ -22,6 +22,7 @@ KINDS: dict[str, str] = {
     "replicationcontrollers": "ReplicationController",
     "replicasets": "ReplicaSet",
     "statefulsets": "StatefulSet",
+    "pdbs": "PodDisruptionBudget",
     "pvs": "PersistentVolume",
     "pvcs": "PersistentVolumeClaim",
     "storageclasses": "StorageClass",

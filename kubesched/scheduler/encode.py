@@ -16,7 +16,7 @@ from typing import Any
 from kubesched.api import fields, quantity
 from kubesched.api.fields import View
 from kubesched.base import errors
-from kubesched.scheduler import claims, podgroups, pods, requests, selectors, storage
+from kubesched.scheduler import budgets, claims, podgroups, pods, requests, selectors, storage
 from kubesched.state import claim_rows, rows, storage_rows
 
 FEATURES: dict[str, str] = {
@@ -57,6 +57,8 @@ class Encoded:
     running: list[rows.PodRow] = field(default_factory=list)
     pending: list[rows.PodRow] = field(default_factory=list)
     gangs: list[rows.Gang] = field(default_factory=list)
+    budgets: list[rows.Budget] = field(default_factory=list)
+    """PodDisruptionBudgets."""
     storage: list[storage_rows.StorageRow] = field(default_factory=list)
     """Claims, volumes and what stands behind them."""
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -166,6 +168,9 @@ def _pod_row(
         node_name=node_name,
         priority=spec.integer("priority"),
         preempts=spec.text("preemptionPolicy") != "Never",
+        started=budgets.started(pod),
+        nominated_node="" if node_name else pod.view("status").text("nominatedNodeName"),
+        is_evicted=budgets.is_evicted(pod),
         scheduling_gates=tuple(view.text("name") for view in spec.views("schedulingGates")),
         device_ids=_device_ids(pod, indexes),
         cluster=cluster,
@@ -182,9 +187,7 @@ def _pod_row(
 
 def _features(pod: View) -> Iterable[tuple[str, str]]:
     """Features of a pod that no plugin looks at, with the field that asks for them."""
-    spec = pod.view("spec")
-    if not spec.text("nodeName") and pod.view("status").text("nominatedNodeName"):
-        yield "nominated", pod.view("status").where("nominatedNodeName")
+    return ()
 
 
 def _node_features(spec: View) -> Iterable[str]:
@@ -368,6 +371,10 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
             gang = podgroups.gang(obj)
             _once(seen, "PodGroup", gang.key)
             out.gangs.append(gang)
+        elif kind == "PodDisruptionBudget":
+            budget = budgets.budget(obj)
+            _once(seen, "PodDisruptionBudget", f"{budget.namespace}/{budget.name}")
+            out.budgets.append(budget)
         elif kind == "Namespace":
             metadata = fields.of(obj).view("metadata")
             out.namespaces[metadata.text("name")] = dict(metadata.pairs("labels"))

@@ -22,25 +22,13 @@ from kubesched.state import claim_rows, one_node
 from kubesched.state import rows as row_types
 from kubesched.state.claims import UNLIMITED, Claims
 from kubesched.state.columns import UserColumns
+from kubesched.state.evictions import BoundPod, Evictions
 from kubesched.state.features import DeclaredFeatures
 from kubesched.state.intern import Interner, parse_int64
 from kubesched.state.pairwise import Pairwise
 from kubesched.state.row_labels import RowLabels
 from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
 from kubesched.state.volumes import Volumes
-
-
-@dataclass(slots=True)
-class BoundPod:
-    """A pod that runs on a node."""
-
-    class_id: int
-    row: int
-    devices: int = 0
-    priority: int = 0
-    cluster: str = ""
-    gang: str = ""
-    """``namespace/name`` of its PodGroup; empty: none."""
 
 
 @dataclass(slots=True)
@@ -139,6 +127,8 @@ class ClusterState:
         self.volumes = Volumes(self.engine, self.reasons, labels, self.row_of, self.node_name)
         self.claims = Claims(self, labels, self.reasons)
         self.stateful += [self.volumes, self.claims]
+        self.evictions = Evictions(self.engine, self.shape_of, self.pods)
+        self.engine.set_recheck(self.volumes_without)
         self._speculations = 0
         self.columns = UserColumns(self.engine)
         self.user_filters: dict[int, tuple[str, str]] = {}
@@ -592,7 +582,18 @@ class ClusterState:
                     "a known node",
                 )
             devices = sum(1 << d for d in pod.device_ids)
-            placed.append(BoundPod(self._running_class(pod.shape), row, devices, pod.priority, pod.cluster, pod.gang))
+            placed.append(
+                BoundPod(
+                    self._running_class(pod.shape),
+                    row,
+                    devices,
+                    pod.priority,
+                    pod.cluster,
+                    pod.gang,
+                    pod.started,
+                    pod.is_evicted,
+                )
+            )
         mark = self.engine.speculate()
         try:
             for named in (True, False):  # pods whose devices are known go first
@@ -601,7 +602,9 @@ class ClusterState:
             self.engine.rollback(mark)
             raise
         self.engine.keep(mark)
-        self.pods.update(zip((pod.key for pod in pods), placed, strict=True))
+        keys = [pod.key for pod in pods]
+        self.pods.update(zip(keys, placed, strict=True))
+        self.evictions.add(keys, placed)
         for pod, at in zip(pods, placed, strict=True):
             self.claims.know(pod)
             self.reserve(pod.key, at.class_id, at.row)
@@ -632,6 +635,7 @@ class ClusterState:
     def remember(self, keys: Sequence[str], pods: Sequence[BoundPod]) -> None:
         """Enter pods that the engine has just placed into the pods table."""
         self.pods.update(zip(keys, pods, strict=True))
+        self.evictions.add(keys, pods)
 
     def release(self, keys: Sequence[str]) -> None:
         """Take running pods off their nodes; either all of them or, on an error, none."""
@@ -644,10 +648,16 @@ class ClusterState:
             arrays.int32([p.row for p in there]),
             np.array([p.devices for p in there], dtype=np.uint64),
         )
+        self.evictions.drop(dict.fromkeys(keys))
         for key in dict.fromkeys(keys):
             del self.pods[key]
             for plugin in self.stateful:
                 plugin.release(key)
+
+    def volumes_without(self, row: int, gone: list[int], come: list[int]) -> tuple[str, int] | None:
+        """First volume filter that the asking pod fails on a row that known pods left and nominated ones came to."""
+        asker, left, came = self.evictions.asker, self.evictions.keys(gone), self.evictions.waiting(come)
+        return self.volumes.verdict_on(asker, row, left, came)
 
     # ---- speculation ----
 

@@ -73,6 +73,8 @@ class Term:
 
 
 LabelSelector = tuple[Requirement, ...] | None
+NOT_STARTED = 2**63 - 1
+"""Start of a pod that has none; later than any."""
 """Requirements and-ed, sorted, without Gt and Lt. Empty: matches everything; None: matches nothing."""
 
 
@@ -250,6 +252,19 @@ class PodDevices:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """A PodDisruptionBudget."""
+
+    namespace: str
+    name: str
+    selector: LabelSelector
+    allowed: int
+    """``status.disruptionsAllowed``."""
+    disrupted: frozenset[str] = frozenset()
+    """Names of pods whose disruption is counted already."""
+
+
+@dataclass(frozen=True, slots=True)
 class PodRow:
     namespace: str
     name: str
@@ -259,6 +274,12 @@ class PodRow:
     priority: int = 0
     preempts: bool = True
     """False with preemptionPolicy Never."""
+    started: int = NOT_STARTED
+    """``status.startTime``, microseconds since 1970."""
+    nominated_node: str = ""
+    """Node that a pending pod waits for; empty: none."""
+    is_evicted: bool = False
+    """It terminates because the scheduler evicted it."""
     scheduling_gates: tuple[str, ...] = ()
     device_ids: tuple[int, ...] = ()
     """Devices that a running pod holds."""

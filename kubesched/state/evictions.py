@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running pods as the engine knows them one by one: whom evicting can hit, which budgets protect them, and pods that
+wait for a node on which others were evicted for them.
+
+Deciding needs classes and counts only. The engine learns of single pods when somebody first asks whom to evict; from
+then on it is told of every pod that comes and goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from kubesched.base import errors
+from kubesched.kernel import arrays, native
+from kubesched.kernel.arrays import I32, NO_NODE
+from kubesched.state import rows as row_types
+from kubesched.state.pairwise import selects
+
+
+@dataclass(slots=True)
+class BoundPod:
+    """A pod that runs on a node."""
+
+    class_id: int
+    row: int
+    devices: int = 0
+    priority: int = 0
+    cluster: str = ""
+    gang: str = ""
+    """``namespace/name`` of its PodGroup; empty: none."""
+    started: int = row_types.NOT_STARTED
+    """Microseconds since 1970."""
+    is_evicted: bool = False
+    """It terminates because the scheduler evicted it."""
+
+
+class Evictions:
+    """Known pods, budgets and nominated pods of one engine.
+
+    Parameters
+    ----------
+    shape_of
+        Shape of a class.
+    pods
+        The pods table, which its owner changes; `add` and `drop` follow.
+    """
+
+    def __init__(
+        self,
+        engine: native.Engine,
+        shape_of: Callable[[int], row_types.PodShape],
+        pods: Mapping[str, BoundPod],
+    ) -> None:
+        self._engine, self._shape_of, self._pods = engine, shape_of, pods
+        self._is_on = False
+        self._handle_of: dict[str, int] = {}
+        self._key_of: dict[int, str] = {}
+        self._budgets: tuple[row_types.Budget, ...] = ()
+        self._budget_sets: dict[tuple[int, ...], int] = {(): 0}
+        self._budgets_of: dict[int, tuple[int, ...]] = {}
+        self._nominated: dict[str, tuple[int, int]] = {}
+        self._waiting: dict[int, str] = {}
+        self.asker = ""
+        """Key of the pod that asks."""
+
+    # ---- budgets ----
+
+    def set_budgets(self, budgets: Sequence[row_types.Budget]) -> None:
+        """Budgets as they stand now; before anybody asks whom to evict.
+
+        Raises
+        ------
+        StateError
+            Somebody asked already.
+        """
+        if self._is_on:
+            raise errors.StateError("budgets", "come too late", len(budgets), "budgets before the first eviction")
+        self._budgets = tuple(budgets)
+
+    def _budget_set(self, key: str, class_id: int) -> int:
+        """Number of the set of budgets that a pod counts for."""
+        found = self._budgets_of.get(class_id)
+        if found is None:
+            shape = self._shape_of(class_id)
+            found = self._budgets_of[class_id] = tuple(
+                i for i, budget in enumerate(self._budgets) if _protects(budget, shape)
+            )
+        if not found:
+            return 0
+        name = key.rpartition("/")[2]
+        members = tuple(i for i in found if name not in self._budgets[i].disrupted)
+        if members not in self._budget_sets:
+            self._budget_sets[members] = self._engine.add_budget_set(arrays.int32(members))
+        return self._budget_sets[members]
+
+    # ---- running pods ----
+
+    def know_all(self) -> None:
+        """From now on the engine knows every running pod. O(pods) the first time."""
+        if self._is_on:
+            return
+        self._is_on = True
+        if self._budgets:
+            self._engine.set_budgets(arrays.int32([min(b.allowed, 2**31 - 1) for b in self._budgets]))
+        self.add(list(self._pods), list(self._pods.values()))
+
+    def add(self, keys: Sequence[str], pods: Sequence[BoundPod]) -> None:
+        """Pods run from now on. Nothing while nobody wants to evict."""
+        if not self._is_on:
+            return
+        there = [(key, pod) for key, pod in zip(keys, pods, strict=True) if pod.row != NO_NODE]
+        handles = self._engine.know_pods(
+            arrays.int32([pod.class_id for _, pod in there]),
+            arrays.int32([pod.row for _, pod in there]),
+            arrays.int32([pod.priority for _, pod in there]),
+            arrays.int64([pod.started for _, pod in there]),
+            arrays.int32([self._budget_set(key, pod.class_id) for key, pod in there]),
+            np.array([pod.devices for _, pod in there], dtype=np.uint64),
+        )
+        self.enter([key for key, _ in there], handles)
+
+    def enter(self, keys: Sequence[str], handles: I32) -> None:
+        """Keys of pods that the engine knows already."""
+        numbers = handles.tolist()
+        self._handle_of.update(zip(keys, numbers, strict=True))
+        self._key_of.update(zip(numbers, keys, strict=True))
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Pods run no more."""
+        handles = [self._handle_of.pop(key) for key in keys if key in self._handle_of]
+        if handles:
+            self._engine.forget_pods(arrays.int32(handles))
+            self._leave(handles)
+
+    def leave(self, handles: Sequence[int]) -> list[str]:
+        """Keys of pods that the engine has forgotten by itself."""
+        keys = [self._key_of[handle] for handle in handles]
+        for key in keys:
+            del self._handle_of[key]
+        self._leave(handles)
+        return keys
+
+    def _leave(self, handles: Iterable[int]) -> None:
+        for handle in handles:
+            del self._key_of[handle]
+
+    def keys(self, handles: Iterable[int]) -> list[str]:
+        """``namespace/name`` of known pods."""
+        return [self._key_of[handle] for handle in handles]
+
+    def budget_sets(self, keys: Sequence[str], class_of: I32) -> I32:
+        """Set of budgets of pods to come, ``[n]``."""
+        return arrays.int32([self._budget_set(key, c) for key, c in zip(keys, class_of.tolist(), strict=True)])
+
+    # ---- pods that wait for a node ----
+
+    @property
+    def has_nominated(self) -> bool:
+        return bool(self._nominated)
+
+    def nominate(self, pod: row_types.PodRow, class_id: int, row: int) -> None:
+        """A pod waits for a row; pods of lower priority leave it room."""
+        self.withdraw(pod.key)
+        handle = self._engine.nominate(class_id, row, pod.priority)
+        self._nominated[pod.key] = handle, row
+        self._waiting[handle] = pod.key
+
+    def withdraw(self, key: str) -> None:
+        """It waits no more, if it did."""
+        found = self._nominated.pop(key, None)
+        if found is not None:
+            self._engine.unnominate(found[0])
+            del self._waiting[found[0]]
+
+    def nominated_row(self, key: str) -> int:
+        """Row that a pod waits for; -1: none."""
+        return self._nominated.get(key, (0, NO_NODE))[1]
+
+    def waiting(self, handles: Iterable[int]) -> list[str]:
+        """Keys of nominated pods."""
+        return [self._waiting[handle] for handle in handles]
+
+    @contextmanager
+    def asking(self, pod: row_types.PodRow) -> Iterator[None]:
+        """Questions to the engine inside are for this pod: it yields to nominated ones, and has a node of its own."""
+        handle = self._nominated.get(pod.key, (-1, NO_NODE))[0]
+        before, self.asker = self.asker, pod.key
+        with self._engine.asking(pod.priority, handle):
+            yield
+        self.asker = before
+
+
+def _protects(budget: row_types.Budget, shape: row_types.PodShape) -> bool:
+    """Source: framework/preemption filterPodsWithPDBViolation, v1.36: an empty selector protects nobody here."""
+    if budget.namespace != shape.namespace or not shape.labels or not budget.selector:
+        return False
+    return selects(budget.selector, dict(shape.labels))
