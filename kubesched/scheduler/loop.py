@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kubesched.base import errors
+from kubesched.base import bulk, errors
 from kubesched.framework import blame, cycle, diagnosis
 from kubesched.framework import profile as profiles
 from kubesched.kernel import arrays, native
@@ -139,7 +139,8 @@ class SchedulingLoop:
             self._start([Queued(pod, 0.0, 0) for pod in bound])
         waiting = [pod for pod in new if pod.row.node_name is None]
         if not any(pod.row.group for pod in waiting):
-            self.queue.add_all(waiting)
+            with bulk.without_collection():
+                self.queue.add_all(waiting)
             return
         for pod in waiting:
             self._members[pod.row.gang] += bool(pod.row.group)
@@ -297,9 +298,10 @@ class SchedulingLoop:
 
     def _lets_gang_in(self, pod: PodView) -> bool:
         """PreEnqueue of GangScheduling: the group is there, and so are as many of its pods as must fit."""
-        key = pod.row.gang
-        gang = self._gangs.get(key)
-        return not key or (gang is not None and self._members[key] >= gang.min_count)
+        if not pod.row.group:
+            return True
+        gang = self._gangs.get(pod.row.gang)
+        return gang is not None and self._members[gang.key] >= gang.min_count
 
     # ---- deciding ----
 
@@ -322,7 +324,8 @@ class SchedulingLoop:
         self.totals.rounds += 1
         if head.pod.row.group:
             return self._decide_gang(head.pod.row.gang)
-        return self._decide(self._batch())
+        with bulk.without_collection():
+            return self._decide(self._batch())
 
     def _batch(self) -> list[Queued]:
         """The next pods, up to one whose placement lets a waiting pod go."""
@@ -346,7 +349,7 @@ class SchedulingLoop:
         failed = np.flatnonzero(decided.columns.node < 0)
         out = Round(keys, decided.columns.node)
         if not failed.size and not self._hears(Action.ADD):
-            self._remember(items, class_of, decided.columns, range(len(items)))
+            self._remember(items, class_of.tolist(), decided.columns.node.tolist(), decided.columns.devices.tolist())
             return out
         blamed = self._blame(items, class_of, decided, failed.tolist())
         self._settle(out, items, class_of, decided.columns, blamed)
@@ -375,6 +378,7 @@ class SchedulingLoop:
         blamed: Mapping[int, tuple[blame.Plugins, str]],
     ) -> None:
         """Announce placements and bring failures back, in the order of the decisions."""
+        ids, node, devices = class_of.tolist(), found.node.tolist(), found.devices.tolist()
         told: set[Hashable] = set()
         for i, item in enumerate(items):
             if i in blamed:
@@ -383,25 +387,25 @@ class SchedulingLoop:
                 self.totals.failed += 1
                 told.clear()
                 continue
-            self._remember(items, class_of, found, (i,))
+            self._remember([item], [ids[i]], [node[i]], [devices[i]])
             if self._hears(Action.ADD):
                 kind = _kind(item.pod)
                 if kind is None or kind not in told:
                     told.add(kind)
                     self._tell(Event(events.ASSIGNED_POD, Action.ADD, None, self._assigned(item)))
 
-    def _remember(self, items: Sequence[Queued], class_of: I32, found: Decisions, at: Sequence[int]) -> None:
-        ids, node, devices = class_of.tolist(), found.node.tolist(), found.devices.tolist()
-        if len(at) == 1:
-            items, ids, node, devices = [items[at[0]]], [ids[at[0]]], [node[at[0]]], [devices[at[0]]]
+    def _remember(self, items: Sequence[Queued], ids: list[int], node: list[int], devices: list[int]) -> None:
+        of = [item.pod.row for item in items]
         pods = [
-            live.BoundPod(c, n, d, item.pod.row.priority, item.pod.row.cluster, item.pod.row.gang)
-            for item, c, n, d in zip(items, ids, node, devices, strict=True)
+            live.BoundPod(c, n, d, row.priority, row.cluster, row.gang if row.group else "")
+            for row, c, n, d in zip(of, ids, node, devices, strict=True)
         ]
-        self.state.remember([item.key for item in items], pods)
-        for item in items:
-            self._running[item.key] = item
-        self._runs.update(item.pod.row.gang for item in items if item.pod.row.group)
+        keys = [item.key for item in items]
+        self.state.remember(keys, pods)
+        self._running.update(zip(keys, items, strict=True))
+        for row in of:
+            if row.group:
+                self._runs[row.gang] += 1
         self.totals.placed += len(items)
 
     # ---- gangs ----

@@ -168,7 +168,12 @@ class SchedulingQueue:
         known = self._items.get(item.key)
         if known is not None:
             self._forget(known)
-        return self._activate(item)
+        if not self._is_let_in(item):
+            return self._wait(item)
+        item.first_attempt = now
+        self._enroll(item)
+        self._active.push(item)
+        return Part.ACTIVE
 
     def update(self, pod: PodView) -> None:
         """A pod that waits, or is in flight, changed; one that is not known is new."""
@@ -203,9 +208,13 @@ class SchedulingQueue:
 
     def _forget(self, item: Queued) -> None:
         self._leave(item)
+        self._strike(item)
+
+    def _strike(self, item: Queued) -> None:
+        """Take a pod off the lists of those that wait."""
         del self._items[item.key]
-        gang = self._gangs.get(item.pod.row.gang)
-        if gang is not None:
+        if item.pod.row.group:
+            gang = self._gangs[item.pod.row.gang]
             gang.pop(item.key, None)
             if not gang:
                 del self._gangs[item.pod.row.gang]
@@ -250,11 +259,13 @@ class SchedulingQueue:
             item = active.peek()
             if item is None or item.pod.row.group:
                 break
-            self._forget(item)
-            self._count(item)
+            active.pop(item)
+            del self._items[item.key]
+            item.attempts += 1
             out.append(item)
             if ends is not None and ends(item):
                 break
+        self.cycle += len(out)
         if not out:
             item = self._next()
             out = [] if item is None else [item]

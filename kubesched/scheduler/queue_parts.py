@@ -83,16 +83,16 @@ class Heap:
     def push(self, item: Queued) -> None:
         """Add a pod that stands nowhere, or move one of this heap to where its key is now."""
         self._serial += 1
-        if item.home is not self:
-            item.home = self
-            self._n += 1
-        item.serial = self._serial
+        is_new = item.home is not self
+        self._n += is_new
+        item.home, item.serial = self, self._serial
         entry = (*self._key(item), self._serial, item)
         if not self._line or entry >= self._line[-1]:
             self._line.append(entry)
         else:
             heapq.heappush(self._heap, entry)
-        self._drop_dead()
+        if not is_new:
+            self._drop_dead()
 
     def remove(self, item: Queued) -> None:
         """Take out a pod that stands here."""
@@ -115,6 +115,15 @@ class Heap:
             heapq.heappop(heap)
         entry = min(line[0], heap[0]) if line and heap else line[0] if line else heap[0] if heap else None
         return None if entry is None else entry[-1]
+
+    def pop(self, item: Queued) -> None:
+        """Take out what `peek` just gave."""
+        if self._line and self._line[0][-1] is item:
+            self._line.popleft()
+        else:
+            heapq.heappop(self._heap)
+        item.home = None
+        self._n -= 1
 
 
 class Ages:
