@@ -48,6 +48,11 @@ class Claim:
     def key(self) -> ClaimKey:
         return self.namespace, self.name
 
+    @property
+    def size_bytes(self) -> int:
+        """Rounded up."""
+        return -(-self.size_nano // 10**9)
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:

@@ -25,8 +25,7 @@ from kubesched.state.volume_candidates import NONE, Candidates
 MATCHED, NO_MATCH, NO_SPACE = 0, 1, 2
 """Outcome of the unbound claims of a pod on a row."""
 DELAYED = "WaitForFirstConsumer"
-_NO_PROVISIONER = ("", "kubernetes.io/no-provisioner")
-_NANO = 10**9
+NO_PROVISIONER = ("", "kubernetes.io/no-provisioner")
 _MOST_TAKES = 1 << 16  # arbitrary: then the columns are made anew
 
 _Kind = tuple[str, int, tuple[str, ...], str, str, row_types.LabelSelector]
@@ -56,8 +55,8 @@ class Found:
     outcome: U8
     """``[n_rows]``: MATCHED, NO_MATCH or NO_SPACE."""
     matches: list[_Match] = field(default_factory=list)
-    provisions: list[tuple[Claim, Bool]] = field(default_factory=list)
-    """Claim, and the rows where a volume would be made for it."""
+    provisions: list[tuple[Claim, Bool | None]] = field(default_factory=list)
+    """Claim, and the rows where a volume would be made for it (None: all)."""
 
 
 class Binder:
@@ -131,39 +130,36 @@ class Binder:
                 out = np.where(migrated, self._labels.match(reach.migrated_terms, at), out)
         return out
 
-    def _column(self, key: object, holds: Callable[[I32 | None], Bool]) -> Bool:
-        """A column of truth values that follows from labels, kept under a key."""
-        column = self._columns.get(key)
-        if column is None:
+    def made_outcome(self, makes: Sequence[tuple[str, int | None]], at: I32 | None) -> U8:
+        """Whether volumes can be made at some rows (None: all); the first that cannot counts.
 
-            def compute(at: I32 | None) -> U8:
-                return holds(at).astype(np.uint8)
+        Parameters
+        ----------
+        makes
+            (storage class, bytes) of each; bytes None: no size is asked for.
+        """
+        out = np.zeros(self._labels.n_rows if at is None else len(at), dtype=np.uint8)
+        for name, size in makes:
+            of = self._storage.classes[name]
+            can = self._labels.match(of.topologies or None, at)
+            out[(out == MATCHED) & ~can] = NO_MATCH
+            driver = self._storage.drivers.get(of.provisioner)
+            if size is not None and driver is not None and driver.has_capacity:
+                out[(out == MATCHED) & ~self._has_space(of, size, at)] = NO_SPACE
+        return out
 
-            column = self._columns[key] = Column(lambda: self._labels.n_rows, self._labels.log, compute)
-        return column.refresh().astype(np.bool_)
+    def _has_space(self, of: StorageClass, size: int, at: I32 | None) -> Bool:
+        """Whether a volume of so many bytes finds free space at some rows (None: all)."""
+        out = np.zeros(self._labels.n_rows if at is None else len(at), dtype=np.bool_)
+        for capacity in self._storage.capacities.values():
+            enough = capacity.size_bytes is not None and capacity.size_bytes >= size
+            if capacity.storage_class == of.name and enough and capacity.topology is not None:
+                out |= self._labels.all_hold(capacity.topology, at)
+        return out
 
-    def _can_be_made(self, of: StorageClass) -> Bool:
-        def holds(at: I32 | None) -> Bool:
-            return self._labels.match(of.topologies or None, at)
-
-        return self._column(("topologies", of.topologies), holds)
-
-    def _has_space(self, of: StorageClass, claim: Claim) -> Bool | None:
-        """Rows with enough free space for a claim; None: nobody asks."""
-        driver = self._storage.drivers.get(of.provisioner)
-        if not claim.has_size or driver is None or not driver.has_capacity:
-            return None
-        least = -(-claim.size_nano // _NANO)
-
-        def holds(at: I32 | None) -> Bool:
-            out = np.zeros(self._labels.n_rows if at is None else len(at), dtype=np.bool_)
-            for capacity in self._storage.capacities.values():
-                enough = capacity.size_bytes is not None and capacity.size_bytes >= least
-                if capacity.storage_class == of.name and enough and capacity.topology is not None:
-                    out |= self._labels.all_hold(capacity.topology, at)
-            return out
-
-        return self._column(("space", of.name, least), holds)
+    def are_fresh(self, claims: Sequence[Claim]) -> bool:
+        """Whether nothing was assumed for the claims so far."""
+        return all(self.node_of(c) is None and not self._reserved_for(c) for c in claims)
 
     # ---- volumes that are there ----
 
@@ -240,7 +236,7 @@ class Binder:
                     elsewhere[row] = False
                 found.outcome[elsewhere] = NO_MATCH
                 waiting.append((claim, everywhere))
-        for claim in sorted((c for c in claims if self.node_of(c) is None), key=lambda c: c.size_nano):
+        for claim in in_order([c for c in claims if self.node_of(c) is None]):
             match = self._match(claim, found.matches)
             found.matches.append(match)
             waiting.append((claim, match.chosen == NONE))
@@ -252,15 +248,21 @@ class Binder:
         """Where a volume must be made for a claim: whether it can be."""
         of = self._storage.classes[claim.storage_class]
         undecided = needed & (found.outcome == MATCHED)
-        if of.provisioner in _NO_PROVISIONER:
+        if of.provisioner in NO_PROVISIONER:
             found.outcome[undecided] = NO_MATCH
             return
-        can = self._can_be_made(of)
-        found.outcome[undecided & ~can] = NO_MATCH
-        space = self._has_space(of, claim)
-        if space is not None:
-            found.outcome[undecided & can & ~space] = NO_SPACE
+        makes = ((of.name, claim.size_bytes if claim.has_size else None),)
+        column = self._columns.get(makes)
+        if column is None:
+            compute = partial(self.made_outcome, makes)
+            column = self._columns[makes] = Column(lambda: self._labels.n_rows, self._labels.log, compute)
+        found.outcome[undecided] = column.refresh()[undecided]
         found.provisions.append((claim, needed))
+
+
+def in_order(claims: Sequence[Claim]) -> list[Claim]:
+    """Claims in the order in which they are looked at."""
+    return sorted(claims, key=lambda c: c.size_nano)
 
 
 def _kind(claim: Claim) -> _Kind:

@@ -7,7 +7,7 @@ Source: PreFilter of plugins/{volumerestrictions,volumebinding,volumezone}, v1.3
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubesched.state import rows as row_types
@@ -15,7 +15,7 @@ from kubesched.state.intern import Interner
 from kubesched.state.pod_volumes import ClaimUse, PodVolumes
 from kubesched.state.stateful import Rejection
 from kubesched.state.storage_rows import Claim, ClaimKey, Reach, Storage, Volume
-from kubesched.state.volume_binding import DELAYED
+from kubesched.state.volume_binding import DELAYED, NO_PROVISIONER, in_order
 from kubesched.state.volume_usage import Need
 
 RESTRICTIONS, LIMITS, BINDING, ZONE = "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"
@@ -32,6 +32,8 @@ STABLE = {
 
 Zones = tuple[tuple[str, tuple[str, ...]], ...]
 """(label, values) that a node must have, of the labels above."""
+Makes = tuple[tuple[str, int | None], ...]
+"""(storage class, bytes or None where no size is asked for) of each volume to be made."""
 _EVERYWHERE = Reach()
 
 
@@ -43,13 +45,15 @@ class Face:
     """Of bound claims in order, up to the first whose volume does not exist (None)."""
     zones: Zones = ()
     need: Need = ()
+    makes: Makes = ()
+    """Of claims that wait, in the order in which they are looked at, where no volume is there that they could get."""
     is_local: bool = False
     """Hostnames decide: few pods have the face in common."""
 
     @property
     def coarse(self) -> Hashable:
         """What pods that best share an engine class have in common."""
-        return () if self.is_local else self.reaches, self.zones, self.need
+        return () if self.is_local else self.reaches, self.zones, self.need, self.makes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +75,9 @@ class Resolved:
 
     @property
     def is_simple(self) -> bool:
-        """Whether its verdicts follow from its face and from who holds its volumes."""
-        return not (self.delayed or self.exclusive or self.volumes.disks or self.rejection)
+        """Whether its verdicts follow from its face, who holds its volumes, and what was assumed for its claims."""
+        is_made = len(self.delayed) == len(self.face.makes)
+        return is_made and not (self.exclusive or self.volumes.disks or self.rejection)
 
 
 class Resolver:
@@ -84,6 +89,7 @@ class Resolver:
         self._reach_of: dict[str, int] = {}
         self._zones_of: dict[str, Zones] = {}
         self._faces: dict[Hashable, Face] = {}
+        self._with_free = {volume.storage_class for volume in storage.volumes.values() if volume.claim is None}
         for name, volume in storage.volumes.items():
             self._reach_of[name] = self._reaches.id(volume.reach)
             zones = tuple(_zones(volume)) if volume.labels else ()
@@ -111,7 +117,7 @@ class Resolver:
         exclusive = tuple(
             c.key for u, c in pairs if c is not None and not u.is_ephemeral and _ONE_POD in c.access_modes
         )
-        face = self._face(bound, pairs, names)
+        face = self._face(bound, self._makes(delayed), pairs, names)
         return Resolved(namespace, volumes, names, named, None, tuple(dict.fromkeys(exclusive)), delayed, face)
 
     # ---- attachments ----
@@ -181,8 +187,22 @@ class Resolver:
 
     # ---- faces ----
 
+    def _makes(self, delayed: Sequence[Claim]) -> Makes:
+        """Volumes to be made for claims that wait; empty if some could be there, or cannot be made at all."""
+        out: list[tuple[str, int | None]] = []
+        for claim in in_order(delayed) if delayed else ():
+            of = self._storage.classes[claim.storage_class]
+            if of.name in self._with_free or of.provisioner in NO_PROVISIONER or claim.selected_node is not None:
+                return ()
+            out.append((of.name, claim.size_bytes if claim.has_size else None))
+        return tuple(out)
+
     def _face(
-        self, bound: Iterable[Claim], pairs: Iterable[tuple[ClaimUse, Claim | None]], names: Mapping[str, str]
+        self,
+        bound: Iterable[Claim],
+        makes: Makes,
+        pairs: Iterable[tuple[ClaimUse, Claim | None]],
+        names: Mapping[str, str],
     ) -> Face:
         reaches = [self._reach_of.get(claim.volume, -1) for claim in bound]
         zones: Zones = ()
@@ -191,11 +211,11 @@ class Resolver:
             zones = tuple(dict.fromkeys(zone for one in of for zone in one))
         drivers = list(names.values())
         need = tuple([(name, drivers.count(name)) for name in sorted(set(drivers))])
-        key = tuple(reaches), zones, need
+        key = tuple(reaches), zones, need, makes
         found = self._faces.get(key)
         if found is None:
             distinct = tuple(self._reaches_of(reaches))
-            found = self._faces[key] = Face(distinct, zones, need, any(map(_names_host, distinct)))
+            found = self._faces[key] = Face(distinct, zones, need, makes, any(map(_names_host, distinct)))
         return found
 
     def _reaches_of(self, numbers: Iterable[int]) -> Iterable[Reach | None]:

@@ -13,10 +13,10 @@ import numpy as np
 
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, U8
-from kubesched.state.row_labels import Bool, Column, RowLabels, RowLog
+from kubesched.state.row_labels import Column, RowLabels, RowLog
 from kubesched.state.stateful import VerdictReasons
 from kubesched.state.storage_rows import Reach
-from kubesched.state.volume_binding import NO_MATCH, NO_SPACE
+from kubesched.state.volume_binding import NO_MATCH, NO_SPACE, Binder
 from kubesched.state.volume_claims import BINDING, LIMITS, RESTRICTIONS, STABLE, ZONE, Face, Zones
 from kubesched.state.volume_usage import Need, VolumeUsage
 
@@ -67,6 +67,9 @@ class FaceColumns:
     limits: Column
     """For volumes that no row has yet."""
     bound: Column
+    """Bound claims alone."""
+    binding: Column
+    """With the volumes to be made."""
     zone: Column
 
 
@@ -75,18 +78,12 @@ class VolumeColumns:
 
     Parameters
     ----------
-    reaches
-        Whether a bound volume can be used at some rows (None: all).
+    binder
+        Knows where volumes can be used and made.
     """
 
-    def __init__(
-        self,
-        labels: RowLabels,
-        usage: VolumeUsage,
-        codes: Codes,
-        reaches: Callable[[Reach, I32 | None], Bool],
-    ) -> None:
-        self._labels, self._usage, self._codes, self._reaches = labels, usage, codes, reaches
+    def __init__(self, labels: RowLabels, usage: VolumeUsage, codes: Codes, binder: Binder) -> None:
+        self._labels, self._usage, self._codes, self._binder = labels, usage, codes, binder
         self._columns: dict[Hashable, Column] = {}
         self._faces: dict[Face, FaceColumns] = {}
         self.nothing = self._new(labels.log, self._no_codes)
@@ -98,9 +95,11 @@ class VolumeColumns:
         """Columns of a face; O(rows) the first time."""
         found = self._faces.get(face)
         if found is None:
+            bound = self._bound(face)
             found = FaceColumns(
                 limits=self._shared(face.need, self._usage.log, lambda at: self._limit_codes(face.need, at)),
-                bound=self._bound(face),
+                bound=bound,
+                binding=self._binding(face, bound),
                 zone=self._shared(face.zones, self._labels.log, lambda at: self._zone_codes(face.zones, at)),
             )
             if not face.is_local:  # a column for each local volume would be too much to keep
@@ -116,6 +115,17 @@ class VolumeColumns:
             if face.is_local
             else self._shared(face.reaches, self._labels.log, compute)
         )
+
+    def _binding(self, face: Face, bound: Column) -> Column:
+        if not face.makes:
+            return bound
+
+        def compute(at: I32 | None) -> U8:
+            state = self._codes.bound_state(self._bound_codes(face.reaches, at))
+            out: U8 = self._codes.binding[self._binder.made_outcome(face.makes, at), state]
+            return out
+
+        return self._new(self._labels.log, compute)
 
     def _shared(self, of: tuple[object, ...], log: RowLog, compute: Callable[[I32 | None], U8]) -> Column:
         if not of:
@@ -144,7 +154,7 @@ class VolumeColumns:
             if reach is None:
                 out[out == 0] = self._codes.binding[0, 2]
             else:
-                out[(out == 0) & ~self._reaches(reach, at)] = self._codes.binding[0, 1]
+                out[(out == 0) & ~self._binder.reaches(reach, at)] = self._codes.binding[0, 1]
         return out
 
     def _zone_codes(self, zones: Zones, at: I32 | None) -> U8:

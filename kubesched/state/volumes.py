@@ -93,7 +93,7 @@ class Volumes:
     def _derive(self) -> None:
         """Empty tables for what follows from the objects."""
         self._usage = VolumeUsage(self._labels)
-        self._columns = VolumeColumns(self._labels, self._usage, self._codes, self._binder.reaches)
+        self._columns = VolumeColumns(self._labels, self._usage, self._codes, self._binder)
         self._resolver = Resolver(self.storage)
         self._group_of: dict[Face, int] = {}
         self._migrated: dict[str, Bool] = {}
@@ -243,13 +243,13 @@ class Volumes:
         rows, exceeds = self._usage.sharing_rows(pod.names, pod.face.need)
         self._screen.show(class_id, LIMITS, columns.limits, rows, exceeds * self._codes.too_many)
         self._screen.show(class_id, ZONE, columns.zone)
-        found = _NOTHING
-        if pod.delayed:
+        found = self._found_made(pod)
+        if found is None:
             found = self._binder.find(pod.delayed, self._row_of)
             state = self._codes.bound_state(columns.bound.refresh())
             self._screen.show_all(class_id, BINDING, self._codes.binding[found.outcome, state])
         else:
-            self._screen.show(class_id, BINDING, columns.bound)
+            self._screen.show(class_id, BINDING, columns.binding)
         self._asked = key, found
         return None
 
@@ -262,20 +262,32 @@ class Volumes:
         rows = arrays.int32(sorted(self._usage.clashing_rows(pod.volumes.disks)))
         self._screen.show(class_id, RESTRICTIONS, column, rows, np.full(len(rows), self._codes.disk_conflict))
 
+    def _found_made(self, pod: Resolved) -> Found | None:
+        """What becomes of the claims of a pod where none of them needs a search; None: one does."""
+        if not pod.delayed:
+            return _NOTHING
+        if len(pod.face.makes) != len(pod.delayed) or not self._binder.are_fresh(pod.delayed):
+            return None
+        return Found(NO_CODES, provisions=[(claim, None) for claim in pod.delayed])
+
     def reserve(self, key: str, class_id: int, shape: row_types.PodShape, row: int) -> None:
-        assumed: list[_Assumed] = []
-        if self._asked is not None and self._asked[0] == key:  # else it was not decided: what it took is in the objects
+        found = _NOTHING  # if it was not decided, what it took is in the objects
+        if self._asked is not None and self._asked[0] == key:
             found, self._asked = self._asked[1], None
-            for match in found.matches:
-                volume = match.on(row)
-                if volume is not None:
-                    before = self._binder.take(volume.name, match.claim.key)
-                    assumed.append(_Assumed(match.claim.key, volume.name, before))
-            for claim, where in found.provisions:
-                if where[row]:
-                    node = self._name_of(row) or ""
-                    assumed.append(_Assumed(claim.key, node=node, node_before=self._binder.select(claim.key, node)))
-        self._put_on(key, _Placed(self._held(key, row), tuple(assumed)))
+        self._put_on(key, _Placed(self._held(key, row), self._assume(found, row)))
+
+    def _assume(self, found: Found, row: int) -> tuple[_Assumed, ...]:
+        out: list[_Assumed] = []
+        for match in found.matches:
+            volume = match.on(row)
+            if volume is not None:
+                before = self._binder.take(volume.name, match.claim.key)
+                out.append(_Assumed(match.claim.key, volume.name, before))
+        for claim, where in found.provisions:
+            if where is None or where[row]:
+                node = self._name_of(row) or ""
+                out.append(_Assumed(claim.key, node=node, node_before=self._binder.select(claim.key, node)))
+        return tuple(out)
 
     def release(self, key: str) -> None:
         """What was assumed for the pod's claims stays: they outlive it."""
@@ -349,7 +361,8 @@ class Volumes:
         n = 0
         for key, class_id in zip(keys, class_of, strict=True):
             pod = self._resolve(key)
-            if not pod.is_simple or not self._usage.are_new(pod.names, names):
+            is_simple = pod.is_simple and self._found_made(pod) is not None
+            if not is_simple or not self._usage.are_new(pod.names, names):
                 break
             if first.setdefault(class_id, (key, pod.face))[1] is not pod.face:
                 break
@@ -373,8 +386,10 @@ class Volumes:
         for at, (key, row) in enumerate(zip(keys, rows, strict=True)):
             if row < 0:
                 continue
-            self._put_on(key, _Placed(self._held(key, row)))
-            if self._usage.closed(row, self._known[key].face.need, most):
+            pod = self._known[key]
+            found = self._found_made(pod) or _NOTHING
+            self._put_on(key, _Placed(self._held(key, row), self._assume(found, row)))
+            if self._usage.closed(row, pod.face.need, most):
                 return at + 1
         return len(keys)
 
@@ -432,9 +447,10 @@ class Volumes:
         return int(self._codes.in_use) if in_use > 0 else 0
 
     def _binding_on(self, key: str, pod: Resolved, row: int) -> int:
-        bound = self._columns.of(pod.face).bound.refresh()
-        if not pod.delayed:
-            return int(bound[row])
+        columns = self._columns.of(pod.face)
+        if self._found_made(pod) is not None:
+            return int(columns.binding.refresh()[row])
+        bound = columns.bound.refresh()
         is_last = self._asked is not None and self._asked[0] == key
         found = self._asked[1] if self._asked is not None and is_last else self._binder.find(pod.delayed, self._row_of)
         return int(self._codes.binding[found.outcome[row], self._codes.bound_state(bound[row : row + 1])[0]])

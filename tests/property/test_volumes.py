@@ -56,6 +56,45 @@ def test_a_sequence(seed: int) -> None:
     assert outcome.differences == ()
 
 
+def roomy(maker: Maker, number: int) -> Obj:
+    """A pod with one volume of its own, of a kind that is decided with others in one call."""
+    name = f"own{number}"
+    claim = maker.claim(name)
+    claim["metadata"].pop("deletionTimestamp", None)
+    claim["status"] = {}
+    spec, rng = claim["spec"], maker.rng
+    spec |= {"accessModes": ["ReadWriteOnce"], "storageClassName": rng.choice(["one", "only"])}
+    if rng.random() < 0.6:
+        volume = maker.volume(100 + number)
+        volume["metadata"]["name"], volume["status"] = name, {"phase": "Bound"}
+        volume["spec"]["claimRef"] = {"namespace": "default", "name": name}
+        maker.volumes.append(volume)
+        spec["volumeName"] = name
+        claim["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"
+    maker.claims.append(claim)
+    used = name if rng.random() < 0.9 else f"own{rng.randint(0, number)}"
+    mount = {"name": "w", "persistentVolumeClaim": {"claimName": used}}
+    containers = [{"name": "c", "resources": {"requests": {"cpu": f"{rng.randint(1, 2)}00m"}}}]
+    return {
+        "metadata": {"name": f"p{number}", "namespace": "default"},
+        "spec": {"containers": containers, "volumes": [mount]},
+    }
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_sequence_that_is_decided_in_batches(seed: int) -> None:
+    maker = Maker(seed + 5000, 2 + seed % 5)
+    case = maker.cluster(seed % 3)
+    only = {"metadata": {"name": "only"}, "provisioner": "csi.two", "volumeBindingMode": "WaitForFirstConsumer"}
+    case["storageclasses"].append(only)
+    case["sequence"] = [roomy(maker, i) for i in range(40)]
+    nodes = oracle.build(case["nodes"], case["pods"])
+    case["expect"] = volume_oracle.sequence(nodes, case["sequence"], volume_oracle.Storage.of(case))
+    outcome = replay.replay(case)
+    assert outcome.skipped is None
+    assert outcome.differences == ()
+
+
 def rows_of(case: Obj) -> encode.Encoded:
     objects = [{**obj, "kind": kind} for name, kind in cases.KINDS.items() for obj in case.get(name) or ()]
     objects += [{**obj, "kind": "Node"} for obj in case["nodes"]]
