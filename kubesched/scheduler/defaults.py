@@ -14,8 +14,10 @@ from typing import Any
 from kubesched.api import fields, manifest
 from kubesched.api.fields import View
 from kubesched.base import errors
+from kubesched.scheduler import storage
 
 MAX_REPLICAS = 1_000_000  # arbitrary: guards against a typing error, not a real limit
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _TEMPLATED = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "Job")
 
 
@@ -93,7 +95,8 @@ def expand(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Replace workloads by the pods that they stand for; they stay in the list, too.
 
     A Deployment's pods are owned by a ReplicaSet that is added, as its controller would; a StatefulSet's claims are
-    added where they are missing. DaemonSets and CronJobs are left alone: their pods depend on nodes and time.
+    added where they are missing, and claims that name no class get the default one. DaemonSets and CronJobs are left
+    alone: their pods depend on nodes and time.
     """
     out: list[dict[str, Any]] = []
     claims = {_claim_key(obj) for obj in objects if obj.get("kind") == "PersistentVolumeClaim"}
@@ -102,7 +105,31 @@ def expand(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if obj.get("kind") in _TEMPLATED:
             made = _pods_of(obj)  # a claim that is there already stays as it is
             out += [one for one in made if one["kind"] != "PersistentVolumeClaim" or _claim_key(one) not in claims]
-    return out
+    default = _default_class(objects)
+    return [_classified(obj, default) for obj in out] if default else out
+
+
+def _default_class(objects: Sequence[dict[str, Any]]) -> str:
+    """Name of the newest storage class that is marked as the default; empty: there is none.
+
+    Source: plugin/pkg/admission/storage/storageclass/setdefault, v1.36.
+    """
+    found = [fields.of(obj).view("metadata") for obj in objects if obj.get("kind") == "StorageClass"]
+    marked = [view for view in found if view.view("annotations").text(_DEFAULT_CLASS) == "true"]
+    by_name = sorted(marked, key=lambda view: view.text("name"))
+    newest = sorted(by_name, key=lambda view: view.text("creationTimestamp"), reverse=True)
+    return newest[0].text("name") if newest else ""
+
+
+def _classified(obj: dict[str, Any], default: str) -> dict[str, Any]:
+    """A claim that names no class and has no volume, with the default class; other objects unchanged."""
+    if obj.get("kind") != "PersistentVolumeClaim":
+        return obj
+    claim = fields.of(obj)
+    spec, annotations = claim.view("spec"), claim.view("metadata").view("annotations")
+    if spec.has("storageClassName") or spec.has("volumeName") or annotations.has(storage.CLASS_ANNOTATION):
+        return obj
+    return manifest.like({**obj, "spec": {**spec.data, "storageClassName": default}}, obj)
 
 
 def _claim_key(obj: dict[str, Any]) -> tuple[str, str]:

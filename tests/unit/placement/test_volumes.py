@@ -190,6 +190,18 @@ def test_a_stateful_set_brings_its_claims(tmp_path: Path) -> None:
     assert plan.nodes == ["n1", "n1", "n1"]  # v0, v1 as bound, and v1 again: nobody says that it is reserved
 
 
+def test_claims_of_manifests_get_the_default_class(tmp_path: Path) -> None:
+    marked = local_class()
+    marked["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
+    plain, none = claim("plain"), claim("none", storageClassName="")
+    del plain["spec"]["storageClassName"]
+    objects = [node("n0"), marked, local_volume("v", "n0"), plain, none, pod("a", "none"), pod("b", "plain")]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects))
+    plan = ks.Cluster.from_manifests(tmp_path / "all.yaml").place()
+    assert plan.nodes == [None, "n0"]
+    assert "unbound immediate" in plan.reasons[0]
+
+
 def test_an_object_that_exists_twice_is_refused() -> None:
     with pytest.raises(errors.InputError, match="exists twice"):
         ks.Cluster.from_objects([node("n0"), local_class(), local_class()])
