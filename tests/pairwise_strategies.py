@@ -166,7 +166,12 @@ def node_rules(rng: Rng, made: builders.PodBuilder) -> None:
 
 
 def pod(rng: Rng, name: str, family: Family) -> Obj:
-    """A pod to place."""
+    """A pod to place, as the API server stores it."""
+    return pairwise_oracle.stored(submitted(rng, name, family))
+
+
+def submitted(rng: Rng, name: str, family: Family) -> Obj:
+    """A pod as its user wrote it: label keys of terms are not part of the selectors yet."""
     made = builders.make_pod(name, pick(rng, NAMESPACES if chance(rng, 0.4) else NAMESPACES[:1]))
     made.container(pick(rng, (None, "100m", "500m", "2")), pick(rng, (None, "64Mi", "1Gi")))
     node_rules(rng, made)
@@ -185,7 +190,7 @@ def pod(rng: Rng, name: str, family: Family) -> Obj:
     between = affinity(rng, family)
     if between:
         obj["spec"].setdefault("affinity", {}).update(between)
-    return pairwise_oracle.stored(obj)
+    return obj
 
 
 def relabelled(rng: Rng, obj: Obj) -> Obj:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import kubesched as ks
 from kubesched.base import errors
-from kubesched.scheduler import encode
-from tests import builders, decision_oracle
+from kubesched.scheduler import defaults, encode
+from tests import builders, decision_oracle, pairwise_oracle, pairwise_strategies
 from tests.builders import Obj, need
 
 LONG = "a" * 64
@@ -167,3 +168,15 @@ def test_odd_rules_are_decided_as_the_scheduler_does(obj: Obj) -> None:
         plan = cluster.place([obj], driver=driver, commit=False)
         assert plan.node_index.tolist() == (expected.get("best") or [-1])[:1]
         assert plan.reasons == [expected.get("message", "")]
+
+
+def test_label_keys_of_manifests_become_part_of_selectors() -> None:
+    """As in objects from a server, which has done it already."""
+    rng, n_keys = np.random.Generator(np.random.PCG64(7)), 0
+    for family in pairwise_strategies.FAMILIES.values():
+        for i in range(60):
+            obj = pairwise_strategies.submitted(rng, f"p{i}", family)
+            stored = pairwise_oracle.stored(obj)
+            n_keys += stored != obj
+            assert encode.pod_row(defaults.apply(obj)) == encode.pod_row(stored)
+    assert n_keys > 10
