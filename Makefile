@@ -59,8 +59,8 @@ test: setup test-core  ## Set-up and all tests, one command
 
 check: lint types imports test  ## Everything that decides whether a change is acceptable
 
-test-nightly: setup  ## The long property tests (minutes)
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -m "nightly or hypothesis"
+test-nightly: setup  ## The long property tests: 10^5 random decisions of each family and more (an hour)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n $(JOBS) -m "nightly or hypothesis"
 
 demo: setup  ## Set-up, then replay a production GPU trace under six policies
 	$(BIN)/kubesched replay openb --policy all --seeds 10 --out build/demo
