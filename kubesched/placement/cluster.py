@@ -25,7 +25,7 @@ from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.placement import plan as plans
 from kubesched.placement.explanation import Explanation
-from kubesched.scheduler import defaults, encode, pods, storage
+from kubesched.scheduler import claims, defaults, encode, pods, storage
 from kubesched.state import files, live, rows, tables
 
 PodLike = rows.PodRow | Mapping[str, Any]
@@ -53,6 +53,8 @@ class Delta:
     remove_storage, put_storage
         What stands behind volumes, as Kubernetes dicts (`storage.KINDS`): taken out by kind and name; added, or
         replaced by kind and name.
+    put_devices
+        ResourceClaims, ResourceClaimTemplates, DeviceClasses and ResourceSlices, added or replaced by kind and name.
     """
 
     release: Sequence[str] = ()
@@ -62,6 +64,7 @@ class Delta:
     bind: Sequence[PodLike] = ()
     remove_storage: Sequence[Mapping[str, Any]] = ()
     put_storage: Sequence[Mapping[str, Any]] = ()
+    put_devices: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(slots=True)
@@ -468,6 +471,8 @@ class Cluster:
         put = [storage.storage_row(dict(obj)) for obj in delta.put_storage]
         self._state.volumes.drop(removed)
         self._state.volumes.put(put)
+        if delta.put_devices:
+            self._state.claims.put(claims.devices([dict(obj) for obj in delta.put_devices]))
         self._state.release(list(delta.release))
         for name in delta.remove_nodes:
             self._state.remove_node(name)

@@ -194,6 +194,8 @@ class Claims:
         self._by_resource = _resources_of(devices.classes)
         self._taken = Taken()
         self._journal.clear()
+        self._made.clear()
+        self._last = None
         self._claims = {row.key: self._new_claim(row) for row in devices.claims}
         for claim in self._claims.values():
             self._hold(claim.allocation, 1)
@@ -230,6 +232,34 @@ class Claims:
             for claim in self._claims.values()
         ]
         return replace(self._devices, claims=tuple(now))
+
+    def put(self, more: Devices) -> None:
+        """Add classes, slices, claims and templates, or replace those of the same name. O(all of them + nodes).
+
+        Raises
+        ------
+        StateError
+            A mark is open: what was found before could not be taken back.
+        """
+        if self._is_undoable:
+            raise errors.StateError("devices", "cannot change inside a speculation", None, "its end")
+        now = self.current() or Devices()
+        stays = {key: claim.stays for key, claim in self._claims.items()}
+        extended = dict(self._extended)
+        self.load(
+            Devices(
+                now.selectors or more.selectors,
+                tuple({one.name: one for one in (*now.classes, *more.classes)}.values()),
+                tuple({one.name: one for one in (*now.slices, *more.slices)}.values()),
+                tuple({one.key: one for one in (*now.claims, *more.claims)}.values()),
+                now.templates | more.templates,
+            )
+        )
+        for key in stays.keys() - {one.key for one in more.claims}:
+            self._claims[key].stays = stays[key]
+        self._extended = extended
+        for allocation in extended.values():
+            self._hold(allocation, 1)
 
     def adopt(self, other: Claims) -> None:
         """Take over all of another cluster whose nodes have the same names, with what its pods hold."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubesched import Cluster
+from kubesched import Cluster, Delta
 from kubesched.base import errors
 
 Obj = dict[str, Any]
@@ -94,6 +94,23 @@ def test_a_snapshot_keeps_devices_and_who_has_them() -> None:
     copied.release("default/p")
     assert list(copied.place([pod("q", "d")]).nodes) == ["a"]
     assert list(cluster.place([pod("q", "d")]).nodes) == [None]
+
+
+def test_devices_and_claims_come_later() -> None:
+    cluster = Cluster.from_objects([node("a"), gpus("a", "x"), device_class(), claim("c"), pod("p", "c")])
+    cluster.place()
+    cluster.apply(Delta(put_devices=[claim("d")]))
+    assert list(cluster.place([pod("q", "d")]).nodes) == [None]
+    cluster.apply(Delta(put_devices=[gpus("a", "x", "x")]))
+    assert list(cluster.place([pod("q", "d")]).nodes) == ["a"]
+    cluster.apply(Delta(put_devices=[claim("e")], release=["default/p"]))
+    assert list(cluster.place([pod("r", "e")]).nodes) == ["a"]
+
+
+def test_devices_cannot_change_inside_a_what_if() -> None:
+    cluster = Cluster.from_objects([node("a"), gpus("a", "x"), device_class()])
+    with cluster.what_if(), pytest.raises(errors.StateError, match="inside a speculation"):
+        cluster.apply(Delta(put_devices=[claim("d")]))
 
 
 def test_tables_refuse_what_they_cannot_hold() -> None:
