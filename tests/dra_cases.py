@@ -24,7 +24,6 @@ class Maker:
     ----------
     is_calm
         No pool is flawed, no selector wrong, nothing asks for all devices: the scheduler never stops with an error.
-        Else only DynamicResources has reasons to reject a node.
     """
 
     def __init__(self, seed: int, n_nodes: int, is_calm: bool = True) -> None:
@@ -42,7 +41,7 @@ class Maker:
 
     def node(self, name: str) -> Obj:
         allocatable = {"cpu": str(self.rng.choice([1, 8, 16])), "memory": "64Gi", "pods": "110"}
-        if self.is_calm and self.some(0.25):
+        if self.some(0.25):
             allocatable[RESOURCE] = str(self.rng.randint(0, 2))
         labels = {"kubernetes.io/hostname": name, ZONE: self.rng.choice(["x", "y"])}
         return {"metadata": {"name": name, "labels": labels}, "spec": {}, "status": {"allocatable": allocatable}}
@@ -279,6 +278,6 @@ class Maker:
 
     def container(self, name: str) -> Obj:
         requests = {"cpu": "100m"}
-        if self.is_calm and self.some(0.3):
+        if self.some(0.3):
             requests[RESOURCE] = str(self.rng.randint(1, 2))
         return {"name": name, "resources": {"requests": requests}}

@@ -490,7 +490,7 @@ class Claims:
         try:
             found = Search(self._seen.get(row, ()), self._taken, self._classes, self._matches).run(specs)
         except AllocationError as error:
-            return _Answer(0, error=error)
+            return _Answer(self._failed, error=error)
         if isinstance(found, str):
             return _Answer(self._reasons.code(PLUGIN, (found,), unresolvable=True))
         return _Answer(0, found)
@@ -550,14 +550,10 @@ class Claims:
         raw = np.array(scores, dtype=np.int64)[inverse]
         more = len(code) - len(column.code)
         differs = (code != np.pad(column.code, (0, more))) | (raw != np.pad(column.raw, (0, more)))
-        column.code, column.raw, column.error = code, raw, None
+        column.code, column.raw = code, raw
         column.changes.add(np.flatnonzero(differs).tolist())
-        for i, answer in enumerate(answers):
-            at = np.flatnonzero(inverse == i).tolist() if answer.error is not None else []
-            there = next((row for row in at if self._nodes.node_name(row) is not None), None)
-            if answer.error is not None and there is not None:
-                column.error = (answer.error, there)
-                return
+        failed = ((answer.error, int(row)) for answer, row in zip(answers, first, strict=True) if answer.error)
+        column.error = next(failed, None)
 
     # ---- the plugin ----
 
@@ -572,13 +568,15 @@ class Claims:
         except _RefusedError as refused:
             return Rejection(PLUGIN, True, (str(refused),))
         column = self._column(wanted.search)
-        if column.error is not None and not wanted.is_stale:
-            return self._failure(wanted, *column.error)
+        self._tell(class_id, wanted, column)
+        return None if column.error is None or wanted.is_stale else self._failure(wanted, *column.error)
+
+    def _tell(self, class_id: int, wanted: _Wanted, column: _Column) -> None:
         allocated = [claim.allocation for claim in wanted.claims if claim.allocation is not None]
         scores = any(request.alternatives for claim in wanted.claims for request in claim.row.spec.requests)
         if not allocated and not wanted.is_stale:
             self._apply(class_id, column, scores)
-            return None
+            return
         codes = self._restricted(column, allocated)
         if wanted.is_stale:
             codes = np.full_like(codes, self._reasons.code(PLUGIN, (_STALE,), unresolvable=True))
@@ -588,7 +586,6 @@ class Claims:
             constant = self._constant(wanted) if wanted.missing or wanted.search[-1] >= 0 else 0
             engine.set_raw(class_id, native.SCORES[PLUGIN], None, column.raw + constant)
         self._applied[class_id] = _Applied()
-        return None
 
     def _apply(self, class_id: int, column: _Column, scores: bool) -> None:
         """Tell the engine what changed in the column since it was told last."""
@@ -637,7 +634,13 @@ class Claims:
             text = f"claim {name}{text}"
         elif "timed out" in text:
             text = f"node {self._nodes.node_name(row)}: {text}"
-        return Rejection(PLUGIN, True, (f'running "{PLUGIN}" filter plugin: {text}',), is_error=True)
+        reason = f'running "{PLUGIN}" filter plugin: {text}'
+        return Rejection(PLUGIN, True, (reason,), is_error=True, code=self._failed)
+
+    @property
+    def _failed(self) -> int:
+        """Code of nodes where the search stops with an error."""
+        return self._reasons.code(PLUGIN, ("the search failed",), unresolvable=True)
 
     def _wanted(self, key: str) -> _Wanted:
         """The pod's claims, checked as PreFilter does."""

@@ -470,7 +470,11 @@ class ClusterState:
 
     def prepare(self, key: str, class_id: int, profile: int) -> Rejection | None:
         """Bring the verdicts of stateful plugins for a pod up to date; what the profile's PreFilter rejects it for."""
-        return prepare(self.stateful, key, class_id, self.shape_of(class_id), self.filters_of[profile])
+        rejection = prepare(self.stateful, key, class_id, self.shape_of(class_id), self.filters_of[profile])
+        if rejection is None or not rejection.code:
+            return rejection
+        met = self.engine.summarize(profile, class_id).rejected[native.FILTERS[rejection.plugin], rejection.code]
+        return rejection if met else None
 
     def batch(self, keys: Sequence[str], class_of: Sequence[int], least: int) -> int:
         """How many of the first pods, which stateful plugins concern, can be decided in one call; see `Volumes.batch`.

@@ -30,6 +30,9 @@ class Rejection:
     reasons: tuple[str, ...]
     is_error: bool = False
     """True: not a verdict; the scheduler stops with this text as an internal error."""
+    code: int = 0
+    """Verdict code of the nodes where the filter met the error, which counts only if one of them passes the filters
+    before; 0: it was met in PreFilter."""
     behind: Rejection | None = None
     """What counts in a profile without this plugin."""
 
