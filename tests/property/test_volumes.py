@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from kubesched.kernel import arrays, native
 from kubesched.parity import cases, replay
 from kubesched.scheduler import encode
 from kubesched.state import live, rows
-from tests import oracle, volume_oracle
+from tests import oracle, preemption_oracle, volume_oracle
 from tests.parity.test_oracle_golden import as_recorded
 from tests.volume_cases import Maker
 
@@ -164,6 +165,41 @@ def spelled_out(state: live.ClusterState, verdict: tuple[str, int] | None) -> or
     hard = code & native.VERDICT_UNRESOLVABLE
     reasons = list(state.reasons.reasons(plugin, code))
     return plugin, "UnschedulableAndUnresolvable" if hard else "Unschedulable", reasons
+
+
+def tighten(case: Obj, rng: random.Random) -> None:
+    """Make volumes decide: room for all pods, few attachments, each claim of ReadWriteOncePod named by one pod.
+
+    Of such a claim that two running pods name, the oracle counts the users, upstream does not.
+    """
+    for node in case["nodes"]:
+        node["status"]["allocatable"] |= {"cpu": "64", "pods": "60"}
+    for of in case["csinodes"]:
+        for driver in of["spec"]["drivers"]:
+            driver["allocatable"] = {"count": rng.randint(0, 2)}
+    named = Counter(name for pod in case["pods"] for _, name in volume_oracle.named_claims(pod))
+    for claim in case["pvcs"]:
+        if named[claim["metadata"]["name"]] > 1:
+            claim["spec"]["accessModes"] = ["ReadWriteOnce"]
+    for pod in case["pods"]:
+        pod["spec"]["priority"] = rng.randint(0, 2)
+        pod["status"] = {"startTime": f"2026-01-01T00:00:{rng.randint(10, 59)}Z"}
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_whom_a_pod_with_volumes_evicts(seed: int) -> None:
+    maker, rng = Maker(seed + 6000, 1 + seed % 4), random.Random(seed)
+    case = maker.cluster(14)
+    pods = [maker.pod(f"p{i}") for i in range(6)]
+    tighten(case, rng)
+    for pod in pods:
+        pod["spec"]["priority"] = rng.choice([1, 3, 3, 3])
+        decision = preemption_oracle.decide(pod, preemption_oracle.build(case))
+        if decision["feasible"] or "error" in decision:
+            continue
+        outcome = replay.replay(case | {"pod": pod, "expect": recorded(decision)})
+        assert outcome.skipped is None
+        assert outcome.differences == ()
 
 
 @pytest.mark.parametrize("seed", range(40))
