@@ -286,6 +286,7 @@ typedef struct ks_user_failure {
     int32_t class_id;
     int32_t raised;   /* 1: the function says it failed; 0: its answer is not allowed */
     double value;     /* the answer */
+    const double *node, *pod; /* [n_node], [n_pod] what it had read; borrowed until the next failure */
 } ks_user_failure;
 
 typedef struct ks_profile_spec {
@@ -460,9 +461,6 @@ ks_status ks_user_filter_add(ks_engine *engine, const ks_user_spec *spec, int32_
 ks_status ks_user_score_add(ks_engine *engine, const ks_user_spec *spec, int32_t *out_score);
 /* KS_ESTATE: none has failed yet. */
 ks_status ks_user_failed(const ks_engine *engine, ks_user_failure *out);
-/* What a user's plugin reads of a row and of a class; node [n_node], pod [n_pod]. */
-ks_status ks_user_inputs(const ks_engine *engine, int32_t user, int32_t row, int32_t class_id, double *node,
-                         double *pod);
 /* A column that users add to the nodes; NaN where it was not set, and on rows that were written anew. */
 ks_status ks_node_column_add(ks_engine *engine, int32_t *out_column);
 ks_status ks_node_column_set(ks_engine *engine, int32_t column, int32_t n, const int32_t *row, const double *value);

@@ -438,6 +438,7 @@ struct ks_engine {
     KS_VEC(ks_user) users;
     KS_VEC(ks_user_failure) failure;              /* one; row KS_NONE: none yet */
     KS_VEC(double) user_node, user_pod, user_out; /* of the call at hand */
+    KS_VEC(double) failed_node, failed_pod;       /* what the failure had read */
     KS_VEC(double) column;                        /* [row][n_columns] that users added */
     int32_t n_columns;
 
@@ -652,6 +653,8 @@ int64_t ks_user_lanes_size(const ks_engine *e, const ks_profile *p, int32_t n);
 void ks_user_lanes_fill(const ks_engine *e, const ks_profile *p, int32_t n, const int32_t *lane_class, double *out);
 ks_status ks_user_lanes(const ks_engine *e, const ks_profile *p, int32_t row, int32_t n, const int32_t *lane_class,
                         const double *pod, uint8_t *bytes);
+/* What a user's plugin reads of a row and of a class; node [n_node], pod [n_pod]. */
+ks_status ks_user_inputs(const ks_engine *e, int32_t user, int32_t row, int32_t class_id, double *node, double *pod);
 bool ks_is_user(const ks_engine *e, int32_t user, bool is_filter);
 ks_status ks_columns_reserve(ks_engine *e, int64_t rows, int32_t n_columns);
 void ks_columns_clear(ks_engine *e, int32_t row);

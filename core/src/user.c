@@ -85,7 +85,10 @@ static void gather_class(const ks_user *u, const ks_class *c, int32_t n, int32_t
 /* ---- judging ---- */
 
 static ks_status fail(const ks_engine *e, int32_t user, int32_t row, int32_t class_id, bool raised, double value) {
-    e->failure.at[0] = (ks_user_failure){user, row, class_id, raised, value};
+    double *node = e->failed_node.at, *pod = e->failed_pod.at;
+    gather_rows(e, &e->users.at[user], 1, &row, node);
+    gather_class(&e->users.at[user], &e->classes.at[class_id], 1, 0, pod);
+    e->failure.at[0] = (ks_user_failure){user, row, class_id, raised, value, node, pod};
     return KS_EPLUGIN;
 }
 
@@ -360,6 +363,8 @@ static ks_status add(ks_engine *e, const ks_user_spec *s, bool is_filter, int32_
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->user_node, (int64_t)s->n_node * CHUNK));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->user_pod, (int64_t)s->n_pod * KS_LANES));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->user_out, CHUNK));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->failed_node, s->n_node));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->failed_pod, s->n_pod));
     ks_user made = {.function = s->function,
                     .context = s->context,
                     .is_filter = is_filter,
@@ -477,5 +482,7 @@ void ks_users_free(ks_engine *e) {
     KS_VEC_DISCARD(&e->mem, &e->user_node);
     KS_VEC_DISCARD(&e->mem, &e->user_pod);
     KS_VEC_DISCARD(&e->mem, &e->user_out);
+    KS_VEC_DISCARD(&e->mem, &e->failed_node);
+    KS_VEC_DISCARD(&e->mem, &e->failed_pod);
     KS_VEC_DISCARD(&e->mem, &e->column);
 }

@@ -175,6 +175,8 @@ static void test_failures_say_where(void) {
         CHECK_EQ(f.row, 20);
         CHECK_EQ(f.class_id, w.classes[1]);
         CHECK_EQ(f.user, w.score - KS_N_SCORES);
+        CHECK_EQ(f.node[2], 77);
+        CHECK_EQ(f.pod[0], 700);
         CHECK_EQ(fill_column(&w, three_bad), KS_OK);
         CHECK_EQ(ks_place(w.e, &o, 1, &w.classes[1], &none, &done), KS_EPLUGIN);
         CHECK_EQ(ks_user_failed(w.e, &f), KS_OK);
@@ -284,6 +286,74 @@ static void test_heavy_scores_are_decided_densely(void) {
     ks_engine_free(w.e);
 }
 
+/* Half of the cpu may be asked for. */
+static int32_t half(void *context, int32_t n_rows, int32_t n_classes, const double *node, const double *pod,
+                    double *out) {
+    note(context, n_rows, n_classes);
+    for (int32_t r = 0; r < n_rows; r++)
+        for (int32_t c = 0; c < n_classes; c++)
+            out[r + c] = 2 * (node[n_rows + r] + pod[c]) <= node[r];
+    return 0;
+}
+
+/* All nodes run one pod of 3,000m; another of 1,400m is more than half. */
+static void open_half_full(world *w, int32_t *running, int32_t *handle) {
+    int32_t class_id[N], row[N], priority[N], done;
+    int64_t started[N];
+    open_world(w, KS_NORMALIZE_NONE);
+    ks_user_spec spec = spec_of(half, &w->filter_told, 0);
+    CHECK_EQ(ks_user_filter_add(w->e, &spec, &w->filter), KS_OK);
+    CHECK_EQ(profile_of(w, true, 1, &w->profile), KS_OK);
+    CHECK_EQ(add_plain_class(w->e, 3000, 0, running), KS_OK);
+    for (int32_t i = 0; i < N; i++) {
+        class_id[i] = *running;
+        row[i] = i;
+        priority[i] = i == 7 ? 1 : 2;
+        started[i] = i;
+    }
+    ks_known_spec known = {.n = N, .class_id = class_id, .node = row, .priority = priority, .started = started};
+    CHECK_EQ(ks_bind(w->e, N, class_id, row, NULL, &done), KS_OK);
+    CHECK_EQ(ks_pods_know(w->e, &known, handle), KS_OK);
+}
+
+static void test_summaries_and_evictions_ask_users_filters(void) {
+    world w;
+    int32_t running, handle[N];
+    int64_t rejected[(KS_N_FILTERS + 3) * KS_N_DETAILS], insufficient[4];
+    open_half_full(&w, &running, handle);
+    ks_summary sum = {.rejected = rejected, .insufficient = insufficient};
+    CHECK_EQ(ks_summarize(w.e, w.profile, w.classes[2], &sum), KS_OK);
+    CHECK_EQ(sum.feasible, 0);
+    CHECK_EQ(rejected[w.filter * KS_N_DETAILS + 1], N);
+    CHECK_EQ(ks_summarize(w.e, w.profile, w.classes[1], &sum), KS_OK); /* 700m still go */
+    CHECK_EQ(sum.feasible, N);
+    ks_preemption io = {.profile = w.profile, .class_id = w.classes[2], .priority = 9};
+    CHECK_EQ(ks_preempt(w.e, &io), KS_OK);
+    CHECK_EQ(io.n_candidates, N);
+    CHECK_EQ(io.node, 7); /* the victim of lowest priority */
+    CHECK_EQ(io.n_victims, 1);
+    CHECK_EQ(io.victim[0], handle[7]);
+    ks_engine_free(w.e);
+}
+
+static void test_nominated_pods_count_for_users_filters(void) {
+    world w;
+    int32_t running, handle[N], nominated, row = 0, priority = 5, filter[N], node, done;
+    open_half_full(&w, &running, handle);
+    CHECK_EQ(ks_nominate(w.e, 1, &w.classes[1], &row, &priority, &nominated), KS_OK);
+    CHECK_EQ(ks_asking(w.e, 5, KS_NONE), KS_OK);
+    CHECK_EQ(ks_explain(w.e, w.profile, w.classes[1], filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL), KS_OK);
+    CHECK_EQ(filter[0], w.filter); /* 3,000m + 700m + 700m */
+    CHECK_EQ(filter[1], KS_NONE);
+    for (int32_t driver = KS_DRIVER_DENSE; driver <= KS_DRIVER_INDEXED; driver++) {
+        ks_options o = {.profile = w.profile, .driver = driver};
+        ks_decisions out = {.node = &node};
+        CHECK_EQ(ks_place(w.e, &o, 1, &w.classes[1], &out, &done), KS_OK);
+        CHECK(node > 0);
+    }
+    ks_engine_free(w.e);
+}
+
 int main(void) {
     RUN(test_drivers_agree_until_the_cluster_is_full);
     RUN(test_explain_agrees_with_the_decision);
@@ -292,5 +362,7 @@ int main(void) {
     RUN(test_labels_and_devices_are_read);
     RUN(test_bad_arguments_are_refused);
     RUN(test_heavy_scores_are_decided_densely);
+    RUN(test_summaries_and_evictions_ask_users_filters);
+    RUN(test_nominated_pods_count_for_users_filters);
     return REPORT();
 }

@@ -252,7 +252,7 @@ def _again(user: UserPlugin, hook: plugin.Hook, failure: plugin.Failure) -> Exce
     """The exception of a compiled function: the plain one meets the same numbers."""
     node, pod = plugin.Tuples.of("node", hook.inputs.node), plugin.Tuples.of("pod", hook.inputs.pod)
     try:
-        user.function(node.fill(failure.node.tolist()), pod.fill(failure.pod.tolist()))
+        user.function(node.fill(failure.node), pod.fill(failure.pod))
     except Exception as error:  # whatever the user's function raises
         return error
     return None

@@ -730,15 +730,6 @@ class Engine:
         self._users.append(hook)
         return int(out[0])
 
-    def _user_inputs(self, user: int, row: int, class_id: int) -> tuple[F64, F64]:
-        """What plugin number ``user`` reads of a row and of a class."""
-        inputs = self._users[user].inputs
-        node, pod = np.zeros(len(inputs.node) + 1), np.zeros(len(inputs.pod) + 1)  # never empty: C refuses NULL
-        p = _Pointers("user_inputs")
-        columns = (p.out(node, np.float64, (None,), "node"), p.out(pod, np.float64, (None,), "pod"))
-        _raise("user_inputs", _lib.ks_user_inputs(self._engine, user, row, class_id, *columns))
-        return node[:-1], pod[:-1]
-
     def _raise(self, where: str, status: int, got: object = None) -> None:
         """As the function, for calls that ask users' plugins or `set_recheck`'s method: their own error comes first."""
         if self._rechecker is not None and self._rechecker.error is not None:
@@ -749,8 +740,9 @@ class Engine:
             _raise(where, _lib.ks_user_failed(self._engine, failure))
             hook = self._users[failure.user]
             if hook.error is not None:
-                read = self._user_inputs(failure.user, failure.row, failure.class_id)
-                raise hook.error(plugins.Failure(failure.row, *read, bool(failure.raised), float(failure.value)))
+                node = [float(failure.node[i]) for i in range(len(hook.inputs.node))]
+                pod = [float(failure.pod[i]) for i in range(len(hook.inputs.pod))]
+                raise hook.error(plugins.Failure(failure.row, node, pod, bool(failure.raised), float(failure.value)))
         _raise(where, status, got)
 
     def add_node_column(self) -> int:

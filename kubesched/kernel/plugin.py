@@ -128,8 +128,8 @@ class Failure:
     """ks_user_failure, with what the plugin had read."""
 
     row: int
-    node: F64
-    pod: F64
+    node: list[float]
+    pod: list[float]
     raised: bool
     value: float
 

@@ -13,6 +13,8 @@ import pytest
 
 import kubesched as ks
 from kubesched.framework import plugins
+from kubesched.kernel import native
+from kubesched.scheduler import encode
 from tests.builders import make_node, make_pod
 
 N = 60
@@ -274,6 +276,40 @@ def late_columns(node: Any, pod: Any) -> Any:
 )
 def test_what_goes_wrong_is_named(function: Callable[..., Any], options: dict[str, Any], said: str) -> None:
     assert said in place_with(function, **options)
+
+
+def test_pods_that_look_at_others_meet_plugins_in_both_drivers() -> None:
+    soft = {"maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": {"app": "a"}}}
+    default = ks.PROFILES["default-v1.36"]
+    ks.filter_plugin(half_full)
+    scores = (*default.scores, ks.ScorePlugin(register("compiled")))
+    chosen = dataclasses.replace(default, name="mine", filters=(*default.filters, "half_full"), scores=scores)
+    plans = []
+    for driver in ("dense", "indexed"):
+        world = make_world(13, 80)
+        for number, pod in enumerate(pods := world.pods):
+            pod["metadata"]["labels"] = {"app": "a" if number % 2 else "b"}
+            if number % 3 == 0:
+                pod["spec"]["topologySpreadConstraints"] = [soft | {"topologyKey": "kubernetes.io/hostname"}]
+        plan = world.cluster.place(pods, profile=chosen, driver=driver)
+        plans.append((plan.nodes, plan.scores.tolist(), plan.ties.tolist(), plan.reasons))
+    assert plans[0] == plans[1]
+    assert None not in plans[0][0][:10]
+
+
+def test_a_gang_in_which_a_plugin_fails_leaves_nothing_behind() -> None:
+    cluster = ks.Cluster.synthetic(4, seed=1)
+    ks.score_plugin(late)
+    pod = make_pod("p").container(cpu="1", memory="1Gi").build()
+    chosen = ks.Profile("w", ("NodeResourcesFit",), (ks.ScorePlugin("late"),))
+    state = cluster._state
+    classes = np.full(6, state.class_id(encode.pod_row(pod).shape), dtype=np.int32)
+    options = native.Options(cluster._profile_id(chosen))
+    with pytest.raises(ks.PluginError, match="too late"):
+        state.engine.place_groups(
+            options, np.array([0, 2, 4, 6], dtype=np.int32), np.array([1, 2, 0], dtype=np.int32), classes
+        )
+    assert not state.engine.columns().used[0].any()
 
 
 def test_a_filter_must_return_a_boolean() -> None:
