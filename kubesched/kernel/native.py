@@ -745,6 +745,10 @@ class Engine:
                 raise hook.error(plugins.Failure(failure.row, node, pod, bool(failure.raised), float(failure.value)))
         _raise(where, status, got)
 
+    def _no_rejections(self) -> I64:
+        """Zeros for the counts of ks_summary and ks_preemption."""
+        return np.zeros((_lib.KS_N_FILTERS + len(self._users), _lib.KS_N_DETAILS), dtype=np.int64)
+
     def add_node_column(self) -> int:
         """Add a column to the nodes, NaN everywhere; returns its id. O(N)."""
         out = _ffi.new("int32_t *")
@@ -911,7 +915,7 @@ class Engine:
         p, io = _Pointers("preempt"), _ffi.new("ks_preemption *")
         io.profile, io.class_id, io.priority, io.list_all = profile, class_id, priority, list_all
         io.open = p.of(open_rows, np.uint8, (self.n_rows,), "open_rows")
-        rejected = np.zeros((_lib.KS_N_FILTERS, _lib.KS_N_DETAILS), dtype=np.int64)
+        rejected = self._no_rejections()
         insufficient = np.zeros(self._n_resources, dtype=np.int64)
         if count:
             io.rejected = p.out(rejected, np.int64, rejected.shape, "rejected")
@@ -1057,7 +1061,7 @@ class Engine:
 
     def summarize(self, profile: int, class_id: int) -> Counts:
         """The same in numbers. O(N), without a column of any row."""
-        rejected = np.zeros((_lib.KS_N_FILTERS + len(self._users), _lib.KS_N_DETAILS), dtype=np.int64)
+        rejected = self._no_rejections()
         insufficient = np.zeros(self._n_resources, dtype=np.int64)
         p, o = _Pointers("summarize"), _ffi.new("ks_summary *")
         o.rejected = p.out(rejected, np.int64, rejected.shape, "rejected")
