@@ -28,7 +28,7 @@ def recorded(decision: Obj) -> Obj:
     return got | ({"statuses": distinct} if distinct else {})
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(150))
 def test_a_decision(seed: int) -> None:
     maker = Maker(seed, 1 + seed % 6)
     case = maker.cluster() | {"pod": maker.pod("p")}
@@ -39,7 +39,7 @@ def test_a_decision(seed: int) -> None:
     assert outcome.differences == ()
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(120))
 def test_a_sequence(seed: int) -> None:
     maker = Maker(seed + 1000, 1 + seed % 6)
     case = maker.cluster()
@@ -69,7 +69,7 @@ def expected(maker: Maker) -> tuple[Obj, Obj | None]:
         return case, None
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(150))
 def test_a_decision_that_may_stop_with_an_error(seed: int) -> None:
     case, decision = expected(Maker(seed + 2000, 1 + seed % 4, is_calm=False))
     if decision is not None:
