@@ -453,9 +453,9 @@ struct ks_engine {
     ks_known_table known;
     KS_VEC(ks_nominated) nominated;
     ks_asker asking;
-    bool skips_pods; /* InterPodAffinity has no say in the question at hand */
-    KS_VEC(ks_veto) vetoes; /* of the question at hand */
-    KS_VEC(uint64_t) veto_bits; /* [veto][W] */
+    bool skips_pods;                              /* InterPodAffinity has no say in the question at hand */
+    KS_VEC(ks_veto) vetoes;                       /* of the question at hand */
+    KS_VEC(uint64_t) veto_bits;                   /* [veto][W] */
     KS_VEC(int32_t) victims, candidates, evicted; /* results of the last call */
     ks_recheck recheck;
     void *recheck_context;

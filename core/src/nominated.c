@@ -96,7 +96,6 @@ ks_status ks_start_judging(ks_engine *e, ks_class *c) {
     return KS_VEC_RESERVE(&e->mem, &e->scratch.bits, (e->n_resources + 63) / 64);
 }
 
-
 static bool has_volumes(const ks_class *c) {
     for (int64_t i = 0; i < c->verdicts.n; i++)
         if (ks_is_volume_filter(c->verdicts.at[i].filter))

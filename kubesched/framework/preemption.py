@@ -16,6 +16,7 @@ from kubesched.framework.diagnosis import UNRESOLVABLE, UNSCHEDULABLE, Diagnosis
 from kubesched.kernel import native
 from kubesched.kernel.arrays import NO_NODE, U8
 from kubesched.state import live, rows
+from kubesched.state.claims import NO_CLAIMS
 
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
 _NEVER = "not eligible due to preemptionPolicy=Never."
@@ -55,7 +56,7 @@ def post_filter(
     pod: rows.PodRow,
     class_id: int,
     why: Diagnosis,
-    claims: str = diagnoses.NO_CLAIMS,
+    claims: str = NO_CLAIMS,
     list_all: bool = False,
 ) -> PostFilter:
     """Whom to evict for a pod that fits nowhere; changes nothing. O(nodes), see ``ks_preempt``.

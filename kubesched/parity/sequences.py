@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded sequences through the product path, with both drivers: pods placed one after another, and pods and nodes
-that come, change and go in between.
+"""Recorded sequences through the product path, with both drivers.
+
+Pods are placed one after another; pods and nodes come, change and go in between.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from kubesched.parity.cases import Case
 from kubesched.parity.loading import load, objects
 from kubesched.parity.outcome import Difference
 from kubesched.scheduler import encode, pods
-from kubesched.state import live, rows
+from kubesched.state import rows
+from kubesched.state.evictions import BoundPod
 
 _DRIVERS = ("dense", "indexed")
 
@@ -146,7 +148,7 @@ class _Operations:
         best = why.feasible[total == total.max()].tolist()
         if chosen not in best or len(best) != ties:
             raise errors.KubeschedError(f"Pod {pod.key}", "the driver's choice is not among the best", (chosen, best))
-        return min(best, key=lambda row: self._node_of[row])
+        return int(min(best, key=lambda row: self._node_of[row]))
 
     def _explain(self, pod: rows.PodRow, class_id: int) -> tuple[diagnoses.Diagnosis, native.Verdicts]:
         rejection = self._state.prepare(pod.key, class_id, self._number)
@@ -156,7 +158,7 @@ class _Operations:
     def _put(self, pod: rows.PodRow, class_id: int, row: int) -> None:
         state = self._state
         state.engine.bind(arrays.int32([class_id]), arrays.int32([row]), np.zeros(1, dtype=np.uint64))
-        state.remember([pod.key], [live.BoundPod(class_id, row, priority=pod.priority, started=pod.started)])
+        state.remember([pod.key], [BoundPod(class_id, row, priority=pod.priority, started=pod.started)])
         state.reserve(pod.key, class_id, row)
 
     def _evict(self, step: str, pod: rows.PodRow, class_id: int) -> bool:

@@ -27,6 +27,7 @@ from kubesched.placement import plan as plans
 from kubesched.placement.explanation import Explanation
 from kubesched.scheduler import claims, defaults, encode, pods, storage
 from kubesched.state import files, live, rows, tables
+from kubesched.state.evictions import BoundPod
 
 PodLike = rows.PodRow | Mapping[str, Any]
 _GIB = 1 << 30
@@ -406,7 +407,7 @@ class Cluster:
         placed = [at for at in range(len(class_of)) if found.node[at] >= 0]
         pods = [asked.pods[asked.open[at]] for at in placed]
         bound = [
-            live.BoundPod(
+            BoundPod(
                 int(class_of[at]), int(found.node[at]), int(found.devices[at]), pod.priority, pod.cluster, pod.gang
             )
             for at, pod in zip(placed, pods, strict=True)

@@ -27,6 +27,7 @@ from kubesched.scheduler.events import Action, Event, PodView
 from kubesched.scheduler.queue import Part, SchedulingQueue, Timing, scheduling_gates
 from kubesched.scheduler.queue_parts import Queued
 from kubesched.state import live, rows
+from kubesched.state.evictions import BoundPod
 from kubesched.state.stateful import Rejection
 
 MOST_AT_ONCE = 1 << 16
@@ -397,7 +398,7 @@ class SchedulingLoop:
     def _remember(self, items: Sequence[Queued], ids: list[int], node: list[int], devices: list[int]) -> None:
         of = [item.pod.row for item in items]
         pods = [
-            live.BoundPod(c, n, d, row.priority, row.cluster, row.gang if row.group else "")
+            BoundPod(c, n, d, row.priority, row.cluster, row.gang if row.group else "")
             for row, c, n, d in zip(of, ids, node, devices, strict=True)
         ]
         keys = [item.key for item in items]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running pods as the engine knows them one by one: whom evicting can hit, which budgets protect them, and pods that
-wait for a node on which others were evicted for them.
+"""Running pods as the engine knows them one by one: whom evicting can hit, and which budgets protect them.
+
+And pods that wait for a node on which others were evicted for them.
 
 Deciding needs classes and counts only. The engine learns of single pods when somebody first asks whom to evict; from
 then on it is told of every pod that comes and goes.
