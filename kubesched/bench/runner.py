@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from kubesched.base import errors
+from kubesched.bench import decider
 from kubesched.bench import program as programs
 from kubesched.bench.judge import Judge
 from kubesched.bench.scenario import Case
-from kubesched.placement.cluster import Cluster, Delta
-from kubesched.state import rows
+from kubesched.placement.cluster import Cluster
 
 _SAMPLES = 2000
 """Decisions whose latency is taken."""
@@ -98,25 +98,25 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
     cluster.pending = []  # they are given by name from here on
     out.setup = clock() - began
     out.bytes_before = cluster.nbytes
+    decides = decider.decider(program, cluster, pods, driver)
+    before = (0, 0)
     for action in program.actions:
         if not isinstance(action, programs.Place):
-            seconds = _change(cluster, pods, action)
-            out.measured += seconds
+            out.measured += decides.change(action)
+            continue
+        if not action.measured:
+            seconds, nodes = decides.place([pods[key] for key in action.pods])
+            out.setup += seconds
+            out.decisions.extend(zip(action.pods, nodes, strict=True))
+            before = decides.counts()
             continue
         for part in _parts(action, every):
-            asked = [pods[key] for key in part]
-            began = clock()
-            plan = cluster.place(asked, driver=driver)
-            seconds = clock() - began
-            out.decisions.extend(zip(plan.pods, plan.nodes, strict=True))
-            if not action.measured:
-                out.setup += seconds
-                continue
+            seconds, nodes = decides.place([pods[key] for key in part])
+            out.decisions.extend(zip(part, nodes, strict=True))
             out.measured += seconds
-            out.n_dense += plan.n_dense
-            out.n_indexed += plan.n_indexed
             if every and len(part) == (action.gang or 1):
                 out.latencies.append(seconds)
+    out.n_dense, out.n_indexed = (now - then for now, then in zip(decides.counts(), before, strict=True))
     out.bytes_after = cluster.nbytes
     out.n_placed = len(cluster.running)
     return out
@@ -140,19 +140,6 @@ def _parts(action: programs.Place, every: int) -> Iterator[list[str]]:
         yield action.pods[at : at + 1]
         if every > 1 and action.pods[at + 1 : at + every]:
             yield action.pods[at + 1 : at + every]
-
-
-def _change(cluster: Cluster, pods: dict[str, rows.PodRow], action: programs.Delete | programs.ChangeNodes) -> float:
-    """Apply a change; seconds."""
-    if isinstance(action, programs.ChangeNodes):
-        delta = Delta(remove_nodes=action.remove, add_nodes=action.add)
-    else:
-        ending = [(pods[key], cluster.node_of(key)) for key in action.pods if action.terminating]
-        bound = [replace(pod, node_name=node, shape=replace(pod.shape, terminating=True)) for pod, node in ending]
-        delta = Delta(release=action.pods, bind=bound)
-    began = time.perf_counter()
-    cluster.apply(delta)
-    return time.perf_counter() - began
 
 
 def _judge(program: programs.Program, run: _Run) -> int:

@@ -173,11 +173,8 @@ def _decide_group(
 
 def _concerned(state: live.ClusterState, class_of: I32) -> Bool:
     """Whether a stateful plugin has a say in each pod, ``[n]``."""
-    out = np.zeros(int(class_of.max(initial=-1)) + 1, dtype=np.bool_)
-    if state.stateful:
-        for class_id in np.unique(class_of).tolist():
-            out[class_id] = state.is_concerned(class_id)
-    concerned: Bool = out[class_of]
+    hits = [class_id for class_id in set(class_of.tolist()) if state.is_concerned(class_id)]
+    concerned: Bool = np.isin(class_of, hits) if hits else np.zeros(len(class_of), dtype=np.bool_)
     return concerned
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.placement import plan as plans
 from kubesched.placement.explanation import Explanation
 from kubesched.scheduler import claims, defaults, encode, pods, storage
+from kubesched.scheduler.loop import Known, SchedulingLoop
+from kubesched.scheduler.queue import Timing
 from kubesched.state import files, live, rows, tables
 from kubesched.state.evictions import BoundPod
 
@@ -459,6 +461,31 @@ class Cluster:
             known = ", ".join(pod.key for pod in self.pending[:5]) or "there are none"
             raise errors.InputError("pod", what, name, f"one of {known}")
         return found[0]
+
+    def loop(
+        self,
+        clock: Callable[[], float],
+        profile: str | profiles.Profile = profiles.DEFAULT,
+        seed: int | None = None,
+        driver: str = "auto",
+        timing: Timing | None = None,
+    ) -> SchedulingLoop:
+        """A scheduling loop over this cluster: a queue, and decisions of those whose turn it is.
+
+        The cluster's pods do not run yet (`SchedulingLoop` takes those that do). While the loop lives, changes go
+        through it; what runs and where can be read here.
+
+        Parameters
+        ----------
+        clock
+            Now, in seconds; never goes back.
+        profile, seed, driver
+            As in `place`.
+        timing
+            Back-off and patience.
+        """
+        known = Known(gangs=list(self.gangs.values()))
+        return SchedulingLoop(self._state, profile, clock=clock, known=known, timing=timing, seed=seed, driver=driver)
 
     # ---- changing ----
 

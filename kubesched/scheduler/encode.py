@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubesched.api import fields, quantity
@@ -67,6 +67,8 @@ class Encoded:
     """Device classes, slices and claims."""
     ignored: Counter[str] = field(default_factory=Counter)
     """Objects that placement does not look at, by kind."""
+    shapes: dict[rows.PodShape, rows.PodShape] = field(default_factory=dict)
+    """Distinct shapes: equal ones are one object, which is cheaper to hold and to look up."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Features that were left out because the caller asked for it."""
 
@@ -405,6 +407,7 @@ def _add_pod(
         out.ignored["Pod (finished)"] += 1
         return
     row, left_out = _pod_row(pod, ignore, cluster, spread)
+    row = replace(row, shape=out.shapes.setdefault(row.shape, row.shape))
     _once(seen, "Pod", row.key)
     out.left_out.update(left_out)
     if row.node_name is not None:

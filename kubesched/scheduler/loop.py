@@ -73,6 +73,18 @@ class Totals:
     rounds: int = 0
     placed: int = 0
     failed: int = 0
+    dense: int = 0
+    """Decisions that looked at every node."""
+    indexed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the state holds already when a loop starts, and PodGroups; later changes are told through the loop."""
+
+    nodes: Sequence[rows.NodeRow] = ()
+    running: Sequence[PodView] = ()
+    gangs: Sequence[rows.Gang] = ()
 
 
 class SchedulingLoop:
@@ -86,16 +98,16 @@ class SchedulingLoop:
         What decides.
     clock
         Now, in seconds; never goes back.
-    nodes, running
-        What the state holds already; later changes of it are told through the loop.
-    gangs
-        PodGroups.
+    known
+        What is there.
     timing
         Of the queue.
     seed
         None: ties go to the lowest node index; a number: drawn uniformly.
     most_at_once
         Pods of one engine call; 1: one at a time, with the same outcome.
+    driver
+        ``auto``, ``dense`` or ``indexed``.
     """
 
     def __init__(
@@ -104,28 +116,28 @@ class SchedulingLoop:
         profile: profiles.Profile | str = profiles.DEFAULT,
         *,
         clock: Callable[[], float],
-        nodes: Iterable[rows.NodeRow] = (),
-        running: Iterable[PodView] = (),
-        gangs: Iterable[rows.Gang] = (),
+        known: Known | None = None,
         timing: Timing | None = None,
         seed: int | None = None,
         most_at_once: int = MOST_AT_ONCE,
+        driver: str = "auto",
     ) -> None:
         self.state = state
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
         self._profile = profiles.register(state, chosen)
         uniform = seed is not None or chosen.tie == "uniform"
         tie = native.TIE_UNIFORM if uniform else native.TIE_LOWEST
-        self._options = native.Options(self._profile, tie=tie, rng=seed or 0)
+        self._options = native.Options(self._profile, native.DRIVERS[driver], tie=tie, rng=seed or 0)
         self._timing = timing or Timing()
         self._most = most_at_once if self._timing.max_backoff else 1  # else a failure may come back at once
         gates = {"SchedulingGates": scheduling_gates, "GangScheduling": self._lets_gang_in}
         hears = registrations.of_plugins((*chosen.filters, *_ALWAYS))
         self.queue = SchedulingQueue(clock, hears, gates, self._timing)
         self.totals = Totals()
-        self._nodes = {node.name: node for node in nodes}
-        self._running = {pod.row.key: Queued(pod, 0.0, 0) for pod in running}
-        self._gangs = {gang.key: gang for gang in gangs}
+        known = known or Known()
+        self._nodes = {node.name: node for node in known.nodes}
+        self._running = {pod.row.key: Queued(pod, 0.0, 0) for pod in known.running}
+        self._gangs = {gang.key: gang for gang in known.gangs}
         self._members: Counter[str] = Counter(item.pod.row.gang for item in self._running.values())
         self._runs: Counter[str] = Counter(self._members)
         self._class_of: dict[int, tuple[rows.PodShape, int]] = {}
@@ -140,7 +152,7 @@ class SchedulingLoop:
             self._start([Queued(pod, 0.0, 0) for pod in bound])
         waiting = [pod for pod in new if pod.row.node_name is None]
         if not any(pod.row.group for pod in waiting):
-            with bulk.without_collection():
+            with bulk.without_collection(len(waiting)):
                 self.queue.add_all(waiting)
             return
         for pod in waiting:
@@ -164,7 +176,7 @@ class SchedulingLoop:
         for pod in pods:
             item = self._running.get(pod.row.key)
             if item is not None:
-                moved.append((item, self._assigned(item), pod))
+                moved.append((item, item.pod, pod))
             elif pod.row.node_name is not None:
                 known = self.queue.delete(pod.row.key)
                 self._members[pod.row.gang] -= known is not None
@@ -186,13 +198,12 @@ class SchedulingLoop:
     def _update_running(self, moved: Sequence[tuple[Queued, PodView, PodView]]) -> None:
         changed = [(item, old, new) for item, old, new in moved if old.row.shape != new.row.shape]
         if changed:
-            nodes = {item.key: self._node_of(item.key) for item, _, _ in changed}
-            self.state.release([item.key for item, _, _ in changed])
-            self.state.bind([replace(new.row, node_name=nodes[item.key]) for item, _, new in changed])
+            self.state.update_pods([new.row for _, _, new in changed])
         told: list[Event] = []
         for item, old, new in moved:
             item.pod = new
-            told.extend(events.pod_events(old, self._assigned(item)))
+            if self.queue.is_listening:
+                told.extend(events.pod_events(self._assigned(item, old), self._assigned(item)))
         self._tell_all(told)
 
     def delete_pods(self, keys: Iterable[str]) -> None:
@@ -223,7 +234,7 @@ class SchedulingLoop:
     def _stop(self, items: Sequence[Queued]) -> None:
         if not items:
             return
-        heard = self._hears(Action.DELETE)
+        heard = self.queue.is_listening
         told = [Event(events.ASSIGNED_POD, Action.DELETE, self._assigned(item), None) for item in items if heard]
         self.state.release([item.key for item in items])
         for item in items:
@@ -293,9 +304,10 @@ class SchedulingLoop:
         row = self.state.pods[key].row
         return None if row == NO_NODE else self.state.node_name(row)
 
-    def _assigned(self, item: Queued) -> PodView:
-        """A running pod with its node; where that is gone the pod still counts as assigned."""
-        return replace(item.pod, row=replace(item.pod.row, node_name=self._node_of(item.key) or ""))
+    def _assigned(self, item: Queued, pod: PodView | None = None) -> PodView:
+        """A running pod (or what it was) with its node; where that is gone the pod still counts as assigned."""
+        pod = pod or item.pod
+        return replace(pod, row=replace(pod.row, node_name=self._node_of(item.key) or ""))
 
     def _lets_gang_in(self, pod: PodView) -> bool:
         """PreEnqueue of GangScheduling: the group is there, and so are as many of its pods as must fit."""
@@ -322,11 +334,12 @@ class SchedulingLoop:
         head = self.queue.peek()
         if head is None:
             return None
+        with bulk.without_collection(len(self.queue)):
+            found = self._decide_gang(head.pod.row.gang) if head.pod.row.group else self._decide(self._batch())
         self.totals.rounds += 1
-        if head.pod.row.group:
-            return self._decide_gang(head.pod.row.gang)
-        with bulk.without_collection():
-            return self._decide(self._batch())
+        self.totals.dense += self._options.n_dense
+        self.totals.indexed += self._options.n_indexed
+        return found
 
     def _batch(self) -> list[Queued]:
         """The next pods, up to one whose placement lets a waiting pod go."""

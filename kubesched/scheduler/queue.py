@@ -377,6 +377,11 @@ class SchedulingQueue:
         groups = self._waiting.concerned(event)
         return any(self._worth_to_group(group, event) != _Strategy.SKIP for group in groups)
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether any event can concern a pod."""
+        return bool(len(self._waiting)) or bool(self._in_flight)
+
     def hears(self, event: Event) -> bool:
         """Whether the event can concern a pod: without a look at what it says."""
         return self._waiting.is_heard(event) or (bool(self._in_flight) and bool(self._waiting.hearing(event)))

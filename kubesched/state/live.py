@@ -615,6 +615,34 @@ class ClusterState:
             if pod.volumes is not None:
                 self.volumes.run(pod, pod.volumes, at.row)
 
+    def update_pods(self, pods: Sequence[row_types.PodRow]) -> None:
+        """Running pods changed; each stays where it is. Those without a node count no more, and only change class.
+
+        Raises
+        ------
+        StateError
+            A pod does not run.
+        """
+        for pod in pods:
+            if pod.key not in self.pods:
+                raise errors.StateError(f"Pod {pod.key}", "does not run in the cluster", pod.key, "a running pod")
+        bound = [self.pods[pod.key] for pod in pods]
+        class_of = [self._changed_class(at.class_id, pod.shape) for pod, at in zip(pods, bound, strict=True)]
+        there = [(at, c) for at, c in zip(bound, class_of, strict=True) if at.row != NO_NODE]
+        rows = arrays.int32([at.row for at, _ in there])
+        devices = np.array([at.devices for at, _ in there], dtype=np.uint64)
+        self.engine.release(arrays.int32([at.class_id for at, _ in there]), rows, devices)
+        self.engine.bind(arrays.int32([c for _, c in there]), rows, devices)
+        for pod, at, class_id in zip(pods, bound, class_of, strict=True):
+            at.class_id, at.priority = class_id, pod.priority
+
+    def _changed_class(self, class_id: int, shape: row_types.PodShape) -> int:
+        """Class of a running pod's new shape; its volumes and claims do not change."""
+        old = self.shape_of(class_id)
+        if old.volume_group or old.claim_kind >= 0:
+            shape = replace(shape, volume_group=old.volume_group, claim_kind=old.claim_kind)
+        return self._running_class(shape)
+
     def _running_class(self, shape: row_types.PodShape) -> int:
         """Class of a running pod: where it runs is no rule of its own, or every node would make another class."""
         return self.class_id(shape if shape.node_name is None else replace(shape, node_name=None))

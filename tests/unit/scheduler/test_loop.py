@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+import kubesched as ks
 from kubesched.base import errors
 from kubesched.scheduler import encode, events
 from kubesched.scheduler.events import Action, Event, PodView
-from kubesched.scheduler.loop import SchedulingLoop
+from kubesched.scheduler.loop import Known, SchedulingLoop
 from kubesched.scheduler.queue import Part
 from kubesched.state import rows
 from kubesched.state.live import ClusterState
@@ -178,6 +179,27 @@ def test_an_update_of_a_running_pod_is_accounted() -> None:
     assert world.decide() == {"q": "a"}
 
 
+def test_running_pods_whose_node_went_change_without_it() -> None:
+    world = World(node("a"))
+    world.add(pod("p", "2"))
+    assert world.decide() == {"p": "a"}
+    world.loop.remove_node("a")
+    world.loop.update_pods([view(pod("p", "1"))])
+    world.loop.add_nodes([encode.node_row(node("b").build())])
+    world.add(pod("q", "2"))
+    assert world.decide() == {"q": "b"}
+    world.loop.delete_pods(["default/p"])
+
+
+def test_a_cluster_lends_its_state_to_a_loop() -> None:
+    cluster = ks.Cluster.from_objects([node("a").build()])
+    loop = cluster.loop(lambda: 0.0, driver="dense")
+    loop.add_pods([view(pod("p"))])
+    loop.run()
+    assert cluster.node_of("default/p") == "a"
+    assert (loop.totals.dense, loop.totals.indexed) == (1, 0)
+
+
 def test_a_pod_that_another_scheduler_bound_is_not_decided() -> None:
     world = World(node("a"), node("b"))
     world.add(pod("p", "2"))
@@ -215,7 +237,7 @@ def test_a_gang_waits_for_its_group_and_its_pods() -> None:
 
 
 def test_a_gang_that_does_not_fit_leaves_nothing_behind() -> None:
-    world = World(node("a"), gangs=[rows.Gang("default", "g", 3)])
+    world = World(node("a"), known=Known(gangs=[rows.Gang("default", "g", 3)]))
     world.add(pod("p"), pod("q"), pod("r"), group="g")
     found = world.loop.step()
     assert found is not None
@@ -228,7 +250,7 @@ def test_a_gang_that_does_not_fit_leaves_nothing_behind() -> None:
 
 
 def test_members_that_run_count_for_their_gang() -> None:
-    world = World(node("a", "3"), gangs=[rows.Gang("default", "g", 2)])
+    world = World(node("a", "3"), known=Known(gangs=[rows.Gang("default", "g", 2)]))
     world.add(pod("old").on("a"), group="g")
     world.add(pod("p"), group="g")
     assert world.decide() == {"p": "a"}
