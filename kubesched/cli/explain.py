@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,9 +18,16 @@ from kubesched.framework.diagnosis import Summary
 @inputs.profile_option
 @click.argument("pod")
 @click.option("--summary", is_flag=True, help="Numbers only: nodes by reason, feasible, best. For very large clusters.")
+@click.option("--annotations", is_flag=True, help="JSON of the annotations that kube-scheduler-simulator writes.")
 @output.format_option
 def command(
-    paths: tuple[Path, ...], ignore: tuple[str, ...], profile: str, pod: str, summary: bool, output: str
+    paths: tuple[Path, ...],
+    ignore: tuple[str, ...],
+    profile: str,
+    pod: str,
+    summary: bool,
+    annotations: bool,
+    output: str,
 ) -> int:
     """Say, for every node, why it can or cannot take POD, and how the feasible ones score.
 
@@ -36,6 +44,9 @@ def command(
     if summary:
         return _write_summary(cluster.summarize(pod, profile=profile), output)
     explanation = cluster.explain(pod, profile=profile)
+    if annotations:
+        click.echo(json.dumps(explanation.to_annotations(), indent=2))
+        return 0 if explanation.best and not explanation.gate_reason else 1
     rows = explanation.to_rows()
     whole = {
         "pod": explanation.pod,

@@ -436,6 +436,7 @@ class Cluster:
             pod=row.key,
             profile=chosen.name,
             node_names=self._state.node_names(),
+            filters=chosen.filters,
             plugins=chosen.score_names,
             weights=tuple(plugin.weight for plugin in chosen.scores),
             diagnosis=diagnosis,

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from kubesched.base import errors
 from kubesched.framework.diagnosis import Diagnosis
 from kubesched.kernel.arrays import I32
 from kubesched.kernel.native import Verdicts
 
 _SHOWN = 5
+ANNOTATION_PREFIX = "kube-scheduler-simulator.sigs.k8s.io/"
+ANNOTATION_LIMIT = 256 * 1024
+"""Bytes that the API server accepts of an object's annotations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,8 @@ class Explanation:
         What was asked.
     node_names
         ``[N]``; None where a row was removed.
+    filters
+        Of the profile, first to last.
     plugins, weights, skipped
         Score plugins in profile order; a skipped one leaves this pod out.
     """
@@ -32,6 +39,7 @@ class Explanation:
     pod: str
     profile: str
     node_names: list[str | None]
+    filters: tuple[str, ...]
     plugins: tuple[str, ...]
     weights: tuple[int, ...]
     diagnosis: Diagnosis
@@ -87,6 +95,49 @@ class Explanation:
                 shown = row in feasible and not self.verdicts.skipped[i]
                 entry[score_plugin] = int(self.verdicts.score[i, row]) if shown else None
             out.append(entry)
+        return out
+
+    def to_annotations(self, limit: int | None = ANNOTATION_LIMIT) -> dict[str, str]:
+        """Annotations of the pod as kube-scheduler-simulator writes them, values in JSON.
+
+        ``filter-result``: of each node the filters up to the first that fails, which says why; ``score-result``: raw
+        scores of the feasible nodes; ``finalscore-result``: normalised and weighted; ``selected-node``: the first of
+        the best. Filters that have no say about this pod are listed as passed.
+
+        Parameters
+        ----------
+        limit
+            Bytes that an object's annotations may take; None: no limit. A node takes about 500.
+
+        Raises
+        ------
+        InputError
+            They are larger.
+        """
+        passed = dict.fromkeys(self.filters, "passed")
+        scored = [i for i in range(len(self.plugins)) if not self.verdicts.skipped[i]]
+        filters, raw, final = {}, {}, {}
+        feasible = set(self.feasible.tolist())
+        for row, name in enumerate(self.node_names):
+            if name is None:
+                continue
+            if row not in feasible:
+                plugin, _, reason = self._reason(row)
+                before = self.filters[: self.filters.index(plugin)] if plugin in self.filters else ()
+                filters[name] = dict.fromkeys(before, "passed") | {plugin: reason}
+                continue
+            filters[name] = passed
+            raw[name] = {self.plugins[i]: str(self.verdicts.raw[i, row]) for i in scored}
+            final[name] = {self.plugins[i]: str(self.weights[i] * self.verdicts.score[i, row]) for i in scored}
+        results = {"filter-result": filters, "score-result": raw, "finalscore-result": final}
+        out = {ANNOTATION_PREFIX + key: json.dumps(value, separators=(",", ":")) for key, value in results.items()}
+        if self.best:
+            out[f"{ANNOTATION_PREFIX}selected-node"] = self.best[0]
+        size = sum(len(key.encode()) + len(value.encode()) for key, value in out.items())
+        if limit is not None and size > limit:
+            raise errors.InputError(
+                "annotations", "are larger than an object may carry", size, f"{limit} bytes at most"
+            )
         return out
 
     def to_arrow(self) -> Any:

@@ -90,6 +90,9 @@ def test_explain(folder: Path) -> None:
     out = run(folder, "explain", "-f", "node.yaml", "-f", "big.yaml", "default/big", "-o", "json")
     assert out.returncode == 1
     assert json.loads(out.stdout)["histogram"] == {"Insufficient cpu": 1}
+    out = run(folder, "explain", "-f", "node.yaml", "-f", "pod.yaml", "p", "--annotations")
+    assert out.returncode == 0
+    assert {key.split("/")[1] for key in json.loads(out.stdout)} >= {"filter-result", "selected-node"}
     out = run(folder, "explain", "-f", "node.yaml", "-f", "pod.yaml", "p", "--summary")
     assert out.returncode == 0
     assert "Best:      1 node(s)" in out.stdout

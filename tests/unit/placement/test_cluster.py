@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -65,6 +66,30 @@ def test_messages_are_kube_schedulers() -> None:
     assert why.best == []
     assert "Feasible:  0 of 5 nodes" in str(why)
     assert why.to_arrow()["reason"].to_pylist()[0] == "Insufficient cpu"
+
+
+def test_annotations_are_those_of_the_simulator() -> None:
+    nodes = [node("n0"), node("n1", spec={"unschedulable": True}), node("n2")]
+    cluster = ks.Cluster.from_objects(nodes)
+    cluster.place([pod("big", cpu="3")])
+    why = cluster.explain(pod("p", cpu="2"))
+    prefix = "kube-scheduler-simulator.sigs.k8s.io/"
+    found = {key.removeprefix(prefix): value for key, value in why.to_annotations().items()}
+    assert found.pop("selected-node") == "n2"
+    results = {key: json.loads(value) for key, value in found.items()}
+    assert list(results) == ["filter-result", "score-result", "finalscore-result"]
+    assert results["filter-result"]["n1"] == {"NodeUnschedulable": "node(s) were unschedulable"}
+    fit = results["filter-result"]["n0"]
+    assert fit["NodeAffinity"] == "passed"
+    assert fit["NodeResourcesFit"] == "Insufficient cpu"
+    assert "InterPodAffinity" not in fit
+    assert set(results["filter-result"]["n2"].values()) == {"passed"}
+    assert list(results["score-result"]) == ["n2"]
+    assert sum(map(int, results["finalscore-result"]["n2"].values())) == why.verdicts.total.max()
+    assert results["score-result"]["n2"]["TaintToleration"] == "0"
+    assert results["finalscore-result"]["n2"]["TaintToleration"] == "300"
+    with pytest.raises(ks.InputError, match="are larger than an object may carry"):
+        why.to_annotations(limit=100)
 
 
 def test_explaining_changes_nothing_and_adds_up() -> None:
