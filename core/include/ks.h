@@ -446,6 +446,9 @@ ks_status ks_topology_add(ks_engine *engine, int32_t label_key, int32_t empty_va
 /* A new counter that no class has joined; joining: the running pods of the class count from now on. O(N). */
 ks_status ks_counter_add(ks_engine *engine, int32_t *out_id);
 ks_status ks_counter_join(ks_engine *engine, int32_t counter, int32_t class_id);
+/* The class's pods do not count, but those that are thought away from a node or onto it do (evictions, nominated pods):
+ * upstream's spreading overlooks terminating pods only where it counts all of them. */
+ks_status ks_counter_join_moved(ks_engine *engine, int32_t counter, int32_t class_id);
 /* Replaces the pairwise rules of a class. A class with rules is decided by the dense driver. */
 ks_status ks_class_pairwise(ks_engine *engine, int32_t class_id, const ks_pairwise_spec *spec);
 /* Verdicts of a filter that the caller computes: VOLUME_RESTRICTIONS to VOLUME_ZONE, DYNAMIC_RESOURCES or

@@ -254,6 +254,7 @@ typedef struct ks_class {
     KS_VEC(ks_verdicts) verdicts;
     KS_VEC(int64_t) raw;      /* of KS_SCORE_DYNAMIC_RESOURCES */
     KS_VEC(int32_t) counters; /* that the class joined */
+    KS_VEC(int32_t) moved;    /* counters that only count its pods in thought */
     int64_t n_pods;           /* running */
 } ks_class;
 

@@ -126,6 +126,18 @@ ks_status ks_counter_join(ks_engine *e, int32_t counter, int32_t class_id) {
     return KS_OK;
 }
 
+ks_status ks_counter_join_moved(ks_engine *e, int32_t counter, int32_t class_id) {
+    if (e == NULL)
+        return KS_EINVAL;
+    if (counter < 0 || counter >= e->counters.n || class_id < 0 || class_id >= e->classes.n)
+        return KS_ERANGE;
+    ks_class *c = &e->classes.at[class_id];
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &c->moved, c->moved.n + 1));
+    c->moved.at[c->moved.n++] = counter;
+    e->joins += c->n_pods > 0;
+    return KS_OK;
+}
+
 /* ---- tallies ---- */
 
 static const int32_t *domains_of(const ks_engine *e, const ks_tally *t) {
@@ -182,6 +194,8 @@ void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign, in
     }
     for (int64_t k = 0; k < c->counters.n; k++)
         count_in(e, c->counters.at[k], row, sign);
+    for (int64_t k = 0; e->quiet && k < c->moved.n; k++)
+        count_in(e, c->moved.at[k], row, sign);
 }
 
 void ks_pods_clear(ks_engine *e, int32_t row) {
@@ -397,6 +411,7 @@ ks_status ks_class_pairwise(ks_engine *e, int32_t class_id, const ks_pairwise_sp
 void ks_class_pairwise_free(ks_engine *e, ks_class *c) {
     ks_discard(&e->mem, &c->pairwise.block, &c->pairwise.block_bytes, 1);
     KS_VEC_DISCARD(&e->mem, &c->counters);
+    KS_VEC_DISCARD(&e->mem, &c->moved);
 }
 
 void ks_pairwise_free(ks_engine *e) {
@@ -441,7 +456,7 @@ static int64_t fewest_of(const ks_engine *e, ks_tally *t, int32_t min_domains) {
         return 0;
     if (t->n_fewest == 0)
         find_fewest(e, t);
-    return t->fewest;
+    return t->fewest < 0 ? 0 : t->fewest; /* see spread_near */
 }
 
 static ks_status add_up_pairs(ks_engine *e, const ks_pair *pair, int32_t n) {

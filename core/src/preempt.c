@@ -255,14 +255,21 @@ static bool counts(const ks_engine *e, const ks_class *c, int32_t counter) {
     return false;
 }
 
+static bool counts_any(const ks_engine *e, const ks_class *c, const int32_t *counter, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (counts(e, c, counter[i]))
+            return true;
+    return false;
+}
+
 static bool is_seen(const task *t, int32_t row) {
     const ks_engine *e = t->e;
     for (int32_t i = 0; row < e->known.on.cap && i < e->known.on.at[row].n; i++) {
         const ks_known *pod = &e->known.pods.at[e->known.on.at[row].at[i]];
         const ks_class *of = &e->classes.at[pod->class_id];
-        for (int64_t k = 0; pod->priority < t->priority && k < of->counters.n; k++)
-            if (counts(e, t->c, of->counters.at[k]))
-                return true;
+        if (pod->priority < t->priority &&
+            (counts_any(e, t->c, of->counters.at, of->counters.n) || counts_any(e, t->c, of->moved.at, of->moved.n)))
+            return true;
     }
     return false;
 }

@@ -17,7 +17,9 @@ static int32_t spread_near(const ks_engine *e, const ks_spread *s, int32_t row) 
     int32_t domain = e->topologies.at[s->topology].domain.at[row];
     if (domain == KS_NONE)
         return KS_NONE;
-    return s->tally == KS_NONE ? e->counters.at[s->counter].pods.at[row] : e->tallies.at[s->tally].pods.at[domain];
+    int32_t pods =
+        s->tally == KS_NONE ? e->counters.at[s->counter].pods.at[row] : e->tallies.at[s->tally].pods.at[domain];
+    return pods < 0 ? 0 : pods; /* pods in thought that were not counted: their domain has the fewest, and lets in */
 }
 
 static void gather_spread(const ks_engine *e, const ks_spread *s, int32_t n, int32_t row, int32_t *near) {

@@ -635,6 +635,10 @@ class Engine:
         """Let the class's running pods count. O(N) if there are any."""
         _raise("join_counter", _lib.ks_counter_join(self._engine, counter, class_id), (counter, class_id))
 
+    def join_counter_moved(self, counter: int, class_id: int) -> None:
+        """Let only those pods of the class count that are thought away from a node or onto it."""
+        _raise("join_counter_moved", _lib.ks_counter_join_moved(self._engine, counter, class_id), (counter, class_id))
+
     def set_pairwise(self, class_id: int, spec: PairwiseSpec) -> None:
         """Replace the pairwise rules of a class."""
         p = _Pointers("set_pairwise")

@@ -112,6 +112,8 @@ class Pairwise:
         for match, counter in self._matches.items():
             if self._is_match(match, new):
                 self._engine.join_counter(counter, class_id)
+            elif _is_moved_match(match, new):
+                self._engine.join_counter_moved(counter, class_id)
         new.selected_by = [owned for owned in self._owners if self._is_selected(owned.term, new)]
         self._classes.append(new)
         for owned in _owned_terms(shape):
@@ -134,6 +136,8 @@ class Pairwise:
             for of in self._classes:
                 if self._is_match(match, of):
                     self._engine.join_counter(found, of.class_id)
+                elif _is_moved_match(match, of):
+                    self._engine.join_counter_moved(found, of.class_id)
         return found
 
     def _own(self, owned: _Owned, owner: _Class) -> None:
@@ -152,7 +156,8 @@ class Pairwise:
 
     def _is_match(self, match: _Match, of: _Class) -> bool:
         if isinstance(match, _Spread):
-            near = of.shape.namespace == match.namespace and not of.shape.terminating
+            # An empty selector counts no pod, though it matches: upstream's shortcut.
+            near = of.shape.namespace == match.namespace and not of.shape.terminating and match.selector != ()
             return near and selects(match.selector, of.labels)
         return all(self._sees(term, of) for term in match)
 
@@ -209,14 +214,23 @@ class Pairwise:
         return self._match((_placeless(term),))
 
     def _spread_rule(self, s: rows.SpreadConstraint, of: _Class) -> tuple[int, int, int, int, int]:
-        # An empty selector counts no pod, though it matches the pod itself: upstream's shortcut.
-        counted = None if s.selector == () else s.selector
         flags = native.SPREAD_HARD if s.hard else 0
         flags |= native.SPREAD_HONOR_AFFINITY if s.honor_affinity else 0
         flags |= native.SPREAD_HONOR_TAINTS if s.honor_taints else 0
         flags |= native.SPREAD_SELF if selects(s.selector, of.labels) else 0
-        counter = self._match(_Spread(of.shape.namespace, counted))
+        counter = self._match(_Spread(of.shape.namespace, s.selector))
         return counter, self._topology(s.topology_key), s.max_skew, s.min_domains, flags
+
+
+def _is_moved_match(match: _Match, of: _Class) -> bool:
+    """Whether a spread constraint counts the class's pods only when they are thought away from a node or onto it.
+
+    Source: podtopologyspread/filtering.go updateWithPod, v1.36, which overlooks neither terminating pods nor the
+    selector that is empty.
+    """
+    if not isinstance(match, _Spread) or not (of.shape.terminating or match.selector == ()):
+        return False
+    return of.shape.namespace == match.namespace and selects(match.selector, of.labels)
 
 
 def _placeless(term: rows.PodTerm) -> rows.PodTerm:
