@@ -112,8 +112,17 @@ class _Kind:
     repelled_by: list[_Tally] = field(default_factory=list)
     """Owners of anti-affinity that selects this kind."""
     counted_by: list[_Tally | _Spread] = field(default_factory=list)
-    fits_nowhere_at: int = -1
-    """Number of the state on which no node took it."""
+    fits_nowhere_at: int = 0
+    """Changes of nodes up to which no node took it; 0: never looked."""
+
+    @property
+    def looks_beyond_node(self) -> bool:
+        """Whether other nodes' pods have a say."""
+        return bool(self.spread or self.near or self.apart or self.repelled_by)
+
+    @property
+    def priority(self) -> int:
+        return self.pod["spec"].get("priority") or 0
 
 
 class Judge:
@@ -135,7 +144,8 @@ class Judge:
         self._volumes = volume_judge.Volumes(objects)
         self._devices = device_judge.Devices(objects)
         self._with_claims: dict[str, Mapping[str, Any]] = {}
-        self._state = 0
+        self._changed: list[_Node] = []
+        """Every node that changed, in order."""
         for obj in objects:
             if obj["kind"] == "Node":
                 self.add_node(obj)
@@ -150,14 +160,13 @@ class Judge:
         left = {r: _amount(r, q) for r, q in amounts.items()}
         node = _Node(name, labels, spec.get("taints") or (), bool(spec.get("unschedulable")), left)
         self._nodes[name] = node
-        self._state += 1
+        self._changed.append(node)
         for kind in self._kinds.values():  # a new domain
             if kind.spread:
                 raise errors.UnsupportedError("judge", "nodes that come while pods spread", name)
 
     def remove_node(self, name: str) -> None:
-        del self._nodes[name]
-        self._state += 1
+        self._changed.append(self._nodes.pop(name))
 
     def place(self, key: str, pod: Mapping[str, Any], node: str | None) -> None:
         """Check a decision and take it over.
@@ -174,7 +183,35 @@ class Judge:
         wrong = self._wrong(kind, self._nodes[node]) or self._claims_wrong(pod, node)
         if wrong:
             raise errors.KubeschedError(f"verify: {key} on {node}", wrong)
-        self.bind(key, kind, node)
+        self._bind(key, pod, kind, node)
+
+    def evict(self, key: str, pod: Mapping[str, Any], node: str, victims: Sequence[str]) -> None:
+        """Check a decision that evicts others, and take it over; not whether another node would have been better.
+
+        Raises
+        ------
+        KubeschedError
+            The pod fits without, or does not fit then; a victim is elsewhere, as important, or need not have gone.
+        """
+        kind = self._kind(pod)
+        self._check_left_out(key, kind, pod)
+        gone = []
+        for victim in victims:
+            of, where = self._running[victim]
+            if where.name != node or of.priority >= kind.priority:
+                raise errors.KubeschedError(f"verify: {key} on {node}", "evicts a pod that it may not evict", victim)
+            gone.append((victim, self._with_claims.get(victim, of.pod), of))
+            self.release(victim)
+        for victim, obj, of in gone:
+            self._bind(victim, obj, of, node)
+            if not self._wrong(kind, self._nodes[node]) and not self._claims_wrong(pod, node):
+                raise errors.KubeschedError(f"verify: {key} on {node}", "evicts a pod that leaves it room", victim)
+            self.release(victim)
+        self.place(key, pod, node)
+
+    def _bind(self, key: str, pod: Mapping[str, Any], kind: _Kind, node: str) -> None:
+        self._running[key] = kind, self._nodes[node]
+        self._count(kind, self._nodes[node], 1)
         if self._has_claims(pod):
             self._with_claims[key] = pod
             self._volumes.count(pod, node, 1)
@@ -185,10 +222,6 @@ class Judge:
 
     def _claims_wrong(self, pod: Mapping[str, Any], node: str) -> str:
         return self._volumes.wrong(pod, node) or self._devices.wrong(pod, node)
-
-    def bind(self, key: str, kind: _Kind, node: str) -> None:
-        self._running[key] = kind, self._nodes[node]
-        self._count(kind, self._nodes[node], 1)
 
     def release(self, key: str) -> None:
         kind, node = self._running.pop(key)
@@ -203,7 +236,7 @@ class Judge:
         return {key: node.name for key, (_, node) in self._running.items()}
 
     def _count(self, kind: _Kind, node: _Node, n: int) -> None:
-        self._state += 1
+        self._changed.append(node)
         for resource, amount in kind.requests.items():
             node.left[resource] = node.left.get(resource, 0) - n * amount
         for port in kind.ports:
@@ -214,13 +247,15 @@ class Judge:
     # ---- checks ----
 
     def _check_left_out(self, key: str, kind: _Kind, pod: Mapping[str, Any]) -> None:
-        if kind.fits_nowhere_at == self._state:
-            return
-        for node in self._nodes.values():
-            if not self._wrong(kind, node) and not self._claims_wrong(pod, node.name):
+        nodes = self._changed[kind.fits_nowhere_at :]
+        if nodes and (kind.looks_beyond_node or not kind.fits_nowhere_at):
+            nodes = list(self._nodes.values())
+        for node in nodes:
+            is_there = self._nodes.get(node.name) is node
+            if is_there and not self._wrong(kind, node) and not self._claims_wrong(pod, node.name):
                 raise errors.KubeschedError(f"verify: {key}", "was left out, but fits", node.name)
         if not self._has_claims(pod):  # pods of a kind have other claims
-            kind.fits_nowhere_at = self._state
+            kind.fits_nowhere_at = len(self._changed)
 
     def _wrong(self, kind: _Kind, node: _Node) -> str:
         """What keeps the kind off the node; empty if nothing does."""
