@@ -371,6 +371,7 @@ typedef struct ks_evicting {
     const int32_t *priority, *budgets; /* budgets NULL: none */
     const int64_t *started;            /* of the pod once it is placed, as in ks_known_spec; NULL: not yet */
     const uint8_t *may_evict;          /* 0: preemptionPolicy Never */
+    int32_t stop;                      /* 1: end behind the first pod that finds no place, so that it can be explained */
     int32_t *handle;                   /* out: of the placed pod, which is known from now on; KS_NONE: not placed */
     int32_t *victim_start;             /* [n + 1] out */
     const int32_t *victim;             /* out: handles, given up; borrowed until the next call */

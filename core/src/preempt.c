@@ -639,9 +639,11 @@ ks_status ks_place_evicting(ks_engine *e, ks_options *o, ks_evicting *v, int32_t
     e->evicted.n = 0;
     v->victim_start[0] = 0;
     ks_status status = KS_OK;
-    while (*n_done < n && status == KS_OK) {
+    bool all = true;
+    while (*n_done < n && status == KS_OK && (all || v->stop == 0)) {
         status = place_one(e, o, v, *n_done, class_id[*n_done], out);
         v->victim_start[*n_done + 1] = (int32_t)e->evicted.n;
+        all &= v->handle[*n_done] != KS_NONE;
         *n_done += status == KS_OK;
     }
     v->victim = e->evicted.at;

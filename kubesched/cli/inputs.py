@@ -23,7 +23,7 @@ def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         type=click.Choice(list(encode.FEATURES)),
         metavar="FEATURE",
-        help="Decide without a feature that is not implemented yet: " + ", ".join(encode.FEATURES) + ". Repeatable.",
+        help="Decide without a feature: " + ", ".join(encode.FEATURES) + ". Repeatable.",
     )
     file = click.option(
         "-f",

@@ -16,10 +16,17 @@ from kubesched.cli import inputs, output
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Draw ties uniformly from this seed; default: the lowest node index."
 )
+@click.option("--evict", is_flag=True, help="A pod that fits nowhere takes the place of pods of lower priority.")
 @inputs.driver_option
 @output.format_option
 def command(
-    paths: tuple[Path, ...], ignore: tuple[str, ...], profile: str, seed: int | None, driver: str, output: str
+    paths: tuple[Path, ...],
+    ignore: tuple[str, ...],
+    profile: str,
+    seed: int | None,
+    evict: bool,
+    driver: str,
+    output: str,
 ) -> int:
     """Place the pods of manifests that do not run yet, one after another, on the nodes of the manifests.
 
@@ -33,10 +40,12 @@ def command(
     Exit code 1 if a pod does not fit.
     """
     cluster = inputs.load(paths, ignore)
-    plan = cluster.place(profile=profile, seed=seed, driver=driver)
+    plan = cluster.place(profile=profile, seed=seed, driver=driver, evict=evict)
     rows = plan.to_rows()
     shown = [{k: row[k] for k in ("pod", "node", "score", "status", "reason")} for row in rows]
     summary = f"{plan.n_placed} of {len(plan)} pods placed on {cluster.n_nodes} nodes ({plan.profile})"
+    for pod, victims in plan.victims.items():
+        summary += f"\n{pod} evicts {', '.join(victims)}"
     _output.write(rows, output, f"{_output.columns(shown)}\n\n{summary}" if rows else "No pods to place.")
     return 0 if plan.is_complete else 1
 

@@ -69,9 +69,9 @@ def _decide_runs(
     state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, concerned: Bool
 ) -> Decided:
     out, rejected = Decisions.empty(len(class_of)), dict[int, stateful.Rejection]()
-    for begin, end, is_concerned in _runs(concerned):
+    for begin, end, is_concerned in runs(concerned):
         if not is_concerned:
-            _copy(state.engine.place(options, class_of[begin:end]), out, begin, end)
+            copy(state.engine.place(options, class_of[begin:end]), out, begin, end)
             continue
         at, most = begin, _FIRST_BATCH
         while at < end:
@@ -82,7 +82,7 @@ def _decide_runs(
                 at, most = at + 1, max(most // 2, _LEAST_BATCH)
                 continue
             found = _decide_batch(state, options, keys[at : at + n], class_of[at : at + n])
-            _copy(found, out, at, at + len(found.node))
+            copy(found, out, at, at + len(found.node))
             at += len(found.node)
             most = min(2 * most, _MOST_BATCH) if len(found.node) == n else max(2 * len(found.node), _LEAST_BATCH)
     return Decided(out, rejected)
@@ -97,7 +97,7 @@ def _decide_alone(
         out.rejected[at] = rejection
         return
     found = state.engine.place(options, class_of[at : at + 1])
-    _copy(found, out.columns, at, at + 1)
+    copy(found, out.columns, at, at + 1)
     if options.commit and found.node[0] >= 0:
         state.reserve(keys[at], int(class_of[at]), int(found.node[0]))
 
@@ -138,7 +138,7 @@ def decide_groups(
     for g, least in enumerate(minimum.tolist()):
         begin, end = int(start[g]), int(start[g + 1])
         decided = _decide_group(state, options, keys[begin:end], class_of[begin:end], least)
-        _copy(decided.columns, out.columns, begin, end)
+        copy(decided.columns, out.columns, begin, end)
         out.rejected.update({begin + at: rejection for at, rejection in decided.rejected.items()})
         node = decided.columns.node
         ended.fitted[g], ended.n_decided[g] = (node >= 0).sum(), end - begin
@@ -178,7 +178,7 @@ def _concerned(state: live.ClusterState, class_of: I32) -> Bool:
     return concerned
 
 
-def _runs(concerned: Bool) -> Iterator[tuple[int, int, bool]]:
+def runs(concerned: Bool) -> Iterator[tuple[int, int, bool]]:
     """Ranges of pods, and whether a stateful plugin concerns those of the range."""
     ends = [*(np.flatnonzero(concerned[1:] != concerned[:-1]) + 1).tolist(), len(concerned)]
     begin = 0
@@ -187,6 +187,6 @@ def _runs(concerned: Bool) -> Iterator[tuple[int, int, bool]]:
         begin = end
 
 
-def _copy(found: Decisions, out: Decisions, begin: int, end: int) -> None:
+def copy(found: Decisions, out: Decisions, begin: int, end: int) -> None:
     for name in ("node", "score", "ties", "feasible", "devices"):
         getattr(out, name)[begin:end] = getattr(found, name)

@@ -941,14 +941,19 @@ class Engine:
         )
 
     def place_evicting(
-        self, options: Options, class_id: I32, priority: I32, may_evict: U8, budgets: I32
+        self, options: Options, class_id: I32, priority: I32, may_evict: U8, started: I64, budgets: I32
     ) -> tuple[Decisions, Evicting]:
-        """Decide pods one after another; one that fits nowhere evicts at once. All running pods must be known."""
+        """Decide pods one after another, up to the first that finds no place; one that fits nowhere evicts at once.
+
+        All running pods must be known. The decisions end behind that pod.
+        """
         p, n, v = _Pointers("place_evicting"), len(class_id), _ffi.new("ks_evicting *")
         classes = p.of(class_id, np.int32, (n,), "class_id")
         v.priority = p.of(priority, np.int32, (n,), "priority")
         v.may_evict = p.of(may_evict, np.uint8, (n,), "may_evict")
+        v.started = p.of(started, np.int64, (n,), "started")
         v.budgets = p.of(budgets, np.int32, (n,), "budgets")
+        v.stop = 1
         handle, start = np.full(n, -1, dtype=np.int32), np.zeros(n + 1, dtype=np.int32)
         v.handle, v.victim_start = p.out(handle, np.int32, (n,), "handle"), p.out(start, np.int32, (n + 1,), "start")
         out, done = Decisions.empty(n), _ffi.new("int32_t *")
@@ -956,7 +961,9 @@ class Engine:
         status = _lib.ks_place_evicting(self._engine, c_options, v, n, classes, _decision_columns(p, out, n), done)
         _read_options(c_options, options)
         self._raise("place_evicting", status, f"pod {int(done[0])} of {n}" if n else None)
-        return out, Evicting(handle, start, arrays.int32(list(v.victim[0 : int(start[n])])))
+        end = int(done[0])
+        columns = Decisions(out.node[:end], out.score[:end], out.ties[:end], out.feasible[:end], out.devices[:end])
+        return columns, Evicting(handle[:end], start[: end + 1], arrays.int32(list(v.victim[0 : int(start[end])])))
 
     def place_groups(self, options: Options, start: I32, minimum: I32, class_id: I32) -> tuple[Decisions, Groups]:
         """Decide groups of pods, each all or nothing, in one call; if a user's plugin fails, none of them is placed.

@@ -7,7 +7,6 @@ from kubesched.base import errors
 from kubesched.parity import decisions, sequences
 from kubesched.parity.cases import Case
 from kubesched.parity.outcome import Outcome
-from kubesched.scheduler import encode
 
 
 def replay(case: Case) -> Outcome:
@@ -18,7 +17,5 @@ def replay(case: Case) -> Outcome:
         if "sequence" in case:
             return Outcome(tuple(sequences.replay_sequence(case)))
         return Outcome(tuple(decisions.replay_decision(case)))
-    except encode.FeatureError as error:
-        return Outcome(skipped=error.feature)
     except errors.UnsupportedError as error:
         return Outcome(skipped=error.where)

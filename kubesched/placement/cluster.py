@@ -18,7 +18,7 @@ import numpy as np
 
 from kubesched.api import manifest
 from kubesched.base import errors
-from kubesched.framework import cycle, gangs
+from kubesched.framework import cycle, evicting, gangs
 from kubesched.framework import diagnosis as diagnoses
 from kubesched.framework import profile as profiles
 from kubesched.kernel import native
@@ -132,10 +132,18 @@ class Cluster:
             cluster._state.set_devices(encoded.devices)
         cluster._state.add_nodes(encoded.nodes)
         cluster._state.bind(encoded.running)
+        cluster._state.evictions.set_budgets(encoded.budgets)
         cluster.pending = encoded.pending
+        for pod in encoded.pending:
+            cluster._nominate(pod)
         cluster.gangs = {gang.key: gang for gang in encoded.gangs}
         cluster.left_out = dict(encoded.left_out)
         return cluster
+
+    def _nominate(self, pod: rows.PodRow) -> None:
+        row = self._state.row_of(pod.nominated_node) if pod.nominated_node else None
+        if row is not None:
+            self._state.evictions.nominate(pod, self._state.class_of(pod), row)
 
     @classmethod
     def from_manifests(cls, *paths: str | Path, ignore: Collection[str] = ()) -> Cluster:
@@ -242,6 +250,7 @@ class Cluster:
         seed: int | None = None,
         commit: bool = True,
         driver: str = "auto",
+        evict: bool = False,
     ) -> plans.Plan:
         """Place pods one after another, in one engine call.
 
@@ -257,6 +266,9 @@ class Cluster:
             False: decide as if each pod came alone, and change nothing.
         driver
             ``auto``, ``dense`` or ``indexed``: the same answer at another speed.
+        evict
+            True: a pod that fits nowhere evicts pods of lower priority, as DefaultPreemption chooses them. They leave
+            the cluster at once, and it takes their place; ``plan.victims`` names them.
 
         Returns
         -------
@@ -276,6 +288,8 @@ class Cluster:
             commit=commit,
             rng=seed or 0,
         )
+        if evict or self._state.evictions.has_nominated:
+            return self._decide_evicting(asked, chosen, options, evict)
         return self._decide(asked, chosen, options)
 
     def _decide(self, asked: _Asked, profile: profiles.Profile, options: native.Options) -> plans.Plan:
@@ -305,6 +319,34 @@ class Cluster:
         ends = _reject(asked, arranged, settled, ended, statuses, reasons)
         plan = _plan(self._state, asked, profile, found, statuses, reasons)
         return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed, gangs=ends)
+
+    def _decide_evicting(
+        self, asked: _Asked, profile: profiles.Profile, options: native.Options, evict: bool
+    ) -> plans.Plan:
+        if evict and not options.commit:
+            raise errors.InputError("evict", "needs commit", options.commit, "commit=True")
+        if evict and self._state.is_speculating:
+            raise errors.StateError("evict", "cannot be undone", "inside whatif", "a snapshot of the cluster")
+        if any(pod.group for pod in asked.pods):
+            raise errors.UnsupportedError("evict", "gangs are not placed where pods evict or are nominated", None)
+        if "GpuShare" not in profile.filters:
+            self._refuse_devices(asked, profile)
+        pods = [asked.pods[i] for i in asked.open]
+        class_of = np.array([self._state.class_of(pod) for pod in pods], dtype=np.int32)
+        done = evicting.decide(self._state, options, pods, class_of, evict)
+        statuses, reasons = [plans.GATED] * len(asked.pods), [""] * len(asked.pods)
+        for i, pod in enumerate(asked.pods):
+            if pod.scheduling_gates:
+                reasons[i] = diagnoses.gate_status(pod.scheduling_gates).reasons[0]
+        for at, i in enumerate(asked.open):
+            statuses[i] = plans.PLACED if done.columns.node[at] >= 0 else plans.UNSCHEDULABLE
+            reasons[i] = done.messages.get(at, "")
+        if options.commit:
+            gone = {pod.key for at, pod in enumerate(pods) if done.columns.node[at] >= 0}
+            self.pending = [pod for pod in self.pending if pod.key not in gone]
+        plan = _plan(self._state, asked, profile, done.columns, statuses, reasons)
+        victims = {pods[at].key: keys for at, keys in done.victims.items()}
+        return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed, victims=victims)
 
     def _arrange(self, asked: _Asked) -> gangs.Arranged:
         """Put the open pods into the order of decision."""
@@ -401,8 +443,9 @@ class Cluster:
     def _diagnose(
         self, profile: profiles.Profile, pod: rows.PodRow, class_id: int
     ) -> tuple[diagnoses.Diagnosis, native.Verdicts]:
-        rejection = self._state.prepare(pod.key, class_id, self._profile_id(profile))
-        verdicts = self._state.engine.explain(self._profile_id(profile), class_id, len(profile.scores))
+        with self._state.evictions.asking(pod):
+            rejection = self._state.prepare(pod.key, class_id, self._profile_id(profile))
+            verdicts = self._state.engine.explain(self._profile_id(profile), class_id, len(profile.scores))
         return diagnoses.diagnose(self._state, pod.shape, verdicts, rejection), verdicts
 
     def _remember(self, asked: _Asked, class_of: I32, found: native.Decisions) -> None:
@@ -452,8 +495,9 @@ class Cluster:
         row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
         class_id = self._state.class_of(row)
-        rejection = self._state.prepare(row.key, class_id, self._profile_id(chosen))
-        return diagnoses.summarize(self._state, self._profile_id(chosen), class_id, row.shape, rejection)
+        with self._state.evictions.asking(row):
+            rejection = self._state.prepare(row.key, class_id, self._profile_id(chosen))
+            return diagnoses.summarize(self._state, self._profile_id(chosen), class_id, row.shape, rejection)
 
     def _find_pending(self, name: str) -> rows.PodRow:
         found = [pod for pod in self.pending if name in (pod.key, pod.name)]
@@ -533,6 +577,9 @@ class Cluster:
         finally:
             self._state.rollback(mark)
             self._state.pods, self.pending = pods, pending
+            self._state.evictions.reload()
+            for pod in pending:
+                self._nominate(pod)
 
     # ---- state ----
 
@@ -543,6 +590,9 @@ class Cluster:
         made.pending, made.left_out, made.gangs = list(self.pending), dict(self.left_out), dict(self.gangs)
         made._state.claims.adopt(self._state.claims)  # noqa: SLF001 - of the same class
         made._state.volumes.adopt(self._state.volumes)  # noqa: SLF001 - of the same class
+        made._state.evictions.set_budgets(self._state.evictions.budgets)  # noqa: SLF001 - of the same class
+        for pod in made.pending:
+            made._nominate(pod)  # noqa: SLF001 - of the same class
         made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
         for name, numbers in self._state.columns.by_node(self._state.node_names()).items():
             made.add_node_column(name, numbers)

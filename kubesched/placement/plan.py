@@ -39,6 +39,8 @@ class Plan:
         Decisions of each driver of the engine.
     gangs
         How each gang ended, in the order of decision.
+    victims
+        ``namespace/name`` of the pods that were evicted, by the pod that took their place.
     """
 
     pods: list[str]
@@ -52,6 +54,7 @@ class Plan:
     n_dense: int = 0
     n_indexed: int = 0
     gangs: list[GangOutcome] = field(default_factory=list)
+    victims: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pods)

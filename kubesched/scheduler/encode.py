@@ -3,7 +3,7 @@
 
 Objects are taken as the API server would return them: defaulted. Manifests from files go through
 ``defaults.apply`` first. A pod that uses something placement does not implement is refused by name
-(``UnsupportedError``), unless the caller accepts to decide without that feature (``ignore``).
+(``UnsupportedError``); the caller can leave some features out of the decision (``ignore``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEATURES: dict[str, str] = {
     "nominated": "nominated nodes",
     "volumes": "volumes that bind a pod to nodes",
 }
-"""What can be left out of decisions: id and what it is. Nominated nodes no plugin looks at yet."""
+"""What can be left out of decisions: id and what it is."""
 
 GPU_COUNT = "alibabacloud.com/gpu-count"
 GPU_MILLI = "alibabacloud.com/gpu-milli"
@@ -31,22 +31,6 @@ GPU_MODEL = "alibabacloud.com/gpu-card-model"
 GPU_INDEX = "alibabacloud.com/gpu-index"
 
 _TERMINAL = ("Succeeded", "Failed")
-
-
-class FeatureError(errors.UnsupportedError):
-    """A pod uses a feature that placement does not implement.
-
-    Parameters
-    ----------
-    where
-        The field.
-    feature
-        Its id in FEATURES.
-    """
-
-    def __init__(self, where: str, feature: str) -> None:
-        super().__init__(where, f"uses {FEATURES[feature]}, which is not implemented (feature {feature!r})")
-        self.feature = feature
 
 
 @dataclass(slots=True)
@@ -143,8 +127,8 @@ def pod_row(
 
     Raises
     ------
-    FeatureError
-        The pod uses a feature that is not implemented and not ignored.
+    UnsupportedError
+        The pod uses something that is not implemented.
     InputError
         A field is wrong.
     """
@@ -156,12 +140,11 @@ def _pod_row(
 ) -> tuple[rows.PodRow, list[str]]:
     """The row, and the features that it was decided without, one entry for each field that asks."""
     metadata, spec = pod.view("metadata"), pod.view("spec")
-    left_out = []
-    for feature, where in _features(pod):
-        if feature not in ignore:
-            raise FeatureError(where, feature)
-        left_out.append(feature)
     node_name = spec.text("nodeName") or None
+    nominated = "" if node_name else pod.view("status").text("nominatedNodeName")
+    volumes = storage.volumes_of(pod)
+    asked = {"nominated": nominated, "volumes": volumes}
+    left_out = [feature for feature in ignore if asked[feature]]
     indexes = metadata.view("annotations").text(GPU_INDEX) if node_name else ""
     row = rows.PodRow(
         namespace=metadata.text("namespace") or "default",
@@ -171,25 +154,18 @@ def _pod_row(
         priority=spec.integer("priority"),
         preempts=spec.text("preemptionPolicy") != "Never",
         started=budgets.started(pod),
-        nominated_node="" if node_name else pod.view("status").text("nominatedNodeName"),
+        nominated_node="" if "nominated" in ignore else nominated,
         is_evicted=budgets.is_evicted(pod),
         scheduling_gates=tuple(view.text("name") for view in spec.views("schedulingGates")),
         device_ids=_device_ids(pod, indexes),
         cluster=cluster,
         group=podgroups.group_of(pod),
-        volumes=None if "volumes" in ignore else storage.volumes_of(pod),
+        volumes=None if "volumes" in ignore else volumes,
         devices=claims.of_pod(pod, cluster),
     )
-    if "volumes" in ignore and storage.volumes_of(pod) is not None:
-        left_out.append("volumes")
     if cluster and row.volumes is not None:
         raise errors.UnsupportedError(pod.owner, "has volumes, which a fleet does not support", cluster)
     return row, left_out
-
-
-def _features(pod: View) -> Iterable[tuple[str, str]]:
-    """Features of a pod that no plugin looks at, with the field that asks for them."""
-    return ()
 
 
 def _node_features(spec: View) -> Iterable[str]:
@@ -346,8 +322,8 @@ def encode(objects: Sequence[dict[str, Any]], ignore: Collection[str] = (), clus
 
     Raises
     ------
-    FeatureError
-        An object uses a feature that is not implemented and not ignored.
+    UnsupportedError
+        An object uses something that is not implemented.
     InputError
         A field is wrong, or a name exists twice.
     """

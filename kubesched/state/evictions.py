@@ -47,20 +47,20 @@ class Evictions:
     shape_of
         Shape of a class.
     pods
-        The pods table, which its owner changes; `add` and `drop` follow.
+        The pods table, which its owner changes and replaces; `add`, `drop` and `reload` follow.
     """
 
     def __init__(
         self,
         engine: native.Engine,
         shape_of: Callable[[int], row_types.PodShape],
-        pods: Mapping[str, BoundPod],
+        pods: Callable[[], Mapping[str, BoundPod]],
     ) -> None:
         self._engine, self._shape_of, self._pods = engine, shape_of, pods
         self._is_on = False
         self._handle_of: dict[str, int] = {}
         self._key_of: dict[int, str] = {}
-        self._budgets: tuple[row_types.Budget, ...] = ()
+        self.budgets: tuple[row_types.Budget, ...] = ()
         self._budget_sets: dict[tuple[int, ...], int] = {(): 0}
         self._budgets_of: dict[int, tuple[int, ...]] = {}
         self._nominated: dict[str, tuple[int, int]] = {}
@@ -80,7 +80,7 @@ class Evictions:
         """
         if self._is_on:
             raise errors.StateError("budgets", "come too late", len(budgets), "budgets before the first eviction")
-        self._budgets = tuple(budgets)
+        self.budgets = tuple(budgets)
 
     def _budget_set(self, key: str, class_id: int) -> int:
         """Number of the set of budgets that a pod counts for."""
@@ -88,12 +88,12 @@ class Evictions:
         if found is None:
             shape = self._shape_of(class_id)
             found = self._budgets_of[class_id] = tuple(
-                i for i, budget in enumerate(self._budgets) if _protects(budget, shape)
+                i for i, budget in enumerate(self.budgets) if _protects(budget, shape)
             )
         if not found:
             return 0
         name = key.rpartition("/")[2]
-        members = tuple(i for i in found if name not in self._budgets[i].disrupted)
+        members = tuple(i for i in found if name not in self.budgets[i].disrupted)
         if members not in self._budget_sets:
             self._budget_sets[members] = self._engine.add_budget_set(arrays.int32(members))
         return self._budget_sets[members]
@@ -105,9 +105,15 @@ class Evictions:
         if self._is_on:
             return
         self._is_on = True
-        if self._budgets:
-            self._engine.set_budgets(arrays.int32([min(b.allowed, 2**31 - 1) for b in self._budgets]))
-        self.add(list(self._pods), list(self._pods.values()))
+        if self.budgets:
+            self._engine.set_budgets(arrays.int32([min(b.allowed, 2**31 - 1) for b in self.budgets]))
+        self.add(list(self._pods()), list(self._pods().values()))
+
+    def reload(self) -> None:
+        """The pods table was put back to what it was. O(pods), and nothing while nobody wants to evict."""
+        if self._is_on:
+            self.drop(list(self._handle_of))
+            self.add(list(self._pods()), list(self._pods().values()))
 
     def add(self, keys: Sequence[str], pods: Sequence[BoundPod]) -> None:
         """Pods run from now on. Nothing while nobody wants to evict."""
@@ -190,9 +196,11 @@ class Evictions:
         """Questions to the engine inside are for this pod: it yields to nominated ones, and has a node of its own."""
         handle = self._nominated.get(pod.key, (-1, NO_NODE))[0]
         before, self.asker = self.asker, pod.key
-        with self._engine.asking(pod.priority, handle):
-            yield
-        self.asker = before
+        try:
+            with self._engine.asking(pod.priority, handle):
+                yield
+        finally:
+            self.asker = before
 
 
 def _protects(budget: row_types.Budget, shape: row_types.PodShape) -> bool:

@@ -127,7 +127,7 @@ class ClusterState:
         self.volumes = Volumes(self.engine, self.reasons, labels, self.row_of, self.node_name)
         self.claims = Claims(self, labels, self.reasons)
         self.stateful += [self.volumes, self.claims]
-        self.evictions = Evictions(self.engine, self.shape_of, self.pods)
+        self.evictions = Evictions(self.engine, self.shape_of, lambda: self.pods)
         self.engine.set_recheck(self.volumes_without)
         self._speculations = 0
         self.columns = UserColumns(self.engine)
@@ -669,6 +669,25 @@ class ClusterState:
         self.pods.update(zip(keys, pods, strict=True))
         self.evictions.add(keys, pods)
 
+    def swap(self, keys: Sequence[str], pods: Sequence[BoundPod], evicting: native.Evicting) -> list[list[str]]:
+        """Enter pods that the engine has just placed by evicting others, ``keys[i]`` with ``pods[i]`` (row -1: not placed).
+
+        Returns the keys of each one's victims. In order, because handles are given out again.
+        """
+        victims: list[list[str]] = []
+        handles, bounds = evicting.victims.tolist(), evicting.victim_start.tolist()
+        for i, (key, pod) in enumerate(zip(keys, pods, strict=True)):
+            gone = self.evictions.leave(handles[bounds[i] : bounds[i + 1]])
+            for victim in gone:
+                del self.pods[victim]
+                for plugin in self.stateful:
+                    plugin.release(victim)
+            victims.append(gone)
+            if pod.row != NO_NODE:
+                self.pods[key] = pod
+                self.evictions.enter([key], evicting.handle[i : i + 1])
+        return victims
+
     def release(self, keys: Sequence[str]) -> None:
         """Take running pods off their nodes; either all of them or, on an error, none."""
         for key in keys:
@@ -697,6 +716,10 @@ class ClusterState:
         """Open a speculation over the engine and the stateful plugins."""
         self._speculations += 1
         return Mark(self.engine.speculate(), [plugin.mark() for plugin in self.stateful])
+
+    @property
+    def is_speculating(self) -> bool:
+        return self._speculations > 0
 
     def keep(self, mark: Mark) -> None:
         """End a speculation and leave everything as it is."""

@@ -70,6 +70,7 @@ def pods() -> Any:
         _field("node_index", pa.int32(), "row of the engine; -1: the node is gone"),
         _field("priority", pa.int32()),
         _field("devices", pa.uint64(), "bit mask"),
+        _field("started", pa.int64(), "µs since 1970; 2^63 - 1: not yet"),
         _field("group", pa.string(), "PodGroup in the pod's namespace; empty: none"),
     ]
     return pa.schema(fields, metadata={"kubesched.table": "pods", "kubesched.version": VERSION})

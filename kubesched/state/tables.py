@@ -97,6 +97,7 @@ def pods(state: live.ClusterState) -> Any:
         "node_index": [pod.row for pod in bound],
         "priority": [pod.priority for pod in bound],
         "devices": [pod.devices for pod in bound],
+        "started": [pod.started for pod in bound],
         "group": [pod.gang.rpartition("/")[2] for pod in bound],
     }
     return pa.table(data, schema=schema.pods())
@@ -376,6 +377,7 @@ POD_COLUMNS = (
     checked.Column("priority", "int", False, -(2**31), 2**31 - 1, 0),
     checked.Column("class", "int", False, 0, 2**31 - 1, 0),
     checked.Column("devices", "int", False, 0, 2**63 - 1, 0),
+    checked.Column("started", "int", False, -(2**63), rows.NOT_STARTED, rows.NOT_STARTED),
     checked.Column("group", "text", False, default="", nullable=True),
 )
 
@@ -414,6 +416,7 @@ def read_pods(table: Any, shapes: Sequence[rows.PodShape] = ()) -> list[rows.Pod
                 priority=int(read["priority"][i]),
                 device_ids=tuple(d for d in range(64) if int(read["devices"][i]) >> d & 1),
                 cluster=cluster,
+                started=int(read["started"][i]),
                 group=read["group"][i] or "",
             )
         )

@@ -87,13 +87,18 @@ def test_device_annotations() -> None:
         encode.pod_row(obj)
 
 
-def test_features_are_refused_by_name_or_left_out() -> None:
+def test_features_can_be_left_out() -> None:
     obj = pod() | {"status": {"nominatedNodeName": "n"}}
-    with pytest.raises(encode.FeatureError) as caught:
-        encode.pod_row(obj)
-    assert caught.value.feature == "nominated"
-    assert "Pod default/p" in str(caught.value)
-    encode.pod_row(obj, ignore=["nominated"])
+    assert encode.pod_row(obj).nominated_node == "n"
+    assert encode.pod_row(obj, ignore=["nominated"]).nominated_node == ""
+    assert encode.encode([obj], ignore=["nominated", "volumes"]).left_out == {"nominated": 1}
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z"])
+def test_a_start_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(errors.InputError, match=r"status\.startTime"):
+        encode.pod_row(pod() | {"status": {"startTime": text}})
+    assert encode.pod_row(pod() | {"status": {"startTime": "2026-01-01T00:00:01Z"}}).started == 1767225601000000
 
 
 def test_default_spreading_is_noticed() -> None:

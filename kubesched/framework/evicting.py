@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deciding a list of pods, one after another, where one that fits nowhere evicts others: they leave at once, and it
+takes their place. What kube-scheduler does in two cycles, with the time in between for victims to end, is one step.
+
+Plain pods go to the engine in runs; a run ends at a pod that finds no place, so that the reason is told on the state
+that it met. Pods that stateful plugins concern, and all pods while some are nominated, go one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kubesched.framework import cycle, preemption
+from kubesched.framework import diagnosis as diagnoses
+from kubesched.kernel import arrays
+from kubesched.kernel.arrays import I32
+from kubesched.kernel.native import Decisions, Options
+from kubesched.state import live, rows
+
+
+@dataclass(slots=True)
+class Evicted:
+    """Decisions, who was evicted for each pod, and why a pod found no place; by position."""
+
+    columns: Decisions
+    victims: dict[int, list[str]] = field(default_factory=dict)
+    messages: dict[int, str] = field(default_factory=dict)
+
+
+def decide(
+    state: live.ClusterState, options: Options, pods: Sequence[rows.PodRow], class_of: I32, evict: bool
+) -> Evicted:
+    """Decide pods and put them on their nodes; the pods table is kept up to date.
+
+    Parameters
+    ----------
+    options
+        The engine's; written back.
+    class_of
+        ``[n]``: engine class of each pod.
+    evict
+        False: nobody is evicted, each pod is asked about by name (for nominated pods).
+    """
+    if evict:
+        state.evictions.know_all()
+    out = Evicted(Decisions.empty(len(pods)))
+    run = _Run(state, options, pods, class_of, evict, out)
+    alone = np.array([state.is_concerned(c) for c in class_of.tolist()], dtype=np.bool_)
+    alone |= state.evictions.has_nominated or not evict
+    for begin, end, are_alone in cycle.runs(alone):
+        if are_alone:
+            for at in range(begin, end):
+                run.decide_alone(at)
+        else:
+            run.decide_plain(begin, end)
+    return out
+
+
+@dataclass(slots=True)
+class _Run:
+    state: live.ClusterState
+    options: Options
+    pods: Sequence[rows.PodRow]
+    class_of: I32
+    evict: bool
+    out: Evicted
+
+    def decide_plain(self, begin: int, end: int) -> None:
+        """Pods without plugins of their own: one call up to each that finds no place."""
+        known: dict[tuple[int, int, bool], str] = {}
+        while begin < end:
+            pods, classes = self.pods[begin:end], self.class_of[begin:end]
+            columns, evicting = self.state.engine.place_evicting(
+                self.options,
+                classes,
+                arrays.int32([pod.priority for pod in pods]),
+                np.array([pod.preempts for pod in pods], dtype=np.uint8),
+                arrays.int64([pod.started for pod in pods]),
+                self.state.evictions.budget_sets([pod.key for pod in pods], classes),
+            )
+            n = len(columns.node)
+            cycle.copy(columns, self.out.columns, begin, begin + n)
+            bound = [self._bound(begin + i) for i in range(n)]
+            victims = self.state.swap([pod.key for pod in pods[:n]], bound, evicting)
+            self.out.victims.update({begin + i: gone for i, gone in enumerate(victims) if gone})
+            last = begin + n - 1
+            if n > 1:
+                known.clear()  # they say why on another state
+            if columns.node[-1] < 0:
+                pod = self.pods[last]
+                who = int(self.class_of[last]), pod.priority, pod.preempts
+                if who not in known:
+                    known[who] = self._why(last)[0]
+                self.out.messages[last] = known[who]
+            begin += n
+
+    def _bound(self, at: int) -> live.BoundPod:
+        pod, columns = self.pods[at], self.out.columns
+        return live.BoundPod(
+            int(self.class_of[at]),
+            int(columns.node[at]),
+            int(columns.devices[at]),
+            pod.priority,
+            pod.cluster,
+            pod.gang,
+            pod.started,
+        )
+
+    def decide_alone(self, at: int) -> None:
+        """A pod that has to be asked about by name."""
+        state, pod, classes = self.state, self.pods[at], self.class_of[at : at + 1]
+        with state.evictions.asking(pod):
+            found = cycle.decide(state, self.options, [pod.key], classes).columns
+            cycle.copy(found, self.out.columns, at, at + 1)
+            if found.node[0] < 0:
+                message, post = self._why(at)
+                if post.row < 0:
+                    self.out.messages[at] = message
+                    return
+                self._take_place(at, post)
+        if self.options.commit:
+            state.remember([pod.key], [self._bound(at)])
+            state.evictions.withdraw(pod.key)
+
+    def _take_place(self, at: int, post: preemption.PostFilter) -> None:
+        state, pod, classes = self.state, self.pods[at], self.class_of[at : at + 1]
+        state.release(list(post.victims))
+        state.engine.bind(classes, arrays.int32([post.row]), None)
+        state.reserve(pod.key, int(classes[0]), post.row)
+        columns = self.out.columns
+        columns.node[at], columns.score[at] = post.row, -1
+        columns.ties[at] = columns.feasible[at] = 1
+        self.out.victims[at] = list(post.victims)
+
+    def _why(self, at: int) -> tuple[str, preemption.PostFilter]:
+        """Text of the FailedScheduling event, and what PostFilter says."""
+        state, pod, class_id = self.state, self.pods[at], int(self.class_of[at])
+        with state.evictions.asking(pod):
+            rejection = state.prepare(pod.key, class_id, self.options.profile)
+            verdicts = state.engine.explain(self.options.profile, class_id, 0)
+            why = diagnoses.diagnose(state, pod.shape, verdicts, rejection)
+            if not self.evict:
+                return why.message(), preemption.PostFilter(diagnoses.UNSCHEDULABLE)
+            claims = diagnoses.claims_text(state, pod.key, class_id, why)
+            post = preemption.post_filter(state, self.options.profile, pod, class_id, why, claims)
+        return f"{why.message()} {post.message}".strip(), post
