@@ -126,10 +126,7 @@ void ks_account_undo(ks_engine *e, const ks_undo_entry *last) {
     change(e, last->class_id, last->node, last->devices, last->at, !last->was_bind);
     if (e->quiet)
         return;
-    if (ks_log_reserve(e, 1) == KS_OK)
-        ks_log_row(e, last->node, false);
-    else
-        ks_log_all(e);
+    ks_log_surely(e, last->node);
 }
 
 static ks_status check_pair(const ks_engine *e, int32_t class_id, int32_t row) {

@@ -17,7 +17,6 @@ static ks_status check_known(const ks_engine *e, const ks_known_spec *s, int32_t
 
 ks_status ks_known_reserve(ks_engine *e, int32_t row) {
     ks_known_table *k = &e->known;
-    KS_TRY(ks_log_reserve(e, 1));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->on, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->pods, k->pods.n + 1));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->free, k->pods.n + 1)); /* forgetting needs no memory */
@@ -29,7 +28,7 @@ int32_t ks_known_add(ks_engine *e, ks_known pod) {
     int32_t handle = k->free.n > 0 ? k->free.at[--k->free.n] : (int32_t)k->pods.n++;
     k->pods.at[handle] = pod;
     k->on.at[pod.row].at[k->on.at[pod.row].n++] = handle;
-    ks_log_row(e, pod.row, false);
+    ks_log_surely(e, pod.row); /* what came between may have taken the room that a caller made in the log */
     return handle;
 }
 

@@ -26,6 +26,13 @@ void ks_log_row(ks_engine *e, int32_t row, bool is_static) {
     e->fragmented_valid.at[row] = 0;
 }
 
+void ks_log_surely(ks_engine *e, int32_t row) {
+    if (ks_log_reserve(e, 1) == KS_OK)
+        ks_log_row(e, row, false);
+    else
+        ks_log_all(e);
+}
+
 void ks_log_all(ks_engine *e) {
     e->log_base += e->log.n + 1;
     e->log.n = 0;
