@@ -317,6 +317,35 @@ static void test_a_batch_evicts(int32_t driver) {
     ks_engine_free(e);
 }
 
+/* Every pod evicts the one before it: each step writes more into the log than it made room for in the beginning. */
+static void test_a_long_chain_of_evictions(void) {
+    enum { STEPS = 60 };
+    int32_t node[STEPS], ties[STEPS], feasible[STEPS], handle[STEPS], start[STEPS + 1], classes[STEPS], priority[STEPS];
+    int64_t score[STEPS];
+    uint64_t devices[STEPS];
+    uint8_t may_evict[STEPS];
+    ks_decisions out = {node, score, ties, feasible, devices};
+    set_up();
+    for (int32_t i = 0; i < NODES; i++)
+        run(3, i, i == 2 ? 0 : 99, 0, 0);
+    for (int32_t i = 0; i < STEPS; i++) {
+        classes[i] = class_of[3];
+        priority[i] = 1 + i;
+        may_evict[i] = 1;
+    }
+    ks_evicting v = {.priority = priority, .may_evict = may_evict, .handle = handle, .victim_start = start};
+    ks_options o = {.profile = profile, .commit = 1};
+    CHECK_EQ(ks_place_evicting(e, &o, &v, STEPS, classes, &out, &done), KS_OK);
+    CHECK_EQ(start[STEPS], STEPS);
+    CHECK_EQ(e->known.on.at[2].n, 1);
+    v.stop = 1;
+    priority[0] = 0;
+    CHECK_EQ(ks_place_evicting(e, &o, &v, STEPS, classes, &out, &done), KS_OK);
+    CHECK_EQ(done, 1);
+    CHECK_EQ(node[0], KS_NONE);
+    ks_engine_free(e);
+}
+
 static void test_both_drivers_evict(void) {
     test_a_batch_evicts(KS_DRIVER_DENSE);
     test_a_batch_evicts(KS_DRIVER_INDEXED);
@@ -360,6 +389,7 @@ int main(void) {
     RUN(test_least_important_victim);
     RUN(test_reasons_and_candidates_are_listed);
     RUN(test_both_drivers_evict);
+    RUN(test_a_long_chain_of_evictions);
     RUN(test_nominated_pods_count_in_trials);
     RUN(test_wrong_questions_are_refused);
     return REPORT();
