@@ -486,8 +486,8 @@ class SchedulingLoop:
     def _undo(self, items: Sequence[Queued], class_of: I32, found: Decisions, at: Any) -> None:
         self.state.engine.release(class_of[at], found.node[at], found.devices[at])
         for plugin in self.state.stateful:
-            for i in at.tolist():
-                plugin.release(items[i].key)
+            for i in at[::-1].tolist():
+                plugin.unreserve(items[i].key)
 
 
 def _kind(pod: PodView) -> Hashable | None:

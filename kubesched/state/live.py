@@ -635,11 +635,14 @@ class ClusterState:
         self.engine.bind(arrays.int32([c for _, c in there]), rows, devices)
         for pod, at, class_id in zip(pods, bound, class_of, strict=True):
             at.class_id, at.priority = class_id, pod.priority
+        keys = [pod.key for pod in pods]
+        self.evictions.drop(keys)
+        self.evictions.add(keys, bound)
 
     def _changed_class(self, class_id: int, shape: row_types.PodShape) -> int:
         """Class of a running pod's new shape; its volumes and claims do not change."""
         old = self.shape_of(class_id)
-        if old.volume_group or old.claim_kind >= 0:
+        if old.volume_group or old.claim_kind:
             shape = replace(shape, volume_group=old.volume_group, claim_kind=old.claim_kind)
         return self._running_class(shape)
 
