@@ -150,6 +150,9 @@ typedef struct ks_class_spec {
     ks_selector node_selector;  /* spec.nodeSelector as at most one term; no terms: passes */
     ks_selector required;       /* terms or-ed */
     ks_selector preferred;      /* weights of matching terms are added */
+    int32_t has_enforced;       /* 1: `enforced` must match, too; rules about other pods do not look at it */
+    ks_selector enforced;       /* terms or-ed: node affinity that the profile adds */
+    const uint8_t *unchecked;   /* [R] 1: accounted and scored, but need not fit; NULL: none */
     int32_t n_ports;
     const int32_t *port;        /* from ks_port_add */
     int32_t n_images;
@@ -167,7 +170,8 @@ enum {
     KS_DETAIL_SKEW = 2,          /* spread: too many matching pods in the node's domain */
     KS_DETAIL_AFFINITY = 3,      /* required affinity is not met; evicting cannot help */
     KS_DETAIL_ANTI_AFFINITY = 4, /* the pod's own anti-affinity */
-    KS_DETAIL_EXISTING = 5       /* anti-affinity of a running pod */
+    KS_DETAIL_EXISTING = 5,      /* anti-affinity of a running pod */
+    KS_DETAIL_ENFORCED = 6       /* node affinity: the terms that the profile adds */
 };
 
 /* Flags of a spread constraint. */

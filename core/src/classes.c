@@ -89,9 +89,10 @@ static ks_status check_class(const ks_engine *e, const ks_class_spec *s) {
     if (s->request[KS_PODS] != 1 || !check_lists(s) || s->node_name < KS_NONE)
         return KS_EINVAL;
     if (!check_selector(&s->node_selector, false) || !check_selector(&s->required, false) ||
-        !check_selector(&s->preferred, true))
+        !check_selector(&s->preferred, true) || !check_selector(&s->enforced, false))
         return KS_EINVAL;
-    if (compares_names(&s->node_selector) || compares_names(&s->required) || compares_names(&s->preferred))
+    if (compares_names(&s->node_selector) || compares_names(&s->required) || compares_names(&s->preferred) ||
+        compares_names(&s->enforced))
         return KS_EUNSUPPORTED;
     for (int32_t i = 0; i < s->n_ports; i++)
         if (s->port[i] < 0 || s->port[i] >= e->sets.port.n)
@@ -150,8 +151,24 @@ static ks_amount *cut_amounts(cutter *c, const int64_t *amount, int32_t n_resour
     return list;
 }
 
+/* Puts the requests that must fit first, each part in the order of resources; says how many they are. */
+static int32_t put_checked_first(ks_amount *list, int32_t n, const uint8_t *unchecked) {
+    int32_t checked = 0;
+    for (int32_t i = 0; i < n; i++) {
+        if (unchecked != NULL && unchecked[list[i].resource])
+            continue;
+        ks_amount moved = list[i];
+        for (int32_t at = i; at > checked; at--)
+            list[at] = list[at - 1];
+        list[checked++] = moved;
+    }
+    return checked;
+}
+
 static void cut_class(cutter *c, const ks_class_spec *s, int32_t n_resources, ks_class *out) {
     out->request = cut_amounts(c, s->request, n_resources, &out->n_request);
+    if (out->request != NULL)
+        out->n_checked = put_checked_first(out->request, out->n_request, s->unchecked);
     out->fit_request = cut_amounts(c, s->fit_request, n_resources, &out->n_fit_request);
     out->n_tolerations = s->n_tolerations;
     out->toleration = cut(c, NULL, (size_t)s->n_tolerations * 4 * sizeof(int32_t));
@@ -164,6 +181,7 @@ static void cut_class(cutter *c, const ks_class_spec *s, int32_t n_resources, ks
     cut_selector(c, &s->node_selector, &out->selector);
     cut_selector(c, &s->required, &out->required);
     cut_selector(c, &s->preferred, &out->preferred);
+    cut_selector(c, &s->enforced, &out->enforced);
     out->n_ports = s->n_ports;
     out->port = cut(c, s->port, (size_t)s->n_ports * sizeof(int32_t));
     out->n_images = s->n_images;
@@ -189,8 +207,9 @@ ks_status ks_class_add(ks_engine *e, const ks_class_spec *spec, int32_t *out_id)
     made.node_name = spec->node_name;
     made.tolerates_unschedulable = spec->tolerates_unschedulable != 0;
     made.has_required = spec->has_required != 0;
-    made.by_node =
-        looks_at_node(&spec->node_selector) || looks_at_node(&spec->required) || looks_at_node(&spec->preferred);
+    made.has_enforced = spec->has_enforced != 0;
+    made.by_node = looks_at_node(&spec->node_selector) || looks_at_node(&spec->required) ||
+                   looks_at_node(&spec->preferred) || looks_at_node(&spec->enforced);
     made.n_image_containers = spec->n_image_containers;
     made.device_count = spec->device_count;
     made.device_milli = spec->device_milli;
@@ -208,9 +227,11 @@ static ks_status prepare_labels(ks_engine *e, ks_class *c) {
     if (c->by_node || c->n_label == n)
         return KS_OK;
     KS_TRY(ks_reserve(&e->mem, (void **)&c->label_pass, &c->label_cap, n, sizeof(uint8_t)));
+    KS_TRY(ks_reserve(&e->mem, (void **)&c->label_own, &c->label_own_cap, n, sizeof(uint8_t)));
     KS_TRY(ks_reserve(&e->mem, (void **)&c->label_pref, &c->label_pref_cap, n, sizeof(int32_t)));
     for (int32_t i = (int32_t)c->n_label; i < n; i++) {
-        c->label_pass[i] = ks_affinity_passes(e, c, i, KS_NONE, KS_NONE);
+        c->label_own[i] = ks_affinity_passes(e, c, i, KS_NONE, KS_NONE);
+        c->label_pass[i] = c->label_own[i] && ks_enforced_passes(e, c, i, KS_NONE, KS_NONE);
         c->label_pref[i] = ks_terms_weight(e, &c->preferred, i, KS_NONE, KS_NONE);
     }
     c->n_label = n;
@@ -254,6 +275,7 @@ void ks_classes_free(ks_engine *e) {
     for (int64_t i = 0; i < e->classes.n; i++) {
         ks_class *c = &e->classes.at[i];
         ks_discard(&e->mem, (void **)&c->label_pass, &c->label_cap, sizeof(uint8_t));
+        ks_discard(&e->mem, (void **)&c->label_own, &c->label_own_cap, sizeof(uint8_t));
         ks_discard(&e->mem, (void **)&c->label_pref, &c->label_pref_cap, sizeof(int32_t));
         ks_discard(&e->mem, (void **)&c->taint_pass, &c->taint_cap, sizeof(uint8_t));
         ks_discard(&e->mem, (void **)&c->taint_pref, &c->taint_pref_cap, sizeof(int32_t));

@@ -6,17 +6,20 @@
  * failed; filters that fail in one way return 1. */
 #include "internal.h"
 
-static bool affinity_passes(const ks_engine *e, const ks_class *c, int32_t row) {
-    if (!c->by_node)
-        return c->label_pass[e->label_set.at[row]] != 0;
-    return ks_affinity_passes(e, c, e->label_set.at[row], e->hostname_value.at[row], e->name_id.at[row]);
+static uint8_t affinity_fails(const ks_engine *e, const ks_class *c, int32_t row) {
+    int32_t label_set = e->label_set.at[row], hostname = e->hostname_value.at[row], name = e->name_id.at[row];
+    if (!c->by_node && c->label_pass[label_set])
+        return KS_DETAIL_NONE;
+    if (!ks_enforced_passes(e, c, label_set, hostname, name))
+        return KS_DETAIL_ENFORCED;
+    return !ks_affinity_passes(e, c, label_set, hostname, name);
 }
 
 /* A request of 0 passes even where a node is over-committed. Source: noderesources/fit.go fitsRequest, v1.36. */
 bool ks_fit_passes(const ks_engine *e, const ks_class *c, int32_t row) {
     if (e->used[KS_PODS][row] + 1 > e->allocatable[KS_PODS][row])
         return false;
-    for (int32_t i = 0; i < c->n_request; i++) {
+    for (int32_t i = 0; i < c->n_checked; i++) {
         int32_t r = c->request[i].resource;
         if (c->request[i].amount > e->allocatable[r][row] - e->used[r][row])
             return false;
@@ -33,7 +36,7 @@ uint8_t ks_filter_fails(const ks_engine *e, const ks_class *c, int32_t row, int3
     case KS_FILTER_TAINT_TOLERATION:
         return !c->taint_pass[e->taint_set.at[row]];
     case KS_FILTER_NODE_AFFINITY:
-        return !affinity_passes(e, c, row);
+        return affinity_fails(e, c, row);
     case KS_FILTER_NODE_PORTS:
         return c->n_ports > 0 && ks_ports_in_use(e, c, row);
     case KS_FILTER_NODE_RESOURCES_FIT:
@@ -87,7 +90,7 @@ void ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t
         bits[w] = 0;
     if (e->used[KS_PODS][row] + 1 > e->allocatable[KS_PODS][row])
         set_bit(bits, KS_PODS);
-    for (int32_t i = 0; i < c->n_request; i++) {
+    for (int32_t i = 0; i < c->n_checked; i++) {
         int32_t r = c->request[i].resource;
         if (c->request[i].amount > e->allocatable[r][row] - e->used[r][row])
             set_bit(bits, r);
@@ -96,7 +99,7 @@ void ks_fit_explain(const ks_engine *e, const ks_class *c, int32_t row, uint64_t
 
 /* One request alone exceeds what the empty node has; too many pods can always be cured. */
 static bool exceeds_empty_node(const ks_engine *e, const ks_class *c, int32_t row) {
-    for (int32_t i = 0; i < c->n_request; i++)
+    for (int32_t i = 0; i < c->n_checked; i++)
         if (c->request[i].amount > e->allocatable[c->request[i].resource][row])
             return true;
     return false;

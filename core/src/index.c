@@ -415,7 +415,7 @@ static int32_t filter_slot(lane_requests *q, int32_t resource) {
 static void fill_lane(const ks_engine *e, const ks_index *ix, lane_requests *q, const ks_class *c, int32_t l) {
     q->narrow &= ks_is_narrow(c);
     q->filter[filter_slot(q, KS_PODS) * LANES + l] = 1;
-    for (int32_t i = 0; i < c->n_request; i++) {
+    for (int32_t i = 0; i < c->n_checked; i++) {
         int32_t slot = filter_slot(q, c->request[i].resource);
         if (slot < LANES)
             q->filter[slot * LANES + l] = c->request[i].amount;

@@ -219,24 +219,25 @@ typedef struct ks_terms {
 } ks_terms;
 
 typedef struct ks_class {
-    int32_t n_request, n_fit_request;
-    ks_amount *request;     /* > 0 only, without pods */
+    int32_t n_request, n_checked, n_fit_request;
+    ks_amount *request;     /* > 0 only, without pods; the first n_checked must fit */
     ks_amount *fit_request; /* > 0 only */
     int64_t nonzero_cpu, nonzero_memory;
     int32_t node_name;
     bool tolerates_unschedulable;
     int32_t n_tolerations;
     int32_t *toleration; /* [n][4]: key, op, value, effect */
-    bool has_required;
+    bool has_required, has_enforced;
     bool by_node; /* a selector looks at the node's name or hostname: verdicts cannot be cached per label set */
-    ks_terms selector, required, preferred;
+    ks_terms selector, required, preferred, enforced;
     int32_t n_ports, n_images, n_image_containers;
     int32_t *port, *image;
     int32_t device_count, device_milli;
     uint64_t device_models;
     /* caches, filled by ks_class_prepare */
-    int64_t n_label, label_cap, label_pref_cap;
-    uint8_t *label_pass;
+    int64_t n_label, label_cap, label_own_cap, label_pref_cap;
+    uint8_t *label_pass; /* selector, required and enforced */
+    uint8_t *label_own;  /* selector and required: what rules about other pods honour */
     int32_t *label_pref;
     int64_t n_taint, taint_cap, taint_pref_cap;
     uint8_t *taint_pass;
@@ -491,6 +492,7 @@ void ks_images_count(ks_engine *e, int32_t image_set, int32_t sign);
 bool ks_terms_match_any(const ks_engine *e, const ks_terms *terms, int32_t label_set, int32_t hostname, int32_t name);
 int32_t ks_terms_weight(const ks_engine *e, const ks_terms *terms, int32_t label_set, int32_t hostname, int32_t name);
 bool ks_affinity_passes(const ks_engine *e, const ks_class *c, int32_t label_set, int32_t hostname, int32_t name);
+bool ks_enforced_passes(const ks_engine *e, const ks_class *c, int32_t label_set, int32_t hostname, int32_t name);
 void ks_taints_judge(const ks_engine *e, const ks_class *c, int32_t taint_set, bool *passes, int32_t *preferred);
 int32_t ks_image_priority(const ks_engine *e, const ks_class *c, int32_t image_set);
 

@@ -89,6 +89,10 @@ bool ks_affinity_passes(const ks_engine *e, const ks_class *c, int32_t label_set
     return !c->has_required || ks_terms_match_any(e, &c->required, label_set, hostname, name);
 }
 
+bool ks_enforced_passes(const ks_engine *e, const ks_class *c, int32_t label_set, int32_t hostname, int32_t name) {
+    return !c->has_enforced || ks_terms_match_any(e, &c->enforced, label_set, hostname, name);
+}
+
 /* Source: v1.Toleration.ToleratesTaint, v1.36 (comparison operators off). */
 static bool tolerates(const int32_t *toleration, const ks_taint *taint) {
     if (toleration[3] != KS_EFFECT_ANY && toleration[3] != taint->effect)

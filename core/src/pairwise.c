@@ -223,7 +223,7 @@ static bool is_admitted(const ks_engine *e, const ks_class *c, int32_t flags, in
     if ((flags & KS_SPREAD_HONOR_AFFINITY) == 0)
         return true;
     if (!c->by_node)
-        return c->label_pass[e->label_set.at[row]] != 0;
+        return c->label_own[e->label_set.at[row]] != 0;
     return ks_affinity_passes(e, c, e->label_set.at[row], e->hostname_value.at[row], e->name_id.at[row]);
 }
 

@@ -61,7 +61,7 @@ static int64_t shut_by_resources(const ks_engine *e, const ks_class *c, uint8_t 
         shut[row] &= 1; /* too many pods are always curable */
     if (of != NULL)
         of[KS_PODS] += pods;
-    for (int32_t i = 0; i < c->n_request; i++) {
+    for (int32_t i = 0; i < c->n_checked; i++) {
         int32_t r = c->request[i].resource;
         int64_t is_short = mark_short(open, e->allocatable[r], e->used[r], c->request[i].amount, shut, n);
         if (of != NULL)
@@ -119,7 +119,7 @@ static bool has_say(const ks_class *c, int32_t filter) {
     case KS_FILTER_NODE_NAME:
         return c->node_name != KS_NONE;
     case KS_FILTER_NODE_AFFINITY:
-        return c->has_required || c->selector.n_terms > 0;
+        return c->has_required || c->has_enforced || c->selector.n_terms > 0;
     case KS_FILTER_NODE_PORTS:
         return c->n_ports > 0;
     case KS_FILTER_POD_TOPOLOGY_SPREAD:
@@ -148,7 +148,7 @@ static int64_t shut_by_filter(const ks_engine *e, const ks_class *c, int32_t fil
         closed = shut_by_set(open, c->taint_pass, e->taint_set.at, e->n_rows);
         break;
     case KS_FILTER_NODE_AFFINITY:
-        if (!c->by_node) {
+        if (!c->by_node && !c->has_enforced) {
             closed = shut_by_set(open, c->label_pass, e->label_set.at, e->n_rows);
             break;
         }

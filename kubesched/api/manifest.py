@@ -86,6 +86,21 @@ def _read(path: Path) -> bytes:
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    for number, document in enumerate(documents(path), 1):
+        if document is not None:
+            where = f"{path}, document {number}"
+            for obj in _flatten(document, where):
+                yield Sourced(obj, where)
+
+
+def documents(path: Path) -> Iterator[Any]:
+    """Documents of a file as they are, objects or not.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is not what its name says.
+    """
     data = _read(path)
     name = path.name.removesuffix(".gz")
     try:
@@ -94,18 +109,12 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
         where = f"{path}, byte {error.start}"
         raise errors.InputError(where, "is not UTF-8", hex(data[error.start]), "UTF-8 text") from None
     if name.endswith(".jsonl"):
-        documents: Any = (
-            _json(line, f"{path}, line {i}") for i, line in enumerate(text.splitlines(), 1) if line.strip()
-        )
+        lines = enumerate(text.splitlines(), 1)
+        yield from (_json(line, f"{path}, line {i}") for i, line in lines if line.strip())
     elif name.endswith(".json"):
-        documents = [_json(text, str(path))]
+        yield _json(text, str(path))
     else:
-        documents = _yaml(text, path)
-    for number, document in enumerate(documents, 1):
-        if document is not None:
-            where = f"{path}, document {number}"
-            for obj in _flatten(document, where):
-                yield Sourced(obj, where)
+        yield from _yaml(text, path)
 
 
 def _json(text: str, where: str) -> Any:

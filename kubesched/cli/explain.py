@@ -23,7 +23,8 @@ from kubesched.framework.diagnosis import Summary
 def command(
     paths: tuple[Path, ...],
     ignore: tuple[str, ...],
-    profile: str,
+    profile: str | None,
+    config: Path | None,
     pod: str,
     summary: bool,
     annotations: bool,
@@ -40,10 +41,11 @@ def command(
 
     Exit code 1 if no node can take it.
     """
+    decides = inputs.decides(profile, config)
     cluster = inputs.load(paths, ignore)
     if summary:
-        return _write_summary(cluster.summarize(pod, profile=profile), output)
-    explanation = cluster.explain(pod, profile=profile)
+        return _write_summary(cluster.summarize(pod, profile=decides), output)
+    explanation = cluster.explain(pod, profile=decides)
     if annotations:
         click.echo(json.dumps(explanation.to_annotations(), indent=2))
         return 0 if explanation.best and not explanation.gate_reason else 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kubesched.base import errors
 from kubesched.framework import profile as profiles
 from kubesched.scheduler import encode
 
@@ -38,7 +39,25 @@ def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--profile", default=profiles.DEFAULT, show_default=True, help="What decides.")(command)
+    """``--profile NAME`` or ``--config FILE``; see `decides`."""
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help="A KubeSchedulerConfiguration: pods choose a profile with spec.schedulerName. See kubesched config -h.",
+    )
+    profile = click.option("--profile", help=f"What decides.  [default: {profiles.DEFAULT}]")
+    return profile(config(command))
+
+
+def decides(profile: str | None, config: Path | None) -> str | profiles.ProfileMap:
+    """What the options of `profile_option` name."""
+    if config is None:
+        return profile or profiles.DEFAULT
+    if profile is not None:
+        raise errors.InputError("--profile", "cannot stand beside --config", profile, "one of them")
+    from kubesched.scheduler.config import configuration
+
+    return configuration.load(config).decides
 
 
 def driver_option(command: Callable[..., Any]) -> Callable[..., Any]:

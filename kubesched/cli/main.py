@@ -15,6 +15,7 @@ from kubesched.base import errors
 _COMMANDS: dict[str, tuple[str, str]] = {
     "place": ("place", "Place the pods of manifests on their nodes."),
     "explain": ("explain", "Say why each node can or cannot take a pod."),
+    "config": ("config", "Read and check kube-scheduler configuration files."),
     "replay": ("replay", "Replay a trace under placement policies."),
     "bench": ("bench", "Measure the engine against plain NumPy."),
     "parity": ("parity", "Replay recorded kube-scheduler decisions and compare."),

@@ -22,7 +22,8 @@ from kubesched.cli import inputs, output
 def command(
     paths: tuple[Path, ...],
     ignore: tuple[str, ...],
-    profile: str,
+    profile: str | None,
+    config: Path | None,
     seed: int | None,
     evict: bool,
     driver: str,
@@ -39,8 +40,9 @@ def command(
 
     Exit code 1 if a pod does not fit.
     """
+    decides = inputs.decides(profile, config)
     cluster = inputs.load(paths, ignore)
-    plan = cluster.place(profile=profile, seed=seed, driver=driver, evict=evict)
+    plan = cluster.place(profile=decides, seed=seed, driver=driver, evict=evict)
     rows = plan.to_rows()
     shown = [{k: row[k] for k in ("pod", "node", "score", "status", "reason")} for row in rows]
     summary = f"{plan.n_placed} of {len(plan)} pods placed on {cluster.n_nodes} nodes ({plan.profile})"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +146,44 @@ def decide_groups(
         ended.placed[g] = ended.fitted[g] >= least
         if (node < 0).any():
             ended.first_failed[g] = begin + int((node < 0).argmax())
+    return out, ended
+
+
+def decide_profiles(
+    state: live.ClusterState,
+    options: Options,
+    profile_of: I32,
+    keys: Sequence[str],
+    class_of: I32,
+    start: I32,
+    minimum: I32,
+) -> tuple[Decided, Groups]:
+    """Decide groups of pods, those of one profile in a row together; ``options.profile`` is set on the way.
+
+    Parameters
+    ----------
+    profile_of
+        ``[n]``: engine profile of each pod, the same within a group.
+    """
+    if len(minimum) == 0:
+        return Decided(Decisions.empty(0), {}), Groups.empty(0)
+    of_group = profile_of[start[:-1]]
+    cuts = [0, *(np.flatnonzero(of_group[1:] != of_group[:-1]) + 1).tolist(), len(of_group)]
+    if len(cuts) <= 2:
+        options.profile = int(of_group[0])
+        return decide_groups(state, options, keys, class_of, start, minimum)
+    out, ended = Decided(Decisions.empty(len(class_of)), {}), Groups.empty(len(minimum))
+    for first, last in pairwise(cuts):
+        begin, end = int(start[first]), int(start[last])
+        options.profile = int(of_group[first])
+        decided, groups = decide_groups(
+            state, options, keys[begin:end], class_of[begin:end], start[first : last + 1] - begin, minimum[first:last]
+        )
+        copy(decided.columns, out.columns, begin, end)
+        out.rejected.update({begin + at: rejection for at, rejection in decided.rejected.items()})
+        groups.first_failed[groups.first_failed >= 0] += begin
+        for name in ("placed", "fitted", "first_failed", "n_decided"):
+            getattr(ended, name)[first:last] = getattr(groups, name)
     return out, ended
 
 

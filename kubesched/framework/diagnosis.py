@@ -34,6 +34,7 @@ REASONS: dict[str, str] = {
     "NodePorts": "node(s) didn't have free ports for the requested pod ports",
     "GpuShare": "node(s) didn't have the requested device share",
 }
+_ENFORCED = "node(s) didn't match scheduler-enforced node affinity"
 _DETAILS: dict[int, str] = {
     native.DETAIL_NO_TOPOLOGY: "node(s) didn't match pod topology spread constraints (missing required label)",
     native.DETAIL_SKEW: "node(s) didn't match pod topology spread constraints",
@@ -216,6 +217,8 @@ def _add_filter(
 
 
 def _reasons(state: live.ClusterState, name: str, detail: int) -> tuple[str, ...]:
+    if name == "NodeAffinity" and detail == native.DETAIL_ENFORCED:
+        return (_ENFORCED,)
     if name in REASONS:
         return (REASONS[name],)
     return (_DETAILS[detail],) if name in _PAIRWISE else state.reasons.reasons(name, detail)

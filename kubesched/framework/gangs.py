@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kubesched.base import errors
 from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.state import rows
@@ -68,6 +69,31 @@ class Arranged:
         """Pods of each group that must fit."""
         pairs = zip(self.gangs, self.running, strict=True)
         return np.array([0 if g is None else max(g.min_count - n, 0) for g, n in pairs], dtype=np.int32)
+
+    def cut(self, kinds: Sequence[int]) -> None:
+        """Cut the groups so that the pods of each are of one kind.
+
+        Parameters
+        ----------
+        kinds
+            Of each pod of ``order``: what decides it.
+
+        Raises
+        ------
+        InputError
+            A gang has pods of two kinds: it is decided as a whole.
+        """
+        begin, gangs, running = self.begin, self.gangs, self.running
+        ends = [*begin[1:], len(self.order)][: len(begin)]
+        self.begin, self.gangs, self.running = [], [], []
+        for at, end, gang, n in zip(begin, ends, gangs, running, strict=True):
+            cuts = [at, *(i for i in range(at + 1, end) if kinds[i] != kinds[i - 1])]
+            if gang is not None and len(cuts) > 1:
+                what = "has pods of several profiles"
+                raise errors.InputError(f"PodGroup {gang.key}", what, None, "one spec.schedulerName in a gang")
+            self.begin += cuts
+            self.gangs += [gang] * len(cuts)
+            self.running += [n] * len(cuts)
 
     def _add(self, pods: Sequence[int], gang: rows.Gang | None, running: int) -> None:
         if gang is None and self.gangs and self.gangs[-1] is None:

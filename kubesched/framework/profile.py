@@ -15,10 +15,13 @@ import numpy as np
 
 from kubesched.base import errors
 from kubesched.framework import plugins
+from kubesched.framework.adapts import Adapts
 from kubesched.kernel import arrays, native
 from kubesched.state import live, rows
 
 DEFAULT = "default-v1.36"
+_FEWEST, _ADAPTIVE, _LOWEST_PERCENTAGE = 100, 50, 5
+"""Nodes that are always looked for, and the adaptive percentage: of a small cluster, and at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,49 @@ class Profile:
     tie: str = "lowest"
     """``lowest`` index, or ``uniform``: drawn from the seeded generator even when the caller gives no seed."""
     summary: str = field(default="", compare=False)
+    hard_pod_weight: int = 1
+    """InterPodAffinity's hardPodAffinityWeight, 0..100."""
+    ignore_existing_terms: bool = False
+    """Its ignorePreferredTermsOfExistingPods."""
+    adapts: Adapts = field(default_factory=Adapts)
+    evicts: bool = True
+    """Whether DefaultPreemption may be asked for room."""
+    node_percentage: int = 100
+    """Of nodes to look at until enough are feasible; 0: adaptive."""
+
+    def quota(self, n_nodes: int) -> int:
+        """Feasible nodes at which the search ends. Source: schedule_one.go numFeasibleNodesToFind, v1.36."""
+        if n_nodes < _FEWEST:
+            return n_nodes
+        percentage = self.node_percentage or max(_ADAPTIVE - n_nodes // 125, _LOWEST_PERCENTAGE)
+        return max(n_nodes * percentage // 100, _FEWEST)
 
     @property
     def score_names(self) -> tuple[str, ...]:
         return tuple(plugin.name for plugin in self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileMap:
+    """Profiles of one scheduler, by scheduler name: a pod chooses with ``spec.schedulerName``."""
+
+    profiles: tuple[tuple[str, Profile], ...]
+
+    def of(self, pod: rows.PodRow) -> Profile:
+        """The profile of a pod.
+
+        Raises
+        ------
+        InputError
+            No profile has the pod's scheduler name.
+        """
+        for name, profile in self.profiles:
+            if name == pod.scheduler_name:
+                return profile
+        known = ", ".join(name for name, _ in self.profiles)
+        raise errors.InputError(
+            f"Pod {pod.key}: spec.schedulerName", "has no profile", pod.scheduler_name, f"one of {known}"
+        )
 
 
 _CPU_AND_MEMORY = ((rows.CPU, 1), (rows.MEMORY, 1))
@@ -162,7 +204,8 @@ def register(state: live.ClusterState, profile: Profile) -> int:
     users = [plugins.register(state, plugins.find(name, is_filter=True)) for name in named]
     scores = [_score_spec(state, plugin) for plugin in profile.scores]
     select = native.DEVICE_SELECTS[profile.device_select]
-    number = state.engine.add_profile(filters, scores, select, user_filters=users)
+    weight, ignore = profile.hard_pod_weight, profile.ignore_existing_terms
+    number = state.engine.add_profile(filters, scores, select, weight, ignore, user_filters=users)
     state.filters_of[number] = frozenset(profile.filters)
     return number
 

@@ -70,6 +70,7 @@ DETAIL_SKEW: int = _lib.KS_DETAIL_SKEW
 DETAIL_AFFINITY: int = _lib.KS_DETAIL_AFFINITY
 DETAIL_ANTI_AFFINITY: int = _lib.KS_DETAIL_ANTI_AFFINITY
 DETAIL_EXISTING: int = _lib.KS_DETAIL_EXISTING
+DETAIL_ENFORCED: int = _lib.KS_DETAIL_ENFORCED
 FILTERS: dict[str, int] = {
     "NodeUnschedulable": _lib.KS_FILTER_NODE_UNSCHEDULABLE,
     "NodeName": _lib.KS_FILTER_NODE_NAME,
@@ -169,6 +170,9 @@ class ClassSpec:
     node_selector: Selector = field(default_factory=Selector)
     required: Selector = field(default_factory=Selector)
     preferred: Selector = field(default_factory=Selector)
+    has_enforced: bool = False
+    enforced: Selector = field(default_factory=Selector)
+    unchecked: U8 | None = None
     port: I32 = field(default_factory=_empty_i32)
     image: I32 = field(default_factory=_empty_i32)
     n_image_containers: int = 0
@@ -607,8 +611,10 @@ class Engine:
         c.n_tolerations = n = len(spec.toleration_key)
         for name in ("toleration_key", "toleration_op", "toleration_value", "toleration_effect"):
             setattr(c, name, p.of(getattr(spec, name), np.int32, (n,), name))
-        c.has_required = int(spec.has_required)
-        for name in ("node_selector", "required", "preferred"):
+        if spec.unchecked is not None:
+            c.unchecked = p.of(spec.unchecked, np.uint8, (self._n_resources,), "unchecked")
+        c.has_required, c.has_enforced = int(spec.has_required), int(spec.has_enforced)
+        for name in ("node_selector", "required", "preferred", "enforced"):
             _fill_selector(p, getattr(c, name), getattr(spec, name), name)
         c.n_ports, c.port = len(spec.port), p.of(spec.port, np.int32, (None,), "port")
         c.n_images, c.image = len(spec.image), p.of(spec.image, np.int32, (None,), "image")

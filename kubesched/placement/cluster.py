@@ -32,6 +32,7 @@ from kubesched.state import files, live, rows, tables
 from kubesched.state.evictions import BoundPod
 
 PodLike = rows.PodRow | Mapping[str, Any]
+ProfileLike = str | profiles.Profile | profiles.ProfileMap
 _GIB = 1 << 30
 _MAX_REASONS = 10_000  # arbitrary: each may look at every node
 _NOT_COMPUTED = f"no node is feasible (reasons are given for the first {_MAX_REASONS} pods that fail)"
@@ -72,10 +73,11 @@ class Delta:
 
 @dataclass(slots=True)
 class _Asked:
-    """Pods to decide, and which of them are open."""
+    """Pods to decide, which of them are open, and what decides each."""
 
     pods: list[rows.PodRow]
     open: list[int] = field(default_factory=list)
+    profiles: list[profiles.Profile] = field(default_factory=list)
 
 
 class Cluster:
@@ -246,7 +248,7 @@ class Cluster:
     def place(
         self,
         pods: Sequence[PodLike] | Any = None,
-        profile: str | profiles.Profile = profiles.DEFAULT,
+        profile: ProfileLike = profiles.DEFAULT,
         seed: int | None = None,
         commit: bool = True,
         driver: str = "auto",
@@ -259,7 +261,7 @@ class Cluster:
         pods
             Kubernetes dicts, PodRows, or an Arrow pods table; None: the pending pods.
         profile
-            Name or Profile.
+            Name or Profile; a ProfileMap decides each pod with the profile of its ``spec.schedulerName``.
         seed
             None: ties go to the lowest node index; a number: ties are drawn uniformly from this seed.
         commit
@@ -276,28 +278,46 @@ class Cluster:
             One entry a pod. A pod that does not fit is a status with kube-scheduler's message, not an exception.
         """
         asked = self._read(pods)
-        chosen = profiles.find(profile) if isinstance(profile, str) else profile
+        self._choose(asked, profile)
         if driver not in native.DRIVERS:
             raise errors.InputError("driver", "is unknown", driver, ", ".join(native.DRIVERS))
         if commit:
             self._state.check_new_pods([asked.pods[i].key for i in asked.open])
         options = native.Options(
-            self._profile_id(chosen),
+            0,
             driver=native.DRIVERS[driver],
-            tie=native.TIE_UNIFORM if seed is not None or chosen.tie == "uniform" else native.TIE_LOWEST,
+            tie=native.TIE_UNIFORM if seed is not None or _draws(asked) else native.TIE_LOWEST,
             commit=commit,
             rng=seed or 0,
         )
         if evict or self._state.evictions.has_nominated:
-            return self._decide_evicting(asked, chosen, options, evict)
-        return self._decide(asked, chosen, options)
+            plan = self._decide_evicting(asked, options, evict)
+        else:
+            plan = self._decide(asked, options)
+        return replace(plan, profile=_name_of(profile))
 
-    def _decide(self, asked: _Asked, profile: profiles.Profile, options: native.Options) -> plans.Plan:
-        """One engine call for all pods; then the reasons of those that fit nowhere."""
+    def _choose(self, asked: _Asked, profile: ProfileLike) -> None:
+        """Give each pod its profile, and make it what the profile's arguments say."""
+        for one in _all_of(profile):  # with or without pods: a profile that cannot decide is an error
+            self._check_percentage(one)
+            self._profile_id(one)
+        asked.profiles = [_chosen(profile, pod) for pod in asked.pods]
+        asked.pods = [one.adapts.pod(pod) for one, pod in zip(asked.profiles, asked.pods, strict=True)]
+
+    def _check_percentage(self, profile: profiles.Profile) -> None:
+        if profile.quota(self.n_nodes) < self.n_nodes:
+            what = "percentageOfNodesToScore that leaves out nodes is not implemented"
+            raise errors.UnsupportedError(
+                f"profile {profile.name}", what, profile.node_percentage, f"100 for {self.n_nodes} nodes"
+            )
+
+    def _decide(self, asked: _Asked, options: native.Options) -> plans.Plan:
+        """One engine call for all pods of a profile; then the reasons of those that fit nowhere."""
         n = len(asked.pods)
         arranged = self._arrange(asked)
-        if "GpuShare" not in profile.filters:
-            self._refuse_devices(asked, profile)
+        self._refuse_devices(asked)
+        profile_of = np.array([self._profile_id(asked.profiles[i]) for i in asked.open], dtype=np.int32)
+        arranged.cut(profile_of.tolist())
         class_of = np.array([self._state.class_of(asked.pods[i]) for i in asked.open], dtype=np.int32)
         reasons = [""] * n
         statuses = [plans.GATED] * n
@@ -308,29 +328,27 @@ class Cluster:
             reasons[i] = reason
         keys = [asked.pods[i].key for i in asked.open]
         start, minimum = arranged.start(), arranged.minimum()
-        decided, ended = cycle.decide_groups(self._state, options, keys, class_of, start, minimum)
+        decided, ended = cycle.decide_profiles(self._state, options, profile_of, keys, class_of, start, minimum)
         settled = gangs.settle(arranged, decided.columns, ended)
         found = settled.columns
-        self._explain_failures(asked, profile, class_of, decided.columns, settled, reasons, options.commit)
+        self._explain_failures(asked, class_of, decided.columns, settled, reasons, options.commit)
         for at, i in enumerate(asked.open):
             statuses[i] = plans.PLACED if found.node[at] >= 0 else plans.UNSCHEDULABLE
         if options.commit:
             self._remember(asked, class_of, found)
         ends = _reject(asked, arranged, settled, ended, statuses, reasons)
-        plan = _plan(self._state, asked, profile, found, statuses, reasons)
+        plan = _plan(self._state, asked, found, statuses, reasons)
         return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed, gangs=ends)
 
-    def _decide_evicting(
-        self, asked: _Asked, profile: profiles.Profile, options: native.Options, evict: bool
-    ) -> plans.Plan:
+    def _decide_evicting(self, asked: _Asked, options: native.Options, evict: bool) -> plans.Plan:
         if evict and not options.commit:
             raise errors.InputError("evict", "needs commit", options.commit, "commit=True")
         if evict and self._state.is_speculating:
             raise errors.StateError("evict", "cannot be undone", "inside whatif", "a snapshot of the cluster")
         if any(pod.group for pod in asked.pods):
             raise errors.UnsupportedError("evict", "gangs are not placed where pods evict or are nominated", None)
-        if "GpuShare" not in profile.filters:
-            self._refuse_devices(asked, profile)
+        self._refuse_devices(asked)
+        options.profile = self._one_profile(asked, evict)
         pods = [asked.pods[i] for i in asked.open]
         class_of = np.array([self._state.class_of(pod) for pod in pods], dtype=np.int32)
         done = evicting.decide(self._state, options, pods, class_of, evict)
@@ -344,9 +362,21 @@ class Cluster:
         if options.commit:
             gone = {pod.key for at, pod in enumerate(pods) if done.columns.node[at] >= 0}
             self.pending = [pod for pod in self.pending if pod.key not in gone]
-        plan = _plan(self._state, asked, profile, done.columns, statuses, reasons)
+        plan = _plan(self._state, asked, done.columns, statuses, reasons)
         victims = {pods[at].key: keys for at, keys in done.victims.items()}
         return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed, victims=victims)
+
+    def _one_profile(self, asked: _Asked, evict: bool) -> int:
+        """Engine id of the profile of all pods, where each may take the place of any other."""
+        found = dict.fromkeys(asked.profiles[i] for i in asked.open)
+        if len(found) > 1:
+            names = ", ".join(profile.name for profile in found)
+            raise errors.UnsupportedError("evict", "several profiles where pods evict or are nominated", names)
+        for profile in found:
+            if evict and not profile.evicts:
+                raise errors.UnsupportedError("evict", "the profile has no DefaultPreemption", profile.name)
+            return self._profile_id(profile)
+        return 0
 
     def _arrange(self, asked: _Asked) -> gangs.Arranged:
         """Put the open pods into the order of decision."""
@@ -361,9 +391,10 @@ class Cluster:
         return arranged
 
     @staticmethod
-    def _refuse_devices(asked: _Asked, profile: profiles.Profile) -> None:
+    def _refuse_devices(asked: _Asked) -> None:
         for i in asked.open:
-            if asked.pods[i].shape.device_count:
+            profile = asked.profiles[i]
+            if asked.pods[i].shape.device_count and "GpuShare" not in profile.filters:
                 where, expected = f"Pod {asked.pods[i].key}", "a profile with the filter GpuShare, such as packing"
                 raise errors.InputError(
                     where, "shares devices, which the profile does not look at", profile.name, expected
@@ -372,7 +403,6 @@ class Cluster:
     def _explain_failures(
         self,
         asked: _Asked,
-        profile: profiles.Profile,
         class_of: I32,
         tried: native.Decisions,
         settled: gangs.Settled,
@@ -395,7 +425,9 @@ class Cluster:
             reasons[asked.open[at]] = _NOT_COMPUTED
         mark = self._state.speculate()
         undone = len(class_of)
-        known: dict[int | str, str] = {}  # by class, or by pod where it has claims, on the state reached
+        known: dict[
+            tuple[int | str, profiles.Profile], str
+        ] = {}  # by class, or by pod with claims; on the state reached
         for at in failed[:_MAX_REASONS][::-1]:
             later = np.arange(at + 1, undone if committed else at + 1)
             later = later[found.node[later] >= 0]
@@ -406,27 +438,27 @@ class Cluster:
             class_id = int(class_of[at])
             if int(at) in settled.first_failed:
                 before = settled.first_failed[int(at)]
-                reasons[asked.open[at]] = self._message_after(asked, profile, class_of, tried, before)
+                reasons[asked.open[at]] = self._message_after(asked, class_of, tried, before)
                 continue
-            pod = asked.pods[asked.open[at]]
-            like = pod.key if self._state.is_concerned(class_id) else class_id
+            pod, profile = asked.pods[asked.open[at]], asked.profiles[asked.open[at]]
+            like = (pod.key if self._state.is_concerned(class_id) else class_id, profile)
             if like not in known:
                 known[like] = self._message(profile, pod, class_id)
             reasons[asked.open[at]] = known[like]
         self._state.rollback(mark)
 
-    def _message_after(
-        self, asked: _Asked, profile: profiles.Profile, class_of: I32, tried: native.Decisions, before: range
-    ) -> str:
+    def _message_after(self, asked: _Asked, class_of: I32, tried: native.Decisions, before: range) -> str:
         """Message of the pod behind ``before``, with these on the nodes that were tried."""
         at = np.array([i for i in before if tried.node[i] >= 0], dtype=np.int64)
         mark = self._state.speculate()
         self._state.engine.bind(class_of[at], tried.node[at], tried.devices[at])
         for i in at.tolist() if self._state.stateful else ():
-            key, class_id = asked.pods[asked.open[i]].key, int(class_of[i])
-            self._state.prepare(key, class_id, self._profile_id(profile))
+            pod, class_id = asked.open[i], int(class_of[i])
+            key = asked.pods[pod].key
+            self._state.prepare(key, class_id, self._profile_id(asked.profiles[pod]))
             self._state.reserve(key, class_id, int(tried.node[i]))
-        message = self._message(profile, asked.pods[asked.open[before.stop]], int(class_of[before.stop]))
+        i = asked.open[before.stop]
+        message = self._message(asked.profiles[i], asked.pods[i], int(class_of[before.stop]))
         self._state.rollback(mark)
         return message
 
@@ -462,7 +494,7 @@ class Cluster:
         gone = set(keys)
         self.pending = [pod for pod in self.pending if pod.key not in gone]
 
-    def explain(self, pod: PodLike | str, profile: str | profiles.Profile = profiles.DEFAULT) -> Explanation:
+    def explain(self, pod: PodLike | str, profile: ProfileLike = profiles.DEFAULT) -> Explanation:
         """Why each node can or cannot take a pod; changes nothing.
 
         Parameters
@@ -471,7 +503,8 @@ class Cluster:
             A pod, or the key (or unique name) of a pending one.
         """
         row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
-        chosen = profiles.find(profile) if isinstance(profile, str) else profile
+        chosen = _chosen(profile, row)
+        row = chosen.adapts.pod(row)
         class_id = self._state.class_of(row)
         diagnosis, verdicts = self._diagnose(chosen, row, class_id)
         gate = diagnoses.gate_status(row.scheduling_gates).reasons[0] if row.scheduling_gates else ""
@@ -487,13 +520,14 @@ class Cluster:
             gate_reason=gate,
         )
 
-    def summarize(self, pod: PodLike | str, profile: str | profiles.Profile = profiles.DEFAULT) -> diagnoses.Summary:
+    def summarize(self, pod: PodLike | str, profile: ProfileLike = profiles.DEFAULT) -> diagnoses.Summary:
         """The numbers of `explain`: nodes by reason, how many are feasible, how many best; changes nothing.
 
         O(N), tens of ns a node, without an array of any row.
         """
         row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
-        chosen = profiles.find(profile) if isinstance(profile, str) else profile
+        chosen = _chosen(profile, row)
+        row = chosen.adapts.pod(row)
         class_id = self._state.class_of(row)
         with self._state.evictions.asking(row):
             rejection = self._state.prepare(row.key, class_id, self._profile_id(chosen))
@@ -675,6 +709,30 @@ class Cluster:
         return found
 
 
+def _all_of(profile: ProfileLike) -> list[profiles.Profile]:
+    if isinstance(profile, profiles.ProfileMap):
+        return [one for _, one in profile.profiles]
+    return [profiles.find(profile) if isinstance(profile, str) else profile]
+
+
+def _chosen(profile: ProfileLike, pod: rows.PodRow) -> profiles.Profile:
+    """The profile that decides a pod."""
+    if isinstance(profile, profiles.ProfileMap):
+        return profile.of(pod)
+    return _all_of(profile)[0]
+
+
+def _name_of(profile: ProfileLike) -> str:
+    if isinstance(profile, profiles.ProfileMap):
+        return ", ".join(name for name, _ in profile.profiles)
+    return profile if isinstance(profile, str) else profile.name
+
+
+def _draws(asked: _Asked) -> bool:
+    """Whether a profile draws ties even without a seed."""
+    return any(profile.tie == "uniform" for profile in asked.profiles)
+
+
 def _node_row(node: rows.NodeRow | Mapping[str, Any]) -> rows.NodeRow:
     return node if isinstance(node, rows.NodeRow) else encode.node_row(dict(node))
 
@@ -700,7 +758,6 @@ def _reject(
 def _plan(
     state: live.ClusterState,
     asked: _Asked,
-    profile: profiles.Profile,
     found: native.Decisions,
     statuses: list[str],
     reasons: list[str],
@@ -716,5 +773,5 @@ def _plan(
         ties=ties,
         statuses=statuses,
         reasons=reasons,
-        profile=profile.name,
+        profile="",
     )

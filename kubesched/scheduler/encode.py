@@ -162,6 +162,7 @@ def _pod_row(
         group=podgroups.group_of(pod),
         volumes=None if "volumes" in ignore else volumes,
         devices=claims.of_pod(pod, cluster),
+        scheduler_name=spec.text("schedulerName") or "default-scheduler",
     )
     if cluster and row.volumes is not None:
         raise errors.UnsupportedError(pod.owner, "has volumes, which a fleet does not support", cluster)

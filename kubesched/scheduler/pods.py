@@ -80,6 +80,20 @@ def spread_constraints(spec: View, mine: Mapping[str, str]) -> tuple[rows.Spread
     return tuple(found.values())
 
 
+def listed_constraints(args: View) -> tuple[rows.SpreadConstraint, ...]:
+    """Default constraints of PodTopologySpread's arguments.
+
+    Each pod's deduced selector takes the place of any other, that of matchLabelKeys too; minDomains of a soft
+    constraint, which pods must not have, says nothing.
+    """
+    out = []
+    for view in args.views("defaultConstraints"):
+        soft = view.text("whenUnsatisfiable") == _SOFT
+        kept = {name: value for name, value in view.data.items() if not (soft and name == "minDomains")}
+        out.append(_constraint(View(kept, view.owner, view.path), {}))
+    return tuple(out)
+
+
 def _constraint(view: View, mine: Mapping[str, str]) -> rows.SpreadConstraint:
     key, action = labels.key(view, "topologyKey"), view.text("whenUnsatisfiable")
     if action not in (_HARD, _SOFT):

@@ -511,9 +511,12 @@ class ClusterState:
             toleration_op=arrays.int32([_toleration_op(t) for t in tolerations]),
             toleration_value=arrays.int32([self._values.id(t.value) for t in tolerations]),
             toleration_effect=arrays.int32([native.EFFECTS[t.effect] for t in tolerations]),
+            unchecked=self._flags(shape.unchecked),
             has_required=shape.required_terms is not None,
+            has_enforced=shape.enforced_terms is not None,
             node_selector=self._selector(_selector_term(shape.node_selector)),
             required=self._selector(shape.required_terms or ()),
+            enforced=self._selector(shape.enforced_terms or ()),
             preferred=self._selector(shape.preferred_terms, weighted=True),
             port=arrays.int32([self._port_id(p) for p in shape.host_ports]),
             image=self._image_ids(shape.images),
@@ -528,6 +531,14 @@ class ClusterState:
         for resource, amount in amounts:
             out[self.resources.id(resource)] = amount
         out[native.PODS] = 1
+        return out
+
+    def _flags(self, resources: tuple[str, ...]) -> U8 | None:
+        """One byte a resource, 1 for those of the list; None if it is empty, as for nearly all classes."""
+        if not resources:
+            return None
+        out = np.zeros(self.engine.n_resources, dtype=np.uint8)
+        out[[self.resource_id(resource) for resource in resources]] = 1
         return out
 
     def _selector(self, terms: tuple[row_types.Term, ...], weighted: bool = False) -> native.Selector:

@@ -34,6 +34,11 @@ MAX_QUANTITY = 1 << 56
 """Largest quantity in canonical units that a row may hold (ks.h KS_MAX_QUANTITY)."""
 
 
+def is_extended(resource: str) -> bool:
+    """Whether a resource is one that only its users know: of a domain other than Kubernetes' own."""
+    return "/" in resource and "kubernetes.io/" not in resource and not resource.startswith("requests.")
+
+
 @dataclass(frozen=True, slots=True)
 class Taint:
     key: str
@@ -178,6 +183,10 @@ class PodShape:
     preferred_pods: tuple[PodTerm, ...] = ()
     node_features: tuple[str, ...] = ()
     """Features that a node must declare, sorted."""
+    enforced_terms: tuple[Term, ...] | None = None
+    """Node affinity that the profile adds: one of the terms must match; None: none."""
+    unchecked: tuple[str, ...] = ()
+    """Resources that it requests and that need not fit; they are accounted all the same."""
     volume_group: int = 0
     """Group of pods with volumes of one kind, numbered by ``state/volumes.py``; 0: no volumes that matter."""
     claim_kind: int = 0
@@ -289,6 +298,8 @@ class PodRow:
     volumes: PodVolumes | None = None
     """Volumes that placement looks at; None: none."""
     devices: PodDevices | None = None
+    scheduler_name: str = "default-scheduler"
+    """Which profile of a scheduler with several decides it."""
 
     @property
     def key(self) -> str:

@@ -135,6 +135,8 @@ def classes() -> Any:
         _field("required_anti_pods", pod_terms),
         _field("preferred_pods", pod_terms),
         _field("node_features", pa.list_(text)),
+        _field("enforced_terms", terms, nullable=True),
+        _field("unchecked", pa.list_(text), "resources"),
     ]
     return pa.schema(fields, metadata={"kubesched.table": "classes", "kubesched.version": VERSION})
 

@@ -141,6 +141,8 @@ def _class_row(number: int, s: rows.PodShape) -> dict[str, Any]:
         "required_anti_pods": [_pod_term_row(t) for t in s.required_anti_pods],
         "preferred_pods": [_pod_term_row(t) for t in s.preferred_pods],
         "node_features": list(s.node_features),
+        "enforced_terms": None if s.enforced_terms is None else [_term_row(t) for t in s.enforced_terms],
+        "unchecked": list(s.unchecked),
     }
 
 
@@ -301,7 +303,7 @@ def _check_class(where: str, row: dict[str, Any]) -> None:
             raise errors.InputError(
                 f"{where}: tolerations", "has no such effect", effect, ", ".join(rows.TAINT_EFFECTS)
             )
-    for name in ("required_terms", "preferred_terms"):
+    for name in ("required_terms", "preferred_terms", "enforced_terms"):
         for operator in (q["operator"] for term in row[name] or () for q in term["requirements"]):
             if operator not in rows.OPERATORS:
                 raise errors.InputError(f"{where}: {name}", "has no such operator", operator, ", ".join(rows.OPERATORS))
@@ -315,7 +317,7 @@ def _check_class(where: str, row: dict[str, Any]) -> None:
 
 
 def _shape(row: dict[str, Any]) -> rows.PodShape:
-    required = row["required_terms"]
+    required, enforced = row["required_terms"], row["enforced_terms"]
     return rows.PodShape(
         requests=tuple(row["requests"]),
         fit_requests=tuple(row["fit_requests"]),
@@ -341,6 +343,8 @@ def _shape(row: dict[str, Any]) -> rows.PodShape:
         required_anti_pods=tuple(_pod_term(t) for t in row["required_anti_pods"]),
         preferred_pods=tuple(_pod_term(t) for t in row["preferred_pods"]),
         node_features=tuple(row["node_features"]),
+        enforced_terms=None if enforced is None else tuple(_term(t) for t in enforced),
+        unchecked=tuple(row["unchecked"]),
     )
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 import pytest
 
 import kubesched as ks
+from kubesched.framework import profile as profiles
 from kubesched.kernel import native
 from tests import (
     decision_oracle,
@@ -55,6 +56,8 @@ FAMILIES |= {"node-local": strategies.NodeLocal, "volumes": Volumes}
 
 class Life:
     """A cluster twice: as the product's, and as the oracle's nodes by row."""
+
+    profile: str | profiles.ProfileMap = profiles.DEFAULT
 
     def __init__(self, family: str, seed: int) -> None:
         self.rng: Rng = rng_of(seed)
@@ -192,7 +195,7 @@ class Life:
             asked[at](obj, expected)
         if expected.get("best") and chance(self.rng, 0.7):
             driver = pick(self.rng, sorted(native.DRIVERS))
-            plan = self.cluster.place([obj], driver=driver)
+            plan = self.cluster.place([obj], self.profile, driver=driver)
             self.assume(obj, self.there[expected["best"][0]])
             assert plan.node_index.tolist() == [self.there[expected["best"][0]]]
 
@@ -206,7 +209,7 @@ class Life:
         self.seen.update(names)
 
     def explain(self, obj: Obj, expected: Obj) -> None:
-        got = self.cluster.explain(obj)
+        got = self.cluster.explain(obj, self.profile)
         assert got.feasible.tolist() == [self.there[i] for i in expected["feasible"]]
         assert got.message == expected.get("message", "")
         if "status" in expected:
@@ -222,7 +225,7 @@ class Life:
         wanted = best[0] if best else -1, max(expected.get("total", [-1])), len(best)
         drivers = sorted(native.DRIVERS)
         for at in self.rng.permutation(len(drivers)).tolist():
-            plan = self.cluster.place([obj], driver=drivers[at], commit=False)
+            plan = self.cluster.place([obj], self.profile, driver=drivers[at], commit=False)
             got = plan.node_index[0], plan.scores[0], plan.ties[0]
             assert got == wanted, drivers[at]
             assert plan.reasons[0] == expected.get("message", "")
@@ -233,8 +236,8 @@ class Life:
         pods = [strategies.renamed(pick(self.rng, kinds), self.name()) for _ in range(1 + below(self.rng, 12))]
         drivers = [pick(self.rng, sorted(native.DRIVERS)) for _ in range(2)]
         with self.cluster.what_if():
-            before = self.cluster.place(pods, driver=drivers[0])
-        plan = self.cluster.place(pods, driver=drivers[1])
+            before = self.cluster.place(pods, self.profile, driver=drivers[0])
+        plan = self.cluster.place(pods, self.profile, driver=drivers[1])
         for at, obj in enumerate(pods):
             expected = decision_oracle.decide(obj, self.world)
             self.count(expected)

@@ -57,6 +57,62 @@ def test_help_teaches(folder: Path) -> None:
     assert out.stdout.splitlines()[-1] == "[]"
 
 
+CONFIG = """apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles:
+- pluginConfig:
+  - name: NodeAffinity
+    args:
+      addedAffinity:
+        requiredDuringSchedulingIgnoredDuringExecution:
+          nodeSelectorTerms:
+          - matchExpressions: [{key: pool, operator: In, values: [batch]}]
+"""
+
+
+def test_config(folder: Path) -> None:
+    (folder / "s.yaml").write_text(CONFIG)
+    (folder / "bad.yaml").write_text(CONFIG.replace("addedAffinity", "addedAfinity"))
+    shown = run(folder, "config", "default").stdout
+    (folder / "default.yaml").write_text(shown)
+    assert "schedulerName: default-scheduler" in shown
+    assert run(folder, "config", "validate", "default.yaml").stdout == "default.yaml: valid\n"
+    bad = run(folder, "config", "validate", "bad.yaml", "-o", "json")
+    assert bad.returncode == 1
+    assert json.loads(bad.stdout) == [
+        {
+            "field": "profiles[0].pluginConfig[0].args.addedAfinity",
+            "problem": 'unknown field (did you mean "addedAffinity"?)',
+            "unsupported": False,
+        }
+    ]
+    (profile,) = json.loads(run(folder, "config", "show", "s.yaml", "-o", "json").stdout)
+    assert profile["plugins"]["score"][0] == {"name": "TaintToleration", "weight": 3}
+    assert "score              TaintToleration*3, " in run(folder, "config", "show", "s.yaml").stdout
+    assert "addedAffinity" in run(folder, "config", "show", "s.yaml", "--document").stdout
+    assert run(folder, "config", "show", "bad.yaml").returncode == 2
+
+
+def test_a_configuration_decides(folder: Path) -> None:
+    (folder / "s.yaml").write_text(CONFIG)
+    files = ("-f", "node.yaml", "-f", "pod.yaml")
+    out = run(folder, "place", "--config", "s.yaml", *files, "-o", "json")
+    assert out.returncode == 1
+    (row,) = json.loads(out.stdout)
+    assert row["reason"].startswith("0/1 nodes are available: 1 node(s) didn't match scheduler-enforced node affinity.")
+    out = run(folder, "explain", "--config", "s.yaml", *files, "p", "--summary")
+    assert "1  node(s) didn't match scheduler-enforced node affinity" in out.stdout
+    (folder / "s.yaml").write_text(CONFIG.replace("- pluginConfig", "- schedulerName: other\n  pluginConfig"))
+    out = run(folder, "place", "--config", "s.yaml", *files)
+    assert out.returncode == 2
+    assert (
+        "Pod default/p: spec.schedulerName: has no profile, got 'default-scheduler', expected one of other"
+        in out.stderr
+    )
+    out = run(folder, "place", "--config", "s.yaml", "--profile", "packing", *files)
+    assert "--profile: cannot stand beside --config" in out.stderr
+
+
 def test_place(folder: Path) -> None:
     out = run(folder, "place", "-f", "node.yaml", "-f", "pod.yaml", "-o", "json")
     assert out.returncode == 0
