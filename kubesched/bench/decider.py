@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kubesched.bench import program as programs
@@ -20,14 +20,25 @@ from kubesched.state import rows
 Pods = dict[str, rows.PodRow]
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of some pods."""
+
+    seconds: float
+    nodes: list[str | None]
+    """Of each pod."""
+    victims: dict[str, list[str]] = field(default_factory=dict)
+    """Pods that were evicted, by the pod that took their place."""
+
+
 class Decider(Protocol):
     """Places pods and changes the cluster; times are those of the product alone, in seconds."""
 
     def counts(self) -> tuple[int, int]:
         """Decisions so far of the dense and of the indexed driver."""
 
-    def place(self, pods: Sequence[rows.PodRow]) -> tuple[float, list[str | None]]:
-        """Seconds, and the node of each pod."""
+    def place(self, pods: Sequence[rows.PodRow]) -> Placed:
+        """Place pods in order."""
 
     def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
         """Seconds."""
@@ -37,26 +48,26 @@ def decider(program: programs.Program, cluster: Cluster, pods: Pods, driver: str
     """The way that suits the program."""
     if any(isinstance(action, programs.Delete) for action in program.actions):
         return Queued(cluster, pods, driver)
-    return Direct(cluster, driver)
+    return Direct(cluster, driver, program.preempts)
 
 
 class Direct:
     """``Cluster.place`` and ``Cluster.apply``."""
 
-    def __init__(self, cluster: Cluster, driver: str) -> None:
-        self._cluster, self._driver = cluster, driver
+    def __init__(self, cluster: Cluster, driver: str, evict: bool) -> None:
+        self._cluster, self._driver, self._evict = cluster, driver, evict
         self._dense = self._indexed = 0
 
     def counts(self) -> tuple[int, int]:
         return self._dense, self._indexed
 
-    def place(self, pods: Sequence[rows.PodRow]) -> tuple[float, list[str | None]]:
+    def place(self, pods: Sequence[rows.PodRow]) -> Placed:
         began = time.perf_counter()
-        plan = self._cluster.place(pods, driver=self._driver)
+        plan = self._cluster.place(pods, driver=self._driver, evict=self._evict)
         seconds = time.perf_counter() - began
         self._dense += plan.n_dense
         self._indexed += plan.n_indexed
-        return seconds, plan.nodes
+        return Placed(seconds, plan.nodes, plan.victims)
 
     def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
         if isinstance(action, programs.Delete):
@@ -80,13 +91,13 @@ class Queued:
     def counts(self) -> tuple[int, int]:
         return self._loop.totals.dense, self._loop.totals.indexed
 
-    def place(self, pods: Sequence[rows.PodRow]) -> tuple[float, list[str | None]]:
+    def place(self, pods: Sequence[rows.PodRow]) -> Placed:
         views = [self._views[pod.key] for pod in pods]
         began = time.perf_counter()
         self._loop.add_pods(views)
         self._loop.run()
         seconds = time.perf_counter() - began
-        return seconds, [self._cluster.node_of(pod.key) for pod in pods]
+        return Placed(seconds, [self._cluster.node_of(pod.key) for pod in pods])
 
     def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
         if isinstance(action, programs.ChangeNodes):

@@ -9,7 +9,7 @@ pods is placed one by one. Both runs must decide the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,13 @@ class _Run:
     bytes_before: int = 0
     bytes_after: int = 0
     n_placed: int = 0
+    victims: dict[str, list[str]] = field(default_factory=dict)
+
+    def take(self, keys: Sequence[str], placed: decider.Placed) -> float:
+        """Note decisions; their seconds."""
+        self.decisions.extend(zip(keys, placed.nodes, strict=True))
+        self.victims.update(placed.victims)
+        return placed.seconds
 
 
 def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -57,8 +64,6 @@ def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _:
     """
     began = time.perf_counter()
     program = programs.build(case)
-    if program.preempts:
-        raise NotSupportedError(case.name, "not supported yet: feature preemption")
     objects_s = time.perf_counter() - began
     say(f"{len(program.objects)} objects")
     first = _execute(program, driver, every=0)
@@ -66,7 +71,7 @@ def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _:
     n_left_out = _judge(program, first)
     say("latency")
     second = _execute(program, driver, every=max(program.n_measured // _SAMPLES, 1))
-    if first.decisions != second.decisions:
+    if (first.decisions, first.victims) != (second.decisions, second.victims):
         raise errors.KubeschedError(f"verify: {case.name}", "a second run decided otherwise")
     rate = program.n_measured / first.measured
     micro = np.array(second.latencies) * 1e6
@@ -105,14 +110,11 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
             out.measured += decides.change(action)
             continue
         if not action.measured:
-            seconds, nodes = decides.place([pods[key] for key in action.pods])
-            out.setup += seconds
-            out.decisions.extend(zip(action.pods, nodes, strict=True))
+            out.setup += out.take(action.pods, decides.place([pods[key] for key in action.pods]))
             before = decides.counts()
             continue
         for part in _parts(action, every):
-            seconds, nodes = decides.place([pods[key] for key in part])
-            out.decisions.extend(zip(part, nodes, strict=True))
+            seconds = out.take(part, decides.place([pods[key] for key in part]))
             out.measured += seconds
             if every and len(part) == (action.gang or 1):
                 out.latencies.append(seconds)
@@ -150,7 +152,7 @@ def _judge(program: programs.Program, run: _Run) -> int:
     left_out = 0
     for action in program.actions:
         if isinstance(action, programs.Place):
-            left_out += _judge_place(judge, objects, action, decisions)
+            left_out += _judge_place(judge, objects, action, decisions, run.victims)
         elif isinstance(action, programs.ChangeNodes):
             for name in action.remove:
                 judge.remove_node(name)
@@ -163,7 +165,11 @@ def _judge(program: programs.Program, run: _Run) -> int:
 
 
 def _judge_place(
-    judge: Judge, objects: dict[str, Any], action: programs.Place, decisions: Iterator[tuple[str, str | None]]
+    judge: Judge,
+    objects: dict[str, Any],
+    action: programs.Place,
+    decisions: Iterator[tuple[str, str | None]],
+    victims: dict[str, list[str]],
 ) -> int:
     left_out, placed = 0, list[bool]()
     for key in action.pods:
@@ -173,6 +179,8 @@ def _judge_place(
         placed.append(node is not None)
         if action.gang and node is None:
             pass  # some pod of its gang may be the one that fits nowhere
+        elif node is not None and key in victims:
+            judge.evict(key, objects[key], node, victims[key])
         elif not action.gated:
             judge.place(key, objects[key], node)
         elif node is not None:
