@@ -337,8 +337,7 @@ class SchedulingLoop:
         with bulk.without_collection(len(self.queue)):
             found = self._decide_gang(head.pod.row.gang) if head.pod.row.group else self._decide(self._batch())
         self.totals.rounds += 1
-        self.totals.dense += self._options.n_dense
-        self.totals.indexed += self._options.n_indexed
+        self.totals.dense, self.totals.indexed = self._options.n_dense, self._options.n_indexed
         return found
 
     def _batch(self) -> list[Queued]:

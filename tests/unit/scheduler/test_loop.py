@@ -197,7 +197,9 @@ def test_a_cluster_lends_its_state_to_a_loop() -> None:
     loop.add_pods([view(pod("p"))])
     loop.run()
     assert cluster.node_of("default/p") == "a"
-    assert (loop.totals.dense, loop.totals.indexed) == (1, 0)
+    loop.add_pods([view(pod("q"))])
+    loop.run()
+    assert (loop.totals.rounds, loop.totals.dense, loop.totals.indexed) == (2, 2, 0)
 
 
 def test_a_pod_that_another_scheduler_bound_is_not_decided() -> None:
