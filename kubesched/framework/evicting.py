@@ -83,7 +83,8 @@ class _Run:
             )
             n = len(columns.node)
             cycle.copy(columns, self.out.columns, begin, begin + n)
-            bound = [self._bound(begin + i) for i in range(n)]
+            rows_of, devices = columns.node.tolist(), columns.devices.tolist()
+            bound = [_bound(*one) for one in zip(pods[:n], classes[:n].tolist(), rows_of, devices, strict=True)]
             victims = self.state.swap([pod.key for pod in pods[:n]], bound, evicting)
             self.out.victims.update({begin + i: gone for i, gone in enumerate(victims) if gone})
             last = begin + n - 1
@@ -96,18 +97,6 @@ class _Run:
                     known[who] = self._why(last)[0]
                 self.out.messages[last] = known[who]
             begin += n
-
-    def _bound(self, at: int) -> live.BoundPod:
-        pod, columns = self.pods[at], self.out.columns
-        return live.BoundPod(
-            int(self.class_of[at]),
-            int(columns.node[at]),
-            int(columns.devices[at]),
-            pod.priority,
-            pod.cluster,
-            pod.gang,
-            pod.started,
-        )
 
     def decide_alone(self, at: int) -> None:
         """A pod that has to be asked about by name."""
@@ -122,7 +111,9 @@ class _Run:
                     return
                 self._take_place(at, post)
         if self.options.commit:
-            state.remember([pod.key], [self._bound(at)])
+            columns = self.out.columns
+            bound = _bound(pod, int(classes[0]), int(columns.node[at]), int(columns.devices[at]))
+            state.remember([pod.key], [bound])
             state.evictions.withdraw(pod.key)
 
     def _take_place(self, at: int, post: preemption.PostFilter) -> None:
@@ -147,3 +138,7 @@ class _Run:
             claims = diagnoses.claims_text(state, pod.key, class_id, why)
             post = preemption.post_filter(state, self.options.profile, pod, class_id, why, claims)
         return f"{why.message()} {post.message}".strip(), post
+
+
+def _bound(pod: rows.PodRow, class_id: int, row: int, devices: int) -> live.BoundPod:
+    return live.BoundPod(class_id, row, devices, pod.priority, pod.cluster, pod.gang, pod.started)

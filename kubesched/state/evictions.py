@@ -128,13 +128,13 @@ class Evictions:
             arrays.int32([self._budget_set(key, pod.class_id) for key, pod in there]),
             np.array([pod.devices for _, pod in there], dtype=np.uint64),
         )
-        self.enter([key for key, _ in there], handles)
+        for (key, _), handle in zip(there, handles.tolist(), strict=True):
+            self.enter(key, handle)
 
-    def enter(self, keys: Sequence[str], handles: I32) -> None:
-        """Keys of pods that the engine knows already."""
-        numbers = handles.tolist()
-        self._handle_of.update(zip(keys, numbers, strict=True))
-        self._key_of.update(zip(numbers, keys, strict=True))
+    def enter(self, key: str, handle: int) -> None:
+        """Key of a pod that the engine knows already."""
+        self._handle_of[key] = handle
+        self._key_of[handle] = key
 
     def drop(self, keys: Iterable[str]) -> None:
         """Pods run no more."""

@@ -690,8 +690,8 @@ class ClusterState:
         """
         victims: list[list[str]] = []
         handles, bounds = evicting.victims.tolist(), evicting.victim_start.tolist()
-        for i, (key, pod) in enumerate(zip(keys, pods, strict=True)):
-            gone = self.evictions.leave(handles[bounds[i] : bounds[i + 1]])
+        for i, (key, pod, handle) in enumerate(zip(keys, pods, evicting.handle.tolist(), strict=True)):
+            gone = self.evictions.leave(handles[bounds[i] : bounds[i + 1]]) if bounds[i] < bounds[i + 1] else []
             for victim in gone:
                 del self.pods[victim]
                 for plugin in self.stateful:
@@ -699,7 +699,7 @@ class ClusterState:
             victims.append(gone)
             if pod.row != NO_NODE:
                 self.pods[key] = pod
-                self.evictions.enter([key], evicting.handle[i : i + 1])
+                self.evictions.enter(key, handle)
         return victims
 
     def release(self, keys: Sequence[str]) -> None:
