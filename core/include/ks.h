@@ -96,6 +96,7 @@ enum { KS_EFFECT_ANY = 0, KS_EFFECT_NO_SCHEDULE = 1, KS_EFFECT_PREFER_NO_SCHEDUL
 enum { KS_TOLERATE_EQUAL = 0, KS_TOLERATE_EXISTS = 1, KS_TOLERATE_NEVER = 2 };
 enum { KS_DRIVER_AUTO = 0, KS_DRIVER_DENSE = 1, KS_DRIVER_INDEXED = 2 };
 enum { KS_TIE_LOWEST = 0, KS_TIE_UNIFORM = 1 };
+enum { KS_ADAPTIVE = -1 }; /* percentage of nodes that falls as they become more */
 
 /* Keys of requirements that are not labels of the interned set. */
 enum {
@@ -303,6 +304,7 @@ typedef struct ks_profile_spec {
     int32_t ignore_existing;     /* 1: its ignorePreferredTermsOfExistingPods */
     int32_t n_user_filters;      /* asked after all others, in order */
     const int32_t *user_filter;  /* [n_user_filters] from ks_user_filter_add */
+    int32_t node_percentage;     /* percentageOfNodesToScore: 1..100 or KS_ADAPTIVE; 0: every node is looked at */
 } ks_profile_spec;
 
 typedef struct ks_options {
@@ -313,6 +315,8 @@ typedef struct ks_options {
     uint64_t rng;   /* state of the seeded generator, read and written back */
     int64_t n_dense;   /* out, added to: decisions taken by the dense driver */
     int64_t n_indexed; /* out, added to: by the indexed driver */
+    int64_t n_partial; /* out, added to: of n_dense, those that looked at some of the nodes only */
+    int32_t next_node; /* place in the order of ks_node_order_set where the next search begins, written back */
 } ks_options;
 
 /* Columns of a batch of decisions, one entry a pod. Any may be NULL. */
@@ -444,6 +448,10 @@ ks_status ks_nodes_add(ks_engine *engine, const ks_node_rows *rows, int32_t *fir
 ks_status ks_nodes_update(ks_engine *engine, const int32_t *row, const ks_node_rows *rows);
 /* Removes rows; what ran on them is forgotten. */
 ks_status ks_nodes_remove(ks_engine *engine, int32_t n, const int32_t *row);
+
+/* The order in which nodes are looked at by profiles that end the search early; row [n]: all nodes, each once. Such a
+ * profile needs it again whenever nodes were added or removed: KS_ESTATE. O(N). */
+ks_status ks_node_order_set(ks_engine *engine, int32_t n, const int32_t *row);
 
 ks_status ks_class_add(ks_engine *engine, const ks_class_spec *spec, int32_t *out_id);
 /* A label key (or KS_KEY_HOSTNAME) by whose values nodes form domains; empty_value is the id of the value "". O(N). */

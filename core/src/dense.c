@@ -13,7 +13,7 @@ typedef struct maxima {
     const int64_t *spread, *pods;
 } maxima;
 
-static ks_status reserve_scratch(ks_engine *e) {
+ks_status ks_dense_reserve(ks_engine *e) {
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.feasible, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.local, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.taint, e->n_rows));
@@ -88,11 +88,7 @@ static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const ks_
     return KS_NONE;
 }
 
-ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
-    const ks_profile *p = &e->profiles.at[profile];
-    KS_TRY(reserve_scratch(e));
-    KS_TRY(ks_pairwise_prepare(e, c));
-    KS_TRY(filter_rows(e, p, c));
+ks_status ks_dense_choose(ks_engine *e, const ks_profile *p, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
     maxima m = score_rows(e, p, c);
     KS_TRY(ks_user_add_scores(e, p, c, e->scratch.feasible.at, e->scratch.local.at));
     KS_TRY(score_pairwise(e, p, c, &m));
@@ -111,4 +107,12 @@ ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t ti
     if (tie == KS_TIE_UNIFORM && out->ties > 1)
         out->node = nth_with_total(e, p, c, &m, out->score, ks_random_below(rng, (uint32_t)out->ties));
     return KS_OK;
+}
+
+ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out) {
+    const ks_profile *p = &e->profiles.at[profile];
+    KS_TRY(ks_dense_reserve(e));
+    KS_TRY(ks_pairwise_prepare(e, c));
+    KS_TRY(filter_rows(e, p, c));
+    return ks_dense_choose(e, p, c, tie, rng, out);
 }

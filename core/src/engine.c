@@ -47,6 +47,7 @@ void ks_engine_free(ks_engine *e) {
     ks_users_free(e);
     ks_nodes_free(e);
     ks_sets_free(e);
+    KS_VEC_DISCARD(&e->mem, &e->order);
     KS_VEC_DISCARD(&e->mem, &e->log);
     KS_VEC_DISCARD(&e->mem, &e->last_log);
     KS_VEC_DISCARD(&e->mem, &e->undo);
@@ -60,6 +61,7 @@ void ks_engine_free(ks_engine *e) {
     KS_VEC_DISCARD(&e->mem, &e->scratch.pods);
     KS_VEC_DISCARD(&e->mem, &e->scratch.shut);
     KS_VEC_DISCARD(&e->mem, &e->scratch.near);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.listed);
     KS_VEC_DISCARD(&e->mem, &e->scratch.seen);
     ks_allocator allocator = e->mem.allocator;
     allocator.resize(allocator.context, e, sizeof *e, 0);

@@ -3,7 +3,8 @@
  * if too few find a node, the undo log takes all of them back.
  *
  * A group that cannot reach its minimum any more is given up at once. That changes no outcome: what its other pods
- * would have decided is taken back anyway, and so are the numbers that they would have drawn.
+ * would have decided is taken back anyway, and so are the numbers that they would have drawn. Only where searches end
+ * early do they go on: the next search begins where the last one ended, whatever became of the group.
  * Sources: schedule_one_podgroup.go, plugins/gangscheduling, v1.36. */
 #include "internal.h"
 
@@ -21,11 +22,11 @@ static ks_status check_groups(const ks_groups *g) {
 /* Decides the pods of group i until it is plain how the group ends. */
 static ks_status decide_pods(ks_engine *e, ks_options *o, const ks_groups *g, int32_t i, const int32_t *class_id,
                              const ks_decisions *out) {
-    bool commit = o->commit != 0 || g->minimum[i] > 0;
+    bool commit = o->commit != 0 || g->minimum[i] > 0, to_the_end = ks_search_matters(e, &e->profiles.at[o->profile]);
     g->fitted[i] = g->n_decided[i] = 0;
     g->first_failed[i] = KS_NONE;
     for (int32_t pod = g->start[i]; pod < g->start[i + 1]; pod++) {
-        if (g->fitted[i] + (g->start[i + 1] - pod) < g->minimum[i])
+        if (!to_the_end && g->fitted[i] + (g->start[i + 1] - pod) < g->minimum[i])
             break;
         KS_TRY(ks_place_one(e, o, class_id[pod], commit, out, pod));
         g->n_decided[i]++;
@@ -43,6 +44,7 @@ static ks_status place_group(ks_engine *e, ks_options *o, const ks_groups *g, in
     if (g->minimum[i] == 0)
         return decide_pods(e, o, g, i, class_id, out);
     uint64_t rng = o->rng;
+    int32_t next = o->next_node;
     int64_t mark;
     KS_TRY(ks_speculate(e, &mark));
     ks_status status = decide_pods(e, o, g, i, class_id, out);
@@ -50,6 +52,8 @@ static ks_status place_group(ks_engine *e, ks_options *o, const ks_groups *g, in
         return ks_keep(e, mark);
     if (status != KS_OK || !g->placed[i])
         o->rng = rng;
+    if (status != KS_OK || o->commit == 0)
+        o->next_node = next;
     KS_TRY(ks_rollback(e, mark));
     return status;
 }

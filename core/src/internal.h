@@ -10,6 +10,7 @@
  *   ├── classes      pod classes with verdicts cached per interned set    classes.c match.c
  *   ├── profiles     which filters and scores, with arguments             profile.c
  *   ├── users        users' plugins, and columns that users add to nodes  user.c
+ *   ├── order        of the nodes, for searches that end early            search.c
  *   ├── log          rows that changed, read by every index               log.c
  *   ├── undo         what to take back when a speculation ends            undo.c
  *   ├── known        running pods that can be evicted, nominated ones     known.c nominated.c preempt.c
@@ -296,6 +297,7 @@ typedef struct ks_profile {
     int64_t spread_weight, pods_weight;                  /* of PodTopologySpread and InterPodAffinity; 0: absent */
     int64_t required_weight;
     bool ignore_existing;
+    int32_t node_percentage; /* as in ks_profile_spec */
     int32_t n_user_filters, n_user_scores;
     int32_t *user_filter;
     bool user_normalized; /* a user's score needs all feasible rows */
@@ -392,6 +394,7 @@ typedef struct ks_scratch {
     KS_VEC(int64_t) spread, pods;      /* raw scores of the pairwise plugins */
     KS_VEC(uint8_t) seen;              /* [domain] */
     KS_VEC(int32_t) near;              /* [rule] */
+    KS_VEC(int32_t) listed;            /* rows that a search may look at */
     KS_VEC(int32_t) lower, gone, come; /* handles of the row at hand */
     KS_VEC(uint8_t) breaks;
     KS_VEC(uint64_t) bits; /* [W] */
@@ -443,6 +446,8 @@ struct ks_engine {
     KS_VEC(double) failed_node, failed_pod;       /* what the failure had read */
     KS_VEC(double) column;                        /* [row][n_columns] that users added */
     int32_t n_columns;
+
+    KS_VEC(int32_t) order; /* rows as they are looked at; n 0: not known */
 
     KS_VEC(int32_t) log;      /* row, or ~row when its static side changed */
     KS_VEC(int64_t) last_log; /* [row] absolute position of its last entry */
@@ -720,7 +725,19 @@ ks_status ks_check_batch(const ks_engine *e, const ks_options *o, int32_t n, con
 /* Decides one pod and writes entry `at` of the columns. */
 ks_status ks_place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commit, const ks_decisions *out, int32_t at);
 
+/* ---- search.c ---- */
+/* Feasible nodes at which the search ends, of n that may be looked at. */
+int32_t ks_search_quota(const ks_profile *p, int32_t n);
+/* Whether the place where a search ended can make a difference to later ones. */
+bool ks_search_matters(const ks_engine *e, const ks_profile *p);
+/* KS_EUNSUPPORTED: every node is looked at; the other drivers must answer. Moves o->next_node either way. */
+ks_status ks_search_decide(ks_engine *e, ks_options *o, ks_class *c, ks_choice *out);
+
 /* ---- dense.c ---- */
+/* Scores the rows that are marked in scratch.feasible and chooses; the class is prepared. */
+ks_status ks_dense_choose(ks_engine *e, const ks_profile *p, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out);
+/* Room for a column of every kind. */
+ks_status ks_dense_reserve(ks_engine *e);
 ks_status ks_dense_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie, uint64_t *rng, ks_choice *out);
 
 /* ---- sweep.c ---- */

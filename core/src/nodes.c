@@ -154,6 +154,7 @@ ks_status ks_nodes_add(ks_engine *e, const ks_node_rows *in, int32_t *first_row)
     KS_TRY(ks_log_reserve(e, few ? in->n : 1));
     *first_row = e->n_rows;
     e->n_rows = (int32_t)rows;
+    e->order.n = 0;
     for (int32_t i = 0; i < in->n; i++) {
         int32_t row = *first_row + i;
         e->live.at[row] = 0;
@@ -194,8 +195,10 @@ ks_status ks_nodes_update(ks_engine *e, const int32_t *row, const ks_node_rows *
     KS_TRY(ks_log_reserve(e, in->n));
     for (int32_t i = 0; i < in->n; i++) {
         int32_t count = or_default(in->device_count, i, 0);
-        if (!e->live.at[row[i]])
+        if (!e->live.at[row[i]]) {
             clear_usage(e, row[i]);
+            e->order.n = 0;
+        }
         if (!e->live.at[row[i]] || count != e->device_count.at[row[i]])
             set_devices(e, row[i], count);
         describe(e, row[i], in, i);
@@ -221,6 +224,7 @@ ks_status ks_nodes_remove(ks_engine *e, int32_t n, const int32_t *row) {
         ks_images_count(e, e->image_set.at[row[i]], -1);
         e->live.at[row[i]] = 0;
         e->n_live--;
+        e->order.n = 0;
         clear_usage(e, row[i]);
         set_devices(e, row[i], 0);
         ks_domains_set(e, row[i]);

@@ -4,7 +4,7 @@
 
 static ks_status check_options(const ks_engine *e, const ks_options *o) {
     if (o == NULL || o->driver < KS_DRIVER_AUTO || o->driver > KS_DRIVER_INDEXED || o->tie < KS_TIE_LOWEST ||
-        o->tie > KS_TIE_UNIFORM)
+        o->tie > KS_TIE_UNIFORM || o->next_node < 0)
         return KS_EINVAL;
     return o->profile < 0 || o->profile >= e->profiles.n ? KS_ERANGE : KS_OK;
 }
@@ -31,6 +31,11 @@ static ks_status decide(ks_engine *e, ks_options *o, int32_t class_id, ks_choice
         return KS_OK;
     }
     KS_TRY(ks_find_vetoes(e, p, c));
+    if (p->node_percentage != 0) {
+        ks_status status = ks_search_decide(e, o, c, out);
+        if (status != KS_EUNSUPPORTED)
+            return status;
+    }
     if (o->driver != KS_DRIVER_DENSE) {
         ks_status status = KS_EUNSUPPORTED;
         if (e->vetoes.n == 0)
@@ -55,7 +60,10 @@ ks_status ks_place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commi
                        int32_t at) {
     ks_choice choice;
     uint64_t devices = 0;
+    int32_t next = o->next_node;
     KS_TRY(decide(e, o, class_id, &choice));
+    if (!commit)
+        o->next_node = next; /* each pod comes alone */
     const ks_class *c = &e->classes.at[class_id];
     if (choice.node != KS_NONE && c->device_count > 0) {
         devices = ks_devices_choose(e, e->profiles.at[o->profile].device_select, c, choice.node, &o->rng);

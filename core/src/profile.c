@@ -94,6 +94,8 @@ static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
         return KS_EINVAL;
     if (s->required_weight < 0 || s->required_weight > 100)
         return KS_EINVAL;
+    if (s->node_percentage < KS_ADAPTIVE || s->node_percentage > 100)
+        return KS_EINVAL;
     for (int32_t i = 0; i < s->n_scores; i++) {
         KS_TRY(check_score(e, &s->scores[i]));
         for (int32_t k = 0; k < i; k++)
@@ -186,6 +188,7 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
                        .n_scores = spec->n_scores,
                        .device_select = spec->device_select,
                        .required_weight = spec->required_weight,
+                       .node_percentage = spec->node_percentage,
                        .ignore_existing = spec->ignore_existing != 0};
     KS_TRY(ks_reserve(&e->mem, &made.block, &made.block_bytes, (int64_t)bytes, 1));
     char *at = (char *)made.block + (size_t)spec->n_scores * sizeof(ks_score);
