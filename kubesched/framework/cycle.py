@@ -121,7 +121,8 @@ def _decide_batch(state: live.ClusterState, options: Options, keys: Sequence[str
         state.engine.keep(mark)
         return found
     state.engine.rollback(mark)
-    options.rng, options.n_dense, options.n_indexed = before.rng, before.n_dense, before.n_indexed
+    options.rng, options.next_node = before.rng, before.next_node
+    options.n_dense, options.n_indexed, options.n_partial = before.n_dense, before.n_indexed, before.n_partial
     return state.engine.place(options, class_of[:n])
 
 
@@ -205,7 +206,8 @@ def _decide_group(
         state.keep(mark)
     else:
         state.rollback(mark)
-    options.n_dense, options.n_indexed = trial.n_dense, trial.n_indexed
+    options.n_dense, options.n_indexed, options.n_partial = trial.n_dense, trial.n_indexed, trial.n_partial
+    options.next_node = trial.next_node if options.commit else options.next_node
     options.rng = trial.rng if fits else options.rng
     return decided
 

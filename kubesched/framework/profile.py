@@ -20,8 +20,6 @@ from kubesched.kernel import arrays, native
 from kubesched.state import live, rows
 
 DEFAULT = "default-v1.36"
-_FEWEST, _ADAPTIVE, _LOWEST_PERCENTAGE = 100, 50, 5
-"""Nodes that are always looked for, and the adaptive percentage: of a small cluster, and at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +66,16 @@ class Profile:
     evicts: bool = True
     """Whether DefaultPreemption may be asked for room."""
     node_percentage: int = 100
-    """Of nodes to look at until enough are feasible; 0: adaptive."""
-
-    def quota(self, n_nodes: int) -> int:
-        """Feasible nodes at which the search ends. Source: schedule_one.go numFeasibleNodesToFind, v1.36."""
-        if n_nodes < _FEWEST:
-            return n_nodes
-        percentage = self.node_percentage or max(_ADAPTIVE - n_nodes // 125, _LOWEST_PERCENTAGE)
-        return max(n_nodes * percentage // 100, _FEWEST)
+    """``percentageOfNodesToScore``: the search ends when so many nodes are feasible; 0: adaptive."""
 
     @property
     def score_names(self) -> tuple[str, ...]:
         return tuple(plugin.name for plugin in self.scores)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a search may end before every node was looked at; without scores the first feasible node will do."""
+        return self.node_percentage != 100 or not self.scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +201,8 @@ def register(state: live.ClusterState, profile: Profile) -> int:
     scores = [_score_spec(state, plugin) for plugin in profile.scores]
     select = native.DEVICE_SELECTS[profile.device_select]
     weight, ignore = profile.hard_pod_weight, profile.ignore_existing_terms
-    number = state.engine.add_profile(filters, scores, select, weight, ignore, user_filters=users)
+    share = profile.node_percentage or native.ADAPTIVE
+    number = state.engine.add_profile(filters, scores, select, weight, ignore, users, share)
     state.filters_of[number] = frozenset(profile.filters)
     return number
 

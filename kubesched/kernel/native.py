@@ -28,6 +28,7 @@ DRIVER_AUTO: int = _lib.KS_DRIVER_AUTO
 DRIVER_DENSE: int = _lib.KS_DRIVER_DENSE
 DRIVER_INDEXED: int = _lib.KS_DRIVER_INDEXED
 DRIVERS = {"auto": DRIVER_AUTO, "dense": DRIVER_DENSE, "indexed": DRIVER_INDEXED}
+ADAPTIVE: int = _lib.KS_ADAPTIVE
 TIE_LOWEST: int = _lib.KS_TIE_LOWEST
 TIE_UNIFORM: int = _lib.KS_TIE_UNIFORM
 KEY_NODE_NAME: int = _lib.KS_KEY_NODE_NAME
@@ -221,7 +222,7 @@ class ScoreSpec:
 
 @dataclass(slots=True)
 class Options:
-    """ks_options; ``rng``, ``n_dense`` and ``n_indexed`` are written back by each call."""
+    """ks_options; ``rng``, ``next_node`` and the numbers of decisions are written back by each call."""
 
     profile: int
     driver: int = DRIVER_AUTO
@@ -230,6 +231,8 @@ class Options:
     rng: int = 0
     n_dense: int = 0
     n_indexed: int = 0
+    n_partial: int = 0
+    next_node: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -598,6 +601,12 @@ class Engine:
         pointer = p.of(row, np.int32, (None,), "row")
         _raise("remove_nodes", _lib.ks_nodes_remove(self._engine, len(row), pointer))
 
+    def set_node_order(self, row: I32) -> None:
+        """Say in which order profiles that end the search early look at nodes: ``[n]``, every live row once. O(N)."""
+        p = _Pointers("set_node_order")
+        pointer = p.of(row, np.int32, (None,), "row")
+        _raise("set_node_order", _lib.ks_node_order_set(self._engine, len(row), pointer))
+
     # ---- classes and profiles ----
 
     def add_class(self, spec: ClassSpec) -> int:
@@ -694,8 +703,12 @@ class Engine:
         required_weight: int = 1,
         ignore_existing: bool = False,
         user_filters: Sequence[int] = (),
+        node_percentage: int = 0,
     ) -> int:
-        """Add a profile; ``filters`` are filter numbers, first to last; users' filters are asked after those."""
+        """Add a profile; ``filters`` are filter numbers, first to last; users' filters are asked after those.
+
+        ``node_percentage``: 1..100 or ADAPTIVE; 0: every node is looked at.
+        """
         p = _Pointers("add_profile")
         specs = _ffi.new("ks_score_spec[]", max(len(scores), 1))
         for out_spec, spec in zip(specs, scores, strict=False):
@@ -706,6 +719,7 @@ class Engine:
         profile.n_scores, profile.scores = len(scores), specs
         profile.device_select = device_select
         profile.required_weight, profile.ignore_existing = required_weight, int(ignore_existing)
+        profile.node_percentage = node_percentage
         profile.n_user_filters = len(user_filters)
         profile.user_filter = p.of(arrays.int32(user_filters), np.int32, (None,), "user_filters")
         out = _ffi.new("int32_t *")
@@ -1130,13 +1144,15 @@ def _fill_options(options: Options) -> Any:
     o.profile, o.driver, o.tie = options.profile, options.driver, options.tie
     o.commit = int(options.commit)
     o.rng = options.rng & (2**64 - 1)
-    o.n_dense, o.n_indexed = options.n_dense, options.n_indexed
+    o.n_dense, o.n_indexed, o.n_partial = options.n_dense, options.n_indexed, options.n_partial
+    o.next_node = options.next_node
     return o
 
 
 def _read_options(o: Any, options: Options) -> None:
     options.rng = int(o.rng)
-    options.n_dense, options.n_indexed = int(o.n_dense), int(o.n_indexed)
+    options.n_dense, options.n_indexed, options.n_partial = int(o.n_dense), int(o.n_indexed), int(o.n_partial)
+    options.next_node = int(o.next_node)
 
 
 def _decision_columns(p: _Pointers, out: Decisions, n: int) -> Any:

@@ -92,6 +92,7 @@ class Cluster:
         self._profiles: dict[tuple[object, ...], int] = {}
         self._ignore: tuple[str, ...] = ()
         self._spread = pods.DefaultSpread(())
+        self._next_node = 0  # where the next search begins: of the scheduler, shared by its profiles
         self.pending: list[rows.PodRow] = []
         """Pods of the input that do not run yet, in order."""
         self.left_out: dict[str, int] = {}
@@ -289,6 +290,7 @@ class Cluster:
             tie=native.TIE_UNIFORM if seed is not None or _draws(asked) else native.TIE_LOWEST,
             commit=commit,
             rng=seed or 0,
+            next_node=self._next_node,
         )
         if evict or self._state.evictions.has_nominated:
             plan = self._decide_evicting(asked, options, evict)
@@ -299,17 +301,10 @@ class Cluster:
     def _choose(self, asked: _Asked, profile: ProfileLike) -> None:
         """Give each pod its profile, and make it what the profile's arguments say."""
         for one in _all_of(profile):  # with or without pods: a profile that cannot decide is an error
-            self._check_percentage(one)
+            self._state.follow_order(one.ends_early)
             self._profile_id(one)
         asked.profiles = [_chosen(profile, pod) for pod in asked.pods]
         asked.pods = [one.adapts.pod(pod) for one, pod in zip(asked.profiles, asked.pods, strict=True)]
-
-    def _check_percentage(self, profile: profiles.Profile) -> None:
-        if profile.quota(self.n_nodes) < self.n_nodes:
-            what = "percentageOfNodesToScore that leaves out nodes is not implemented"
-            raise errors.UnsupportedError(
-                f"profile {profile.name}", what, profile.node_percentage, f"100 for {self.n_nodes} nodes"
-            )
 
     def _decide(self, asked: _Asked, options: native.Options) -> plans.Plan:
         """One engine call for all pods of a profile; then the reasons of those that fit nowhere."""
@@ -335,10 +330,12 @@ class Cluster:
         for at, i in enumerate(asked.open):
             statuses[i] = plans.PLACED if found.node[at] >= 0 else plans.UNSCHEDULABLE
         if options.commit:
+            self._next_node = options.next_node
             self._remember(asked, class_of, found)
         ends = _reject(asked, arranged, settled, ended, statuses, reasons)
         plan = _plan(self._state, asked, found, statuses, reasons)
-        return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed, gangs=ends)
+        counts = {name: getattr(options, name) for name in ("n_dense", "n_indexed", "n_partial")}
+        return replace(plan, **counts, gangs=ends)
 
     def _decide_evicting(self, asked: _Asked, options: native.Options, evict: bool) -> plans.Plan:
         if evict and not options.commit:
@@ -360,6 +357,7 @@ class Cluster:
             statuses[i] = plans.PLACED if done.columns.node[at] >= 0 else plans.UNSCHEDULABLE
             reasons[i] = done.messages.get(at, "")
         if options.commit:
+            self._next_node = options.next_node
             gone = {pod.key for at, pod in enumerate(pods) if done.columns.node[at] >= 0}
             self.pending = [pod for pod in self.pending if pod.key not in gone]
         plan = _plan(self._state, asked, done.columns, statuses, reasons)
@@ -605,12 +603,12 @@ class Cluster:
     def what_if(self) -> Iterator[Cluster]:
         """A block whose placements and releases are undone at its end; nodes cannot change inside."""
         mark = self._state.speculate()
-        pods, pending = dict(self._state.pods), list(self.pending)
+        pods, pending, next_node = dict(self._state.pods), list(self.pending), self._next_node
         try:
             yield self
         finally:
             self._state.rollback(mark)
-            self._state.pods, self.pending = pods, pending
+            self._state.pods, self.pending, self._next_node = pods, pending, next_node
             self._state.evictions.reload()
             for pod in pending:
                 self._nominate(pod)
@@ -628,6 +626,8 @@ class Cluster:
         for pod in made.pending:
             made._nominate(pod)  # noqa: SLF001 - of the same class
         made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
+        made._next_node = self._next_node  # noqa: SLF001 - of the same class
+        made._state.adopt_order(self._state)  # noqa: SLF001 - of the same class
         for name, numbers in self._state.columns.by_node(self._state.node_names()).items():
             made.add_node_column(name, numbers)
         return made

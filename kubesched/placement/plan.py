@@ -37,6 +37,8 @@ class Plan:
         kube-scheduler's message for a pod that was not placed, else empty.
     n_dense, n_indexed
         Decisions of each driver of the engine.
+    n_partial
+        Of ``n_dense``, those that looked at a part of the nodes, as the profile's percentage says.
     gangs
         How each gang ended, in the order of decision.
     victims
@@ -53,6 +55,7 @@ class Plan:
     profile: str
     n_dense: int = 0
     n_indexed: int = 0
+    n_partial: int = 0
     gangs: list[GangOutcome] = field(default_factory=list)
     victims: dict[str, list[str]] = field(default_factory=dict)
 

@@ -125,6 +125,7 @@ class SchedulingLoop:
         self.state = state
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
         self._profile = profiles.register(state, chosen)
+        self._ends_early = chosen.ends_early
         uniform = seed is not None or chosen.tie == "uniform"
         tie = native.TIE_UNIFORM if uniform else native.TIE_LOWEST
         self._options = native.Options(self._profile, native.DRIVERS[driver], tie=tie, rng=seed or 0)
@@ -334,6 +335,7 @@ class SchedulingLoop:
         head = self.queue.peek()
         if head is None:
             return None
+        self.state.follow_order(self._ends_early)
         with bulk.without_collection(len(self.queue)):
             found = self._decide_gang(head.pod.row.gang) if head.pod.row.group else self._decide(self._batch())
         self.totals.rounds += 1

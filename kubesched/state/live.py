@@ -25,6 +25,7 @@ from kubesched.state.columns import UserColumns
 from kubesched.state.evictions import BoundPod, Evictions
 from kubesched.state.features import DeclaredFeatures
 from kubesched.state.intern import Interner, parse_int64
+from kubesched.state.node_order import SearchOrder
 from kubesched.state.pairwise import Pairwise
 from kubesched.state.row_labels import RowLabels
 from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
@@ -112,6 +113,8 @@ class ClusterState:
         self._taint_sets: Interner[tuple[row_types.Taint, ...]] = Interner([()])
         self._image_sets: Interner[tuple[row_types.Image, ...]] = Interner([()])
         self._nodes = _NodeNames()
+        self._order = SearchOrder()
+        self._follows_order = False
         self._class_ids: dict[row_types.PodShape, int] = {}
         self._class_in_group: dict[tuple[int, row_types.PodShape], int] = {}
         """Class by group of volumes and shape without it."""
@@ -319,6 +322,7 @@ class ClusterState:
         self._remember(names, reused, [node.cluster for node in nodes])
         for row, node in zip(reused, nodes, strict=True):
             self._note_hostname(row, node)
+            self._order.put(row, dict(node.labels))
         self.features.set_rows(reused, [node.declared_features for node in nodes])
         self.volumes.set_rows(reused)
         self.claims.set_rows(reused)
@@ -369,6 +373,8 @@ class ClusterState:
         if labels is not None:
             self._hostnames.update(zip(range(first, first + n), labels.hostnames, strict=True))
         self._remember(full, range(first, first + n), [cluster] * n)
+        of_sets = ([dict(pairs) for pairs in labels.sets], labels.set_of) if labels is not None else ([{}], None)
+        self._order.put_many(first, n, *of_sets)
         self.features.set_rows(range(first, first + n))
         self.volumes.set_rows(range(first, first + n))
         self.claims.set_rows(range(first, first + n))
@@ -403,6 +409,7 @@ class ClusterState:
         columns = self._encode([node])
         self.engine.update_nodes(arrays.int32([row]), columns.allocatable, **columns.keywords())
         self._note_hostname(row, node)
+        self._order.update(row, dict(node.labels))
         self.features.set_rows([row], [node.declared_features])
         self.volumes.set_rows([row])
         self.claims.set_rows([row])
@@ -412,6 +419,7 @@ class ClusterState:
         row = self._require(name)
         self.engine.remove_nodes(arrays.int32([row]))
         del self._nodes.rows[name]
+        self._order.remove(row)
         self._nodes.by_row[row] = None
         heapq.heappush(self._nodes.free, row)
         self.volumes.remove_row(row)
@@ -419,6 +427,17 @@ class ClusterState:
         for pod in self.pods.values():
             if pod.row == row:
                 pod.row = NO_NODE
+
+    def follow_order(self, needed: bool) -> None:
+        """Let the engine know the order of nodes, if a search needs it or ever did. O(N) after nodes came or went."""
+        self._follows_order |= needed
+        if self._follows_order and not self._order.is_told:
+            self.engine.set_node_order(self._order.listed(self._nodes.by_row, self._nodes.rows))
+            self._order.is_told = True
+
+    def adopt_order(self, other: ClusterState) -> None:
+        """Take over the order of another state with the same nodes. O(N)."""
+        self._order = other._order.moved(other._nodes.by_row, self._nodes.rows)
 
     def _require(self, name: str) -> int:
         row = self._nodes.rows.get(name)

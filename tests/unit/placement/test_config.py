@@ -99,10 +99,9 @@ def test_ignored_resources_need_not_fit_but_are_accounted() -> None:
     assert again.to_arrow()["classes"]["unchecked"].to_pylist() == [["example.com/license"]]
 
 
-def test_percentage_that_leaves_nodes_out_is_refused_only_where_it_does() -> None:
+def test_adaptive_percentage_leaves_nodes_out_of_large_clusters_only() -> None:
     decides = profiles(SPREAD, percentage=0)
     small = ks.Cluster.from_objects([node(f"n{i}") for i in range(100)])
-    assert small.place([pod("p")], profile=decides).is_complete
+    assert small.place([pod("p")], profile=decides).n_partial == 0
     large = ks.Cluster.from_objects([node(f"n{i}") for i in range(101)])
-    with pytest.raises(ks.UnsupportedError, match="percentageOfNodesToScore that leaves out nodes"):
-        large.place([pod("p")], profile=decides)
+    assert large.place([pod("p")], profile=decides).n_partial == 1

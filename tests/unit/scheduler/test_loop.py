@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import kubesched as ks
 from kubesched.base import errors
+from kubesched.framework import profile as profiles
 from kubesched.scheduler import encode, events
 from kubesched.scheduler.events import Action, Event, PodView
 from kubesched.scheduler.loop import Known, SchedulingLoop
@@ -278,3 +280,13 @@ def test_events_of_other_kinds_reach_who_waits_for_them() -> None:
 def test_what_is_not_known_is_refused(act: Any, text: str) -> None:
     with pytest.raises(errors.StateError, match=text):
         act(World(node("a")).loop)
+
+
+def test_searches_that_end_early_go_on_across_rounds_and_nodes() -> None:
+    ten = replace(profiles.find(profiles.DEFAULT), name="ten", node_percentage=10)
+    world = World(*(node(f"n{i:03}", "8") for i in range(250)), profile=ten)
+    world.add(pod("p0"), pod("p1"))
+    assert list(world.decide().values()) == ["n000", "n100"]
+    world.loop.remove_node("n003")
+    world.add(pod("p2"))
+    assert list(world.decide().values()) == ["n001"]  # of n201 to n249 and n000 to n051
