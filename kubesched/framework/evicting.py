@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deciding a list of pods, one after another, where one that fits nowhere evicts others: they leave at once, and it
-takes their place. What kube-scheduler does in two cycles, with the time in between for victims to end, is one step.
+"""Deciding a list of pods, one after another, where one that fits nowhere evicts others.
+
+They leave at once, and it takes their place. What kube-scheduler does in two cycles, with the time in between for
+victims to end, is one step.
 
 Plain pods go to the engine in runs; a run ends at a pod that finds no place, so that the reason is told on the state
 that it met. Pods that stateful plugins concern, and all pods while some are nominated, go one by one.
@@ -19,6 +21,7 @@ from kubesched.kernel import arrays
 from kubesched.kernel.arrays import I32
 from kubesched.kernel.native import Decisions, Options
 from kubesched.state import live, rows
+from kubesched.state.evictions import BoundPod
 
 
 @dataclass(slots=True)
@@ -140,5 +143,5 @@ class _Run:
         return f"{why.message()} {post.message}".strip(), post
 
 
-def _bound(pod: rows.PodRow, class_id: int, row: int, devices: int) -> live.BoundPod:
-    return live.BoundPod(class_id, row, devices, pod.priority, pod.cluster, pod.gang, pod.started)
+def _bound(pod: rows.PodRow, class_id: int, row: int, devices: int) -> BoundPod:
+    return BoundPod(class_id, row, devices, pod.priority, pod.cluster, pod.gang, pod.started)

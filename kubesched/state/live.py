@@ -703,7 +703,7 @@ class ClusterState:
         self.evictions.add(keys, pods)
 
     def swap(self, keys: Sequence[str], pods: Sequence[BoundPod], evicting: native.Evicting) -> list[list[str]]:
-        """Enter pods that the engine has just placed by evicting others, ``keys[i]`` with ``pods[i]`` (row -1: not placed).
+        """Enter pods that the engine has just placed by evicting others: ``keys[i]`` is ``pods[i]`` (row -1: nowhere).
 
         Returns the keys of each one's victims. In order, because handles are given out again.
         """
