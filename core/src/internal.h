@@ -484,7 +484,7 @@ typedef struct ks_choice {
 ks_status ks_log_reserve(ks_engine *e, int64_t extra);
 void ks_log_row(ks_engine *e, int32_t row, bool is_static); /* after ks_log_reserve */
 void ks_log_all(ks_engine *e);                              /* every index rebuilds itself at its next use */
-void ks_log_surely(ks_engine *e, int32_t row);               /* cannot fail: without memory all is logged */
+void ks_log_surely(ks_engine *e, int32_t row);              /* cannot fail: without memory all is logged */
 static inline int64_t ks_log_end(const ks_engine *e) { return e->log_base + e->log.n; }
 
 /* ---- sets.c ---- */

@@ -69,9 +69,67 @@ static void test_explains_every_short_resource(void) {
     ks_engine_free(e);
 }
 
+static void test_unchecked_requests_need_not_fit_but_are_accounted(void) {
+    ks_engine *e;
+    int32_t id, done, node[] = {0};
+    uint8_t unchecked[] = {0, 1, 0, 0, 0};
+    uint64_t bits;
+    CHECK_EQ(ks_engine_new(5, &e), KS_OK);
+    CHECK_EQ(add_plain_nodes(e, 1), KS_OK);
+    plain_class p;
+    make_plain_class(&p, 1000, 99 * GIB);
+    p.request[4] = 1; /* a resource that the node does not have */
+    p.spec.unchecked = unchecked;
+    CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
+    ks_fit_explain(e, &e->classes.at[id], 0, &bits);
+    CHECK_EQ(bits, (uint64_t)1 << 4);
+    CHECK_EQ(e->classes.at[id].n_checked, 2);
+    CHECK_EQ(e->classes.at[id].request[1].resource, 4);
+    CHECK_EQ(e->classes.at[id].request[2].resource, KS_MEMORY);
+    unchecked[4] = 1;
+    CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
+    CHECK(ks_fit_passes(e, &e->classes.at[id], 0));
+    CHECK_EQ(ks_bind(e, 1, &id, node, NULL, &done), KS_OK);
+    CHECK_EQ(e->used[4][0], 1);
+    CHECK_EQ(e->used[KS_MEMORY][0], 99 * GIB);
+    ks_engine_free(e);
+}
+
+static void test_enforced_affinity_fails_first_and_says_so(void) {
+    ks_engine *e;
+    int32_t id, profile, key[] = {3}, value[] = {7}, wanted[] = {8}, set;
+    int64_t number[] = {0};
+    uint8_t is_number[] = {0}, detail;
+    one_requirement enforced, own;
+    CHECK_EQ(ks_engine_new(4, &e), KS_OK);
+    CHECK_EQ(add_plain_nodes(e, 1), KS_OK);
+    CHECK_EQ(ks_label_set_add(e, 1, key, value, number, is_number, &set), KS_OK);
+    CHECK_EQ(add_default_profile(e, &profile), KS_OK);
+    e->label_set.at[0] = set;
+    plain_class p;
+    make_plain_class(&p, 1000, 0);
+    p.spec.has_required = p.spec.has_enforced = 1;
+    p.spec.required = require(&own, 3, KS_OP_IN, 1, wanted);
+    p.spec.enforced = require(&enforced, 3, KS_OP_IN, 1, wanted);
+    CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
+    CHECK_EQ(ks_class_prepare(e, &e->classes.at[id]), KS_OK);
+    CHECK_EQ(ks_filter(e, &e->profiles.at[profile], &e->classes.at[id], 0, &detail), KS_FILTER_NODE_AFFINITY);
+    CHECK_EQ(detail, KS_DETAIL_ENFORCED);
+    p.spec.required = require(&own, 3, KS_OP_IN, 1, value);
+    CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
+    CHECK_EQ(ks_class_prepare(e, &e->classes.at[id]), KS_OK);
+    CHECK_EQ(ks_filter(e, &e->profiles.at[profile], &e->classes.at[id], 0, &detail), KS_FILTER_NODE_AFFINITY);
+    CHECK_EQ(detail, KS_DETAIL_ENFORCED);
+    CHECK(e->classes.at[id].label_own[set]); /* rules about other pods honour the pod's own affinity alone */
+    CHECK(!e->classes.at[id].label_pass[set]);
+    ks_engine_free(e);
+}
+
 int main(void) {
     RUN(test_filters_fail_in_order);
     RUN(test_a_zero_request_passes_an_overcommitted_node);
     RUN(test_explains_every_short_resource);
+    RUN(test_unchecked_requests_need_not_fit_but_are_accounted);
+    RUN(test_enforced_affinity_fails_first_and_says_so);
     return REPORT();
 }

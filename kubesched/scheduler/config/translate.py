@@ -51,6 +51,8 @@ def unsupported(points: Points, args: Args, path: str) -> list[Problem]:
     for name, weight in points["score"]:
         if not 1 <= weight <= _MOST_WEIGHT:
             out.append(unimplemented(f"{path}.plugins.score", f"weight {weight} of {name} (1 to {_MOST_WEIGHT})"))
+    if [name for name, _ in points["score"]] == ["VolumeBinding"]:  # it counts, but scores nothing
+        out.append(unimplemented(f"{path}.plugins.score", "VolumeBinding as the only plugin that scores"))
     balanced = args.get("NodeResourcesBalancedAllocation", {}).get("resources") or ()
     if len(balanced) > _MOST_BALANCED:
         out.append(unimplemented(f"{path}.pluginConfig", f"balancing over {_MOST_BALANCED} resources"))

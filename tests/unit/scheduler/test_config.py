@@ -396,6 +396,17 @@ _BAD: list[tuple[Any, str]] = [
         "profiles[0].plugins.placementScore: plugin 'PodGroupPodsCount' is not implemented",
     ),
     (
+        document(
+            {
+                "plugins": {
+                    "score": {"disabled": [{"name": "*"}], "enabled": [{"name": "VolumeBinding"}]},
+                    "preScore": {"disabled": [{"name": "*"}], "enabled": [{"name": "VolumeBinding"}]},
+                }
+            }
+        ),
+        "profiles[0].plugins.score: VolumeBinding as the only plugin that scores is not implemented",
+    ),
+    (
         document({"plugins": {"score": {"enabled": [{"name": "ImageLocality", "weight": -1}]}}}),
         "profiles[0].plugins.score: weight -1 of ImageLocality (1 to 1000000) is not implemented",
     ),
