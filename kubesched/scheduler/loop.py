@@ -125,7 +125,7 @@ class SchedulingLoop:
         self.state = state
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
         self._profile = profiles.register(state, chosen)
-        self._ends_early = chosen.ends_early
+        self._ends_early, self._adapts = chosen.ends_early, chosen.adapts
         uniform = seed is not None or chosen.tie == "uniform"
         tie = native.TIE_UNIFORM if uniform else native.TIE_LOWEST
         self._options = native.Options(self._profile, native.DRIVERS[driver], tie=tie, rng=seed or 0)
@@ -375,13 +375,13 @@ class SchedulingLoop:
 
     def _class(self, row: rows.PodRow) -> int:
         if row.volumes is not None or row.devices is not None:
-            return self.state.class_of(row)
+            return self.state.class_of(self._adapts.pod(row))
         shape = row.shape
         known = self._class_of.get(id(shape))
         if known is None:
             if len(self._class_of) >= _MOST_SHAPES:
                 self._class_of.clear()
-            known = self._class_of[id(shape)] = shape, self.state.class_of(row)
+            known = self._class_of[id(shape)] = shape, self.state.class_of(self._adapts.pod(row))
         return known[1]
 
     def _settle(

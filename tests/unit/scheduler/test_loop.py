@@ -11,6 +11,7 @@ import pytest
 import kubesched as ks
 from kubesched.base import errors
 from kubesched.framework import profile as profiles
+from kubesched.framework.adapts import Adapts
 from kubesched.scheduler import encode, events
 from kubesched.scheduler.events import Action, Event, PodView
 from kubesched.scheduler.loop import Known, SchedulingLoop
@@ -290,3 +291,11 @@ def test_searches_that_end_early_go_on_across_rounds_and_nodes() -> None:
     world.loop.remove_node("n003")
     world.add(pod("p2"))
     assert list(world.decide().values()) == ["n001"]  # of n201 to n249 and n000 to n051
+
+
+def test_the_arguments_of_the_profile_reach_the_loop() -> None:
+    only_b = (rows.Term((rows.Requirement("kubernetes.io/hostname", "In", ("b",)),)),)
+    added = replace(profiles.find(profiles.DEFAULT), name="added", adapts=Adapts(required_terms=only_b))
+    world = World(node("a"), node("b"), profile=added)
+    world.add(pod("p0"), pod("p1"), pod("p2"))
+    assert world.decide() == {"p0": "b", "p1": "b", "p2": None}
