@@ -525,6 +525,7 @@ ks_status ks_asking(ks_engine *engine, int32_t priority, int32_t nominated);
 ks_status ks_asked(ks_engine *engine);
 /* The node that the asking pod is nominated for, if it passes there; else KS_NONE. */
 ks_status ks_own_node_of(ks_engine *engine, int32_t profile, int32_t class_id, int32_t *node);
+/* Whom to ask about volumes while the asking pod has some; NULL: it has none. */
 ks_status ks_recheck_set(ks_engine *engine, ks_recheck recheck, void *context);
 /* DefaultPreemption for one pod that fits nowhere; changes nothing. O(N) the first time a class asks, then O(changed rows)
  * and one look at each row, unless rules about other pods or volumes have a say. */

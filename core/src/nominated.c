@@ -96,19 +96,12 @@ ks_status ks_start_judging(ks_engine *e, ks_class *c) {
     return KS_VEC_RESERVE(&e->mem, &e->scratch.bits, (e->n_resources + 63) / 64);
 }
 
-static bool has_volumes(const ks_class *c) {
-    for (int64_t i = 0; i < c->verdicts.n; i++)
-        if (ks_is_volume_filter(c->verdicts.at[i].filter))
-            return true;
-    return false;
-}
-
 /* First failing filter of the row without regard to nominated pods. What volumes say if pods left or came only the
  * caller knows: its answer is the first volume filter that fails, times 256, plus the code. */
 static ks_status judge_once(ks_engine *e, const ks_profile *p, ks_class *c, int32_t row, const ks_moved *moved,
                             ks_verdict *out) {
     int32_t volumes = 0;
-    bool ask = moved->n_gone + moved->n_come > 0 && e->recheck != NULL && has_volumes(c);
+    bool ask = moved->n_gone + moved->n_come > 0 && e->recheck != NULL;
     if (ks_has_pairwise(c))
         KS_TRY(ks_pairwise_prepare(e, c));
     if (ask)

@@ -299,8 +299,8 @@ static bool looks_beyond_row(const ks_engine *e, const ks_class *c) {
 
 /* Whether the question is the class's alone: no volumes that only the caller knows, no pod that waits for a node. */
 static bool can_keep(const ks_engine *e, const ks_class *c, const ks_preemption *io) {
-    return (e->recheck == NULL || c->verdicts.n == 0) && io->open == NULL && io->rejected == NULL &&
-           !(e->asking.is_on && e->nominated.n > 0) && !(io->list_all && looks_beyond_row(e, c));
+    return e->recheck == NULL && io->open == NULL && io->rejected == NULL && !(e->asking.is_on && e->nominated.n > 0) &&
+           !(io->list_all && looks_beyond_row(e, c));
 }
 
 /* What the log does not tell: other budgets, and rules or counters that changed. */

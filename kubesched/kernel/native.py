@@ -469,7 +469,7 @@ class Engine:
         self._engine: Any = _ffi.gc(out[0], _lib.ks_engine_free)
         self._n_resources = n_resources
         self._users: list[plugins.Hook] = []  # by number; C keeps their pointers
-        self._asker: tuple[int, int] | None = None
+        self._asker: tuple[int, int, bool] | None = None
         self._rechecker: _Rechecker | None = None
         self._handle: Any = None
 
@@ -891,18 +891,23 @@ class Engine:
         _raise("unnominate", _lib.ks_unnominate(self._engine, 1, [handle]), handle)
 
     @contextmanager
-    def asking(self, priority: int, nominated: int = -1) -> Iterator[None]:
+    def asking(self, priority: int, nominated: int = -1, has_volumes: bool = False) -> Iterator[None]:
         """Questions inside are for a pod that yields to nominated ones of its priority or a higher one. Nests."""
-        _raise("asking", _lib.ks_asking(self._engine, priority, nominated), nominated)
-        before, self._asker = self._asker, (priority, nominated)
+        before = self._asker
+        self._ask((priority, nominated, has_volumes))
         try:
             yield
         finally:
-            self._asker = before
-            if before is None:
-                _lib.ks_asked(self._engine)
-            else:
-                _lib.ks_asking(self._engine, *before)
+            self._ask(before)
+
+    def _ask(self, asker: tuple[int, int, bool] | None) -> None:
+        if asker is None:
+            _raise("asking", _lib.ks_asked(self._engine))
+        else:
+            _raise("asking", _lib.ks_asking(self._engine, asker[0], asker[1]), asker[1])
+        recheck = _lib.ks_python_recheck if asker is not None and asker[2] else _ffi.NULL
+        _raise("asking", _lib.ks_recheck_set(self._engine, recheck, self._handle or _ffi.NULL))
+        self._asker = asker
 
     def own_node(self, profile: int, class_id: int) -> int:
         """Row that the asking pod is nominated for, if it passes there; else -1."""
@@ -914,7 +919,6 @@ class Engine:
         """Who knows what volumes say when pods left or came: a method, whose object is not kept alive."""
         self._rechecker = _Rechecker(recheck)
         self._handle = _ffi.new_handle(self._rechecker)
-        _raise("set_recheck", _lib.ks_recheck_set(self._engine, _lib.ks_python_recheck, self._handle), None)
 
     def preempt(
         self,

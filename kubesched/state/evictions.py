@@ -197,7 +197,7 @@ class Evictions:
         handle = self._nominated.get(pod.key, (-1, NO_NODE))[0]
         before, self.asker = self.asker, pod.key
         try:
-            with self._engine.asking(pod.priority, handle):
+            with self._engine.asking(pod.priority, handle, pod.volumes is not None):
                 yield
         finally:
             self.asker = before

@@ -15,8 +15,9 @@ FAMILIES = (
     *("spread-hard", "spread-soft", "spread-default", "pod-affinity", "pod-affinity-preferred"),
     "declared-features",
     *("seq-resources", "seq-ports-taints", "seq-spread", "seq-pod-affinity"),
-    *("volume-limits", "seq-volumes"),
+    *("volumes", "volume-limits", "seq-volumes"),
     *("dra", "seq-dra"),
+    *("preemption", "preemption-pdb", "preemption-constraints", "nominated", "seq-preemption", "seq-churn"),
 )
 
 
@@ -46,23 +47,22 @@ def test_a_changed_record_is_noticed(golden: Path) -> None:
         assert replay.replay(changed).differences, field
 
 
-def test_volumes_wherever_nobody_need_be_evicted(golden: Path) -> None:
-    decided = 0
-    for case in cases.read(golden / "volumes.jsonl.gz"):
-        outcome = replay.replay(case)
-        assert outcome.skipped in (None, "preemption"), case["id"]
-        assert outcome.differences == (), case["id"]
-        decided += outcome.skipped is None
-    assert decided >= 600
+def test_a_changed_eviction_is_noticed(golden: Path) -> None:
+    case = next(
+        c for c in cases.read(golden / "preemption.jsonl.gz") if c["expect"].get("preemption", {}).get("victims")
+    )
+    for field in ("victims", "candidates", "tie", "nominatedNode", "code"):
+        changed = copy.deepcopy(case)
+        changed["expect"]["preemption"][field] = "other"
+        assert replay.replay(changed).differences, field
 
 
-def test_other_families_are_skipped_by_feature(golden: Path) -> None:
-    skipped = {}
-    for family in ("seq-preemption", "nominated"):
-        outcomes = [
-            replay.replay(case) for case, _ in zip(cases.read(golden / f"{family}.jsonl.gz"), range(20), strict=False)
-        ]
-        skipped[family] = {outcome.skipped for outcome in outcomes}
-        assert not any(outcome.differences for outcome in outcomes)
-    assert skipped["seq-preemption"] == {"sequence operations"}
-    assert skipped["nominated"] == {"nominated"}
+@pytest.mark.parametrize("field", ["node", "ties", "feasible", "victims"])
+def test_a_changed_step_is_noticed(golden: Path, field: str) -> None:
+    case = next(c for c in cases.read(golden / "seq-preemption.jsonl.gz") if "victims" in c["expect"])
+    changed = copy.deepcopy(case)
+    if field == "victims":
+        changed["expect"]["victims"].popitem()
+    else:
+        changed["expect"][field][-1] += 7
+    assert replay.replay(changed).differences

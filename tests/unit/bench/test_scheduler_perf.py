@@ -28,10 +28,7 @@ DOCUMENT: dict[str, Any] = {
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_case_runs_small(case: scenario.Case) -> None:
-    try:
-        row = runner.run(case.scaled(30))
-    except runner.NotSupportedError as error:
-        pytest.skip(error.what)
+    row = runner.run(case.scaled(30))
     assert row["verified"] is True
     assert row["placed"] == row["pods"] > 0
 
