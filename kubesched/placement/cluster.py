@@ -303,7 +303,10 @@ class Cluster:
         for one in _all_of(profile):  # with or without pods: a profile that cannot decide is an error
             self._state.follow_order(one.ends_early)
             self._profile_id(one)
-        asked.profiles = [_chosen(profile, pod) for pod in asked.pods]
+        if isinstance(profile, profiles.ProfileMap):
+            asked.profiles = [profile.of(pod) for pod in asked.pods]
+        else:
+            asked.profiles = _all_of(profile) * len(asked.pods)
         asked.pods = [one.adapts.pod(pod) for one, pod in zip(asked.profiles, asked.pods, strict=True)]
 
     def _decide(self, asked: _Asked, options: native.Options) -> plans.Plan:
@@ -311,7 +314,8 @@ class Cluster:
         n = len(asked.pods)
         arranged = self._arrange(asked)
         self._refuse_devices(asked)
-        profile_of = np.array([self._profile_id(asked.profiles[i]) for i in asked.open], dtype=np.int32)
+        number_of = {id(one): self._profile_id(one) for one in {id(p): p for p in asked.profiles}.values()}
+        profile_of = np.array([number_of[id(asked.profiles[i])] for i in asked.open], dtype=np.int32)
         arranged.cut(profile_of.tolist())
         class_of = np.array([self._state.class_of(asked.pods[i]) for i in asked.open], dtype=np.int32)
         reasons = [""] * n
