@@ -462,14 +462,14 @@ ks_status ks_counter_join(ks_engine *engine, int32_t counter, int32_t class_id);
 /* The class's pods do not count, but those that are thought away from a node or onto it do (evictions, nominated pods):
  * upstream's spreading overlooks terminating pods only where it counts all of them. */
 ks_status ks_counter_join_moved(ks_engine *engine, int32_t counter, int32_t class_id);
-/* Replaces the pairwise rules of a class. A class with rules is decided by the dense driver. */
+/* Replaces the pairwise rules of a class. */
 ks_status ks_class_pairwise(ks_engine *engine, int32_t class_id, const ks_pairwise_spec *spec);
 /* Verdicts of a filter that the caller computes: VOLUME_RESTRICTIONS to VOLUME_ZONE, DYNAMIC_RESOURCES or
  * NODE_DECLARED_FEATURES. Rows that were never given pass. row NULL: code [N], all rows. O(n). */
 ks_status ks_class_verdicts(ks_engine *engine, int32_t class_id, int32_t filter, int32_t n, const int32_t *row,
                             const uint8_t *code);
-/* Raw scores 0..1000000 that the caller computes for KS_SCORE_DYNAMIC_RESOURCES; rows never given have 0. Such a class
- * is decided densely. row NULL: raw [N], all rows. O(n). */
+/* Raw scores 0..1000000 that the caller computes for KS_SCORE_DYNAMIC_RESOURCES; rows never given have 0.
+ * row NULL: raw [N], all rows. O(n). */
 ks_status ks_class_raw(ks_engine *engine, int32_t class_id, int32_t score, int32_t n, const int32_t *row,
                        const int64_t *raw);
 /* Users' plugins. Their ids lie above the built-in ones; ids of filters and of scores count together. */

@@ -333,11 +333,9 @@ static ks_status read_log(ks_engine *e, const ks_profile *p, const ks_class *c, 
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->slot_of, e->n_rows));
     for (; k->slot_of.n < e->n_rows; k->slot_of.n++)
         k->slot_of.at[k->slot_of.n] = KS_NONE; /* its own log entry follows */
-    for (int64_t at = from; at < ks_log_end(e); at++) {
-        int32_t entry = e->log.at[at - e->log_base], row = entry < 0 ? ~entry : entry;
-        if (e->last_log.at[row] == at) /* else a later entry speaks for this row */
-            KS_TRY(judge_row(e, p, c, k, row));
-    }
+    bool is_static;
+    for (int32_t row; (row = ks_log_next(e, &from, &is_static)) != KS_NONE;)
+        KS_TRY(judge_row(e, p, c, k, row));
     return KS_OK;
 }
 

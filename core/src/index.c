@@ -33,7 +33,7 @@ enum {
     LANES = KS_LANES,     /* one cache line of bytes */
     FAN = 16,             /* rows under one row of the level above; 8 and 32 were not faster */
     MAX_LEVELS = 8,       /* 16^8 rows */
-    MAX_CLASS_LANES = 16, /* more groups than this: the dense driver answers (arbitrary) */
+    MAX_CLASS_LANES = 16, /* more groups than this: cells.c answers (arbitrary) */
     MAX_GROUPS = 64,      /* 4,096 lanes (arbitrary: bounds memory at 4.6 kB a row) */
     SHY_ASKS = 2          /* KS_DRIVER_AUTO answers a class's first questions densely: building lanes costs more */
 };
@@ -553,11 +553,10 @@ static ks_status follow(ks_engine *e, const ks_index *ix, lane_group *g, bool *s
         g->fixed.at[g->n_rows] = 0; /* its own log entry follows */
         count_row(g, g->leaf + (int64_t)g->n_rows * LANES);
     }
-    for (int64_t at = g->position; at < ks_log_end(e); at++) {
-        int32_t entry = e->log.at[at - e->log_base], row = entry < 0 ? ~entry : entry;
-        if (e->last_log.at[row] != at)
-            continue; /* a later entry speaks for this row */
-        if (entry < 0)
+    int64_t at = g->position;
+    bool is_static;
+    for (int32_t row; (row = ks_log_next(e, &at, &is_static)) != KS_NONE;) {
+        if (is_static)
             g->fixed.at[row] = fixed_lanes(e, p, g, row, stale);
         ks_status status = refresh_row(e, ix, g, row);
         if (status != KS_OK) {
@@ -790,7 +789,7 @@ static void answer(const ks_profile *p, const lane_group *g, const member *of, i
 
 /* Pairwise rules see every placement change the verdict of many rows, and the caller's raw scores are normalised over
  * all of them: lanes cannot follow that. */
-static bool is_dense_only(const ks_engine *e, int32_t profile, int32_t class_id) {
+static bool is_beyond_lanes(const ks_engine *e, int32_t profile, int32_t class_id) {
     const uint32_t pairwise = 1u << KS_FILTER_POD_TOPOLOGY_SPREAD | 1u << KS_FILTER_INTER_POD_AFFINITY;
     const ks_profile *p = &e->profiles.at[profile];
     if (p->claim_weight > 0 && e->classes.at[class_id].raw.n > 0)
@@ -816,7 +815,7 @@ ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t
     check_images(e, ix);
     for (int32_t i = 0; i < n; i++) {
         class_entry *entry = &ix->entries.at[class_id[i]];
-        if (entry->group != KS_NONE || entry->refused || is_dense_only(e, profile, class_id[i]))
+        if (entry->group != KS_NONE || entry->refused || is_beyond_lanes(e, profile, class_id[i]))
             continue;
         if (driver == KS_DRIVER_AUTO && ++entry->asked <= SHY_ASKS)
             continue;
@@ -839,7 +838,7 @@ static ks_status prepare_members(ks_engine *e, lane_group *g) {
 
 ks_status ks_index_decide(ks_engine *e, int32_t profile, int32_t class_id, int32_t tie, uint64_t *rng, ks_choice *out) {
     ks_index *ix;
-    if (is_dense_only(e, profile, class_id))
+    if (is_beyond_lanes(e, profile, class_id))
         return KS_EUNSUPPORTED;
     KS_TRY(open_index(e, profile, &ix));
     check_images(e, ix);

@@ -486,6 +486,18 @@ void ks_log_row(ks_engine *e, int32_t row, bool is_static); /* after ks_log_rese
 void ks_log_all(ks_engine *e);                              /* every index rebuilds itself at its next use */
 void ks_log_surely(ks_engine *e, int32_t row);              /* cannot fail: without memory all is logged */
 static inline int64_t ks_log_end(const ks_engine *e) { return e->log_base + e->log.n; }
+/* The next row that changed from position *at on, which moves behind its entry; KS_NONE: no more. A row is told once,
+ * with its last entry; *is_static says whether its static side changed. */
+static inline int32_t ks_log_next(const ks_engine *e, int64_t *at, bool *is_static) {
+    while (*at < ks_log_end(e)) {
+        int64_t here = (*at)++;
+        int32_t entry = e->log.at[here - e->log_base], row = entry < 0 ? ~entry : entry;
+        *is_static = entry < 0;
+        if (e->last_log.at[row] == here)
+            return row;
+    }
+    return KS_NONE;
+}
 
 /* ---- sets.c ---- */
 ks_status ks_sets_init(ks_engine *e);

@@ -327,10 +327,8 @@ static ks_status renew_all(task *t, kept *k) {
 
 static ks_status renew_changed(task *t, kept *k, int64_t from) {
     const ks_engine *e = t->e;
-    for (int64_t at = from; at < ks_log_end(e); at++) {
-        int32_t entry = e->log.at[at - e->log_base], row = entry < 0 ? ~entry : entry;
-        if (e->last_log.at[row] != at)
-            continue;
+    bool is_static;
+    for (int32_t row; (row = ks_log_next(e, &from, &is_static)) != KS_NONE;) {
         KS_TRY(renew(t, k, row));
         for (int32_t node = (k->n_leaves + row) / 2; node > 0; node /= 2)
             play(k, node);
