@@ -10,7 +10,7 @@ large volumes upstream takes any; here it is the one that was added first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from kubesched.kernel.arrays import I32, U8
 from kubesched.state import rows as row_types
+from kubesched.state.pairwise import selects
 from kubesched.state.row_labels import Bool, Column, RowLabels
 from kubesched.state.storage_rows import Claim, ClaimKey, Reach, Storage, StorageClass, Volume
 from kubesched.state.volume_candidates import NONE, Candidates
@@ -299,21 +300,6 @@ def _is_candidate(volume: Volume, claim: Claim) -> bool:
 def _belongs(volume: Volume, claim: Claim) -> bool:
     """A reference without uid is a user's wish, for any claim of that name."""
     return volume.claim == claim.key and volume.claim_uid in ("", claim.uid)
-
-
-def selects(selector: row_types.LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Whether a selector matches the labels of one object."""
-    if selector is None:
-        return False
-    for q in selector:
-        value = labels.get(q.key)
-        if q.operator in ("Exists", "DoesNotExist"):
-            holds = (value is not None) == (q.operator == "Exists")
-        else:
-            holds = (value in q.values) == (q.operator == "In")
-        if not holds:
-            return False
-    return True
 
 
 def _positions(c: Candidates, other: _Match) -> I32:
