@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kubesched.base import errors
-from kubesched.kernel.arrays import I32
+from kubesched.kernel.arrays import I32, I64
 from kubesched.kernel.native import Decisions, Groups, Options
 from kubesched.state import live, stateful
 
@@ -210,6 +210,14 @@ def _decide_group(
     options.next_node = trial.next_node if options.commit else options.next_node
     options.rng = trial.rng if fits else options.rng
     return decided
+
+
+def undo(state: live.ClusterState, keys: Sequence[str], class_of: I32, found: Decisions, at: I64) -> None:
+    """Take placed pods ``at`` off again, the last first, inside a speculation: the state that earlier ones met."""
+    state.engine.release(class_of[at], found.node[at], found.devices[at])
+    for plugin in state.stateful:
+        for i in at[::-1].tolist():
+            plugin.unreserve(keys[i])
 
 
 def _concerned(state: live.ClusterState, class_of: I32) -> Bool:

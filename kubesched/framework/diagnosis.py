@@ -200,6 +200,24 @@ def diagnose(
     return Diagnosis(tuple(statuses), status_of, state.n_nodes, pre_filter)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the engine says of a pod, and in kube-scheduler's words."""
+
+    diagnosis: Diagnosis
+    verdicts: Verdicts
+    rejection: Rejection | None
+    """What PreFilter of a stateful plugin said."""
+
+
+def ask(state: live.ClusterState, profile: int, pod: rows.PodRow, class_id: int, n_scores: int = 0) -> Found:
+    """PreFilter, every node, and `diagnose`, for this pod by name; ``n_scores``: how many scores to tell. O(N)."""
+    with state.evictions.asking(pod):
+        rejection = state.prepare(pod.key, class_id, profile)
+        verdicts = state.engine.explain(profile, class_id, n_scores)
+    return Found(diagnose(state, pod.shape, verdicts, rejection), verdicts, rejection)
+
+
 def _add_filter(
     state: live.ClusterState,
     verdicts: Verdicts,
@@ -335,6 +353,11 @@ def _short(resource: str) -> str:
 def gate_status(gates: tuple[str, ...]) -> Status:
     """Why a gated pod does not enter the queue."""
     return Status("SchedulingGates", UNRESOLVABLE, (f"waiting for scheduling gates: [{' '.join(gates)}]",))
+
+
+def gate_reason(gates: tuple[str, ...]) -> str:
+    """What `gate_status` says of a gated pod; empty for one without gates."""
+    return gate_status(gates).reasons[0] if gates else ""
 
 
 def claims_text(state: live.ClusterState, key: str, class_id: int, diagnosis: Diagnosis) -> str:

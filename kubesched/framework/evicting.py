@@ -19,9 +19,12 @@ from kubesched.framework import cycle, preemption
 from kubesched.framework import diagnosis as diagnoses
 from kubesched.kernel import arrays
 from kubesched.kernel.arrays import I32
-from kubesched.kernel.native import Decisions, Options
+from kubesched.kernel.native import Decisions, Evicting, Options
 from kubesched.state import live, rows
 from kubesched.state.evictions import BoundPod
+
+_MOST = 1024
+"""Pods of one call (arbitrary)."""
 
 
 @dataclass(slots=True)
@@ -73,33 +76,39 @@ class _Run:
 
     def decide_plain(self, begin: int, end: int) -> None:
         """Pods without plugins of their own: one call up to each that finds no place."""
+        pods, classes = self.pods[begin:end], self.class_of[begin:end]
+        keys = [pod.key for pod in pods]
+        priority = arrays.int32([pod.priority for pod in pods])
+        may_evict = np.array([pod.preempts for pod in pods], dtype=np.uint8)
+        started = arrays.int64([pod.started for pod in pods])
+        budgets = self.state.evictions.budget_sets(keys, classes)
         known: dict[tuple[int, int, bool], str] = {}
-        while begin < end:
-            pods, classes = self.pods[begin:end], self.class_of[begin:end]
+        at = 0
+        while at < len(pods):
+            part = slice(at, at + _MOST)  # a pod without a place ends a call, so that the rest must not cost much
             columns, evicting = self.state.engine.place_evicting(
-                self.options,
-                classes,
-                arrays.int32([pod.priority for pod in pods]),
-                np.array([pod.preempts for pod in pods], dtype=np.uint8),
-                arrays.int64([pod.started for pod in pods]),
-                self.state.evictions.budget_sets([pod.key for pod in pods], classes),
+                self.options, classes[part], priority[part], may_evict[part], started[part], budgets[part]
             )
             n = len(columns.node)
-            cycle.copy(columns, self.out.columns, begin, begin + n)
-            rows_of, devices = columns.node.tolist(), columns.devices.tolist()
-            bound = [_bound(*one) for one in zip(pods[:n], classes[:n].tolist(), rows_of, devices, strict=True)]
-            victims = self.state.swap([pod.key for pod in pods[:n]], bound, evicting)
-            self.out.victims.update({begin + i: gone for i, gone in enumerate(victims) if gone})
-            last = begin + n - 1
+            cycle.copy(columns, self.out.columns, begin + at, begin + at + n)
+            self._swap(begin + at, keys[at : at + n], columns, evicting)
+            at += n
             if n > 1:
                 known.clear()  # they say why on another state
             if columns.node[-1] < 0:
+                last = begin + at - 1
                 pod = self.pods[last]
                 who = int(self.class_of[last]), pod.priority, pod.preempts
                 if who not in known:
                     known[who] = self._why(last)[0]
                 self.out.messages[last] = known[who]
-            begin += n
+
+    def _swap(self, begin: int, keys: Sequence[str], columns: Decisions, evicting: Evicting) -> None:
+        end = begin + len(keys)
+        pods, classes = self.pods[begin:end], self.class_of[begin:end].tolist()
+        placed = zip(pods, classes, columns.node.tolist(), columns.devices.tolist(), strict=True)
+        victims = self.state.swap(keys, [BoundPod.of(*one) for one in placed], evicting)
+        self.out.victims.update({begin + i: gone for i, gone in enumerate(victims) if gone})
 
     def decide_alone(self, at: int) -> None:
         """A pod that has to be asked about by name."""
@@ -115,7 +124,7 @@ class _Run:
                 self._take_place(at, post)
         if self.options.commit:
             columns = self.out.columns
-            bound = _bound(pod, int(classes[0]), int(columns.node[at]), int(columns.devices[at]))
+            bound = BoundPod.of(pod, int(classes[0]), int(columns.node[at]), int(columns.devices[at]))
             state.remember([pod.key], [bound])
             state.evictions.withdraw(pod.key)
 
@@ -132,16 +141,8 @@ class _Run:
     def _why(self, at: int) -> tuple[str, preemption.PostFilter]:
         """Text of the FailedScheduling event, and what PostFilter says."""
         state, pod, class_id = self.state, self.pods[at], int(self.class_of[at])
-        with state.evictions.asking(pod):
-            rejection = state.prepare(pod.key, class_id, self.options.profile)
-            verdicts = state.engine.explain(self.options.profile, class_id, 0)
-            why = diagnoses.diagnose(state, pod.shape, verdicts, rejection)
-            if not self.evict:
-                return why.message(), preemption.PostFilter(diagnoses.UNSCHEDULABLE)
-            claims = diagnoses.claims_text(state, pod.key, class_id, why)
-            post = preemption.post_filter(state, self.options.profile, pod, class_id, why, claims)
+        why = diagnoses.ask(state, self.options.profile, pod, class_id).diagnosis
+        if not self.evict:
+            return why.message(), preemption.PostFilter(diagnoses.UNSCHEDULABLE)
+        post = preemption.post_filter(state, self.options.profile, pod, class_id, why)
         return f"{why.message()} {post.message}".strip(), post
-
-
-def _bound(pod: rows.PodRow, class_id: int, row: int, devices: int) -> BoundPod:
-    return BoundPod(class_id, row, devices, pod.priority, pod.cluster, pod.gang, pod.started)

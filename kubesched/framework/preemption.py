@@ -16,7 +16,6 @@ from kubesched.framework.diagnosis import UNRESOLVABLE, UNSCHEDULABLE, Diagnosis
 from kubesched.kernel import native
 from kubesched.kernel.arrays import NO_NODE, U8
 from kubesched.state import live, rows
-from kubesched.state.claims import NO_CLAIMS
 
 _NOT_HELPFUL = "Preemption is not helpful for scheduling"
 _NEVER = "not eligible due to preemptionPolicy=Never."
@@ -56,7 +55,6 @@ def post_filter(
     pod: rows.PodRow,
     class_id: int,
     why: Diagnosis,
-    claims: str = NO_CLAIMS,
     list_all: bool = False,
 ) -> PostFilter:
     """Whom to evict for a pod that fits nowhere; changes nothing. O(nodes), see ``ks_preempt``.
@@ -67,14 +65,13 @@ def post_filter(
         Of the engine.
     why
         Why it fits nowhere, asked for this pod (`live.ClusterState.evictions`).
-    claims
-        What `diagnosis.claims_text` says.
     list_all
         Also every candidate.
     """
     if why.pre_filter.status is not None:
         # PreFilter stopped before DynamicResources kept its state, and its PostFilter does not find it.
         return PostFilter("Error", "not found")
+    claims = diagnoses.claims_text(state, pod.key, class_id, why)
     refusal = _refusal(state, pod, why)
     if refusal:
         return PostFilter(UNSCHEDULABLE, f"{claims}, preemption: {refusal}")

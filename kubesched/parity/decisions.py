@@ -19,7 +19,7 @@ from kubesched.state import live, rows
 
 def replay_decision(case: Case) -> list[Difference]:
     expect = case["expect"]
-    state, (pod,), _ = load(case, [case["pod"]])
+    state, (pod,) = load(case, [case["pod"]])
     if pod.scheduling_gates:
         gated = _status(diagnoses.gate_status(pod.scheduling_gates))
         return _compare({"gated": expect.get("gated")}, {"gated": gated})
@@ -65,8 +65,7 @@ def _asked(
 def _preemption(
     state: live.ClusterState, profile: int, pod: rows.PodRow, class_id: int, why: diagnoses.Diagnosis
 ) -> dict[str, Any]:
-    claims = diagnoses.claims_text(state, pod.key, class_id, why)
-    found = preemption.post_filter(state, profile, pod, class_id, why, claims, list_all=True)
+    found = preemption.post_filter(state, profile, pod, class_id, why, list_all=True)
     if found.row < 0:
         return {"code": found.code, "message": found.message, "nominatedNode": found.row}
     candidates = []

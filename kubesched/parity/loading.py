@@ -18,7 +18,7 @@ def objects(case: Case, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return out + [{**obj, "kind": "Pod"} for obj in (case.get("pods") or []) + new]
 
 
-def load(case: Case, new: list[dict[str, Any]]) -> tuple[live.ClusterState, list[rows.PodRow], encode.Encoded]:
+def load(case: Case, new: list[dict[str, Any]]) -> tuple[live.ClusterState, list[rows.PodRow]]:
     """State of the cluster before the decision, and the rows of the pods to place."""
     encoded = encode.encode(objects(case, new))
     # A recorded pod to place may name its node (family node-name): it is decided, not bound.
@@ -38,4 +38,4 @@ def load(case: Case, new: list[dict[str, Any]]) -> tuple[live.ClusterState, list
         row = state.row_of(pod.nominated_node) if pod.nominated_node else None
         if row is not None:
             state.evictions.nominate(pod, state.class_of(pod), row)
-    return state, [placed[key] for key in keys], encoded
+    return state, [placed[key] for key in keys]

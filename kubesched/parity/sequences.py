@@ -26,7 +26,7 @@ _DRIVERS = ("dense", "indexed")
 
 
 def replay_sequence(case: Case) -> list[Difference]:
-    state, pods, _ = load(case, case["sequence"])
+    state, pods = load(case, case["sequence"])
     profile = profiles.register(state, profiles.find(case["profile"]))
     open_pods = [i for i, pod in enumerate(pods) if not pod.scheduling_gates]
     classes = arrays.int32([state.class_of(pods[i]) for i in open_pods])
@@ -143,26 +143,22 @@ class _Operations:
         """The driver takes the lowest row; rows of deleted nodes are used again, numbers of the record are not."""
         if ties == 1 or all(row == node for row, node in self._node_of.items()):
             return chosen
-        why, verdicts = self._explain(pod, class_id)
-        total = verdicts.total[why.feasible]
-        best = why.feasible[total == total.max()].tolist()
+        found = diagnoses.ask(self._state, self._number, pod, class_id)
+        feasible = found.diagnosis.feasible
+        total = found.verdicts.total[feasible]
+        best = feasible[total == total.max()].tolist()
         if chosen not in best or len(best) != ties:
             raise errors.KubeschedError(f"Pod {pod.key}", "the driver's choice is not among the best", (chosen, best))
         return int(min(best, key=lambda row: self._node_of[row]))
 
-    def _explain(self, pod: rows.PodRow, class_id: int) -> tuple[diagnoses.Diagnosis, native.Verdicts]:
-        rejection = self._state.prepare(pod.key, class_id, self._number)
-        verdicts = self._state.engine.explain(self._number, class_id, len(self._profile.scores))
-        return diagnoses.diagnose(self._state, pod.shape, verdicts, rejection), verdicts
-
     def _put(self, pod: rows.PodRow, class_id: int, row: int) -> None:
         state = self._state
         state.engine.bind(arrays.int32([class_id]), arrays.int32([row]), np.zeros(1, dtype=np.uint64))
-        state.remember([pod.key], [BoundPod(class_id, row, priority=pod.priority, started=pod.started)])
+        state.remember([pod.key], [BoundPod.of(pod, class_id, row)])
         state.reserve(pod.key, class_id, row)
 
     def _evict(self, step: str, pod: rows.PodRow, class_id: int) -> bool:
-        why, _ = self._explain(pod, class_id)
+        why = diagnoses.ask(self._state, self._number, pod, class_id).diagnosis
         found = preemption.post_filter(self._state, self._number, pod, class_id, why)
         if found.row < 0:
             return False

@@ -311,18 +311,13 @@ class Cluster:
 
     def _decide(self, asked: _Asked, options: native.Options) -> plans.Plan:
         """One engine call for all pods of a profile; then the reasons of those that fit nowhere."""
-        n = len(asked.pods)
         arranged = self._arrange(asked)
         self._refuse_devices(asked)
         number_of = {id(one): self._profile_id(one) for one in {id(p): p for p in asked.profiles}.values()}
         profile_of = np.array([number_of[id(asked.profiles[i])] for i in asked.open], dtype=np.int32)
         arranged.cut(profile_of.tolist())
         class_of = np.array([self._state.class_of(asked.pods[i]) for i in asked.open], dtype=np.int32)
-        reasons = [""] * n
-        statuses = [plans.GATED] * n
-        for i, pod in enumerate(asked.pods):
-            if pod.scheduling_gates:
-                reasons[i] = diagnoses.gate_status(pod.scheduling_gates).reasons[0]
+        statuses, reasons = _gated(asked)
         for i, reason in arranged.waiting.items():
             reasons[i] = reason
         keys = [asked.pods[i].key for i in asked.open]
@@ -353,10 +348,7 @@ class Cluster:
         pods = [asked.pods[i] for i in asked.open]
         class_of = np.array([self._state.class_of(pod) for pod in pods], dtype=np.int32)
         done = evicting.decide(self._state, options, pods, class_of, evict)
-        statuses, reasons = [plans.GATED] * len(asked.pods), [""] * len(asked.pods)
-        for i, pod in enumerate(asked.pods):
-            if pod.scheduling_gates:
-                reasons[i] = diagnoses.gate_status(pod.scheduling_gates).reasons[0]
+        statuses, reasons = _gated(asked)
         for at, i in enumerate(asked.open):
             statuses[i] = plans.PLACED if done.columns.node[at] >= 0 else plans.UNSCHEDULABLE
             reasons[i] = done.messages.get(at, "")
@@ -425,6 +417,7 @@ class Cluster:
             return
         for at in failed[_MAX_REASONS:]:
             reasons[asked.open[at]] = _NOT_COMPUTED
+        keys = [asked.pods[i].key for i in asked.open]
         mark = self._state.speculate()
         undone = len(class_of)
         known: dict[
@@ -434,7 +427,7 @@ class Cluster:
             later = np.arange(at + 1, undone if committed else at + 1)
             later = later[found.node[later] >= 0]
             if later.size:
-                self._undo(asked, class_of, found, later)
+                cycle.undo(self._state, keys, class_of, found, later)
                 known.clear()
             undone = int(at) + 1
             class_id = int(class_of[at])
@@ -464,31 +457,15 @@ class Cluster:
         self._state.rollback(mark)
         return message
 
-    def _undo(self, asked: _Asked, class_of: I32, found: native.Decisions, at: Any) -> None:
-        self._state.engine.release(class_of[at], found.node[at], found.devices[at])
-        for plugin in self._state.stateful:
-            for i in at[::-1].tolist():
-                plugin.unreserve(asked.pods[asked.open[i]].key)
-
     def _message(self, profile: profiles.Profile, pod: rows.PodRow, class_id: int) -> str:
         rejection = self._state.prepare(pod.key, class_id, self._profile_id(profile))
         return diagnoses.summarize(self._state, self._profile_id(profile), class_id, pod.shape, rejection).message
-
-    def _diagnose(
-        self, profile: profiles.Profile, pod: rows.PodRow, class_id: int
-    ) -> tuple[diagnoses.Diagnosis, native.Verdicts]:
-        with self._state.evictions.asking(pod):
-            rejection = self._state.prepare(pod.key, class_id, self._profile_id(profile))
-            verdicts = self._state.engine.explain(self._profile_id(profile), class_id, len(profile.scores))
-        return diagnoses.diagnose(self._state, pod.shape, verdicts, rejection), verdicts
 
     def _remember(self, asked: _Asked, class_of: I32, found: native.Decisions) -> None:
         placed = [at for at in range(len(class_of)) if found.node[at] >= 0]
         pods = [asked.pods[asked.open[at]] for at in placed]
         bound = [
-            BoundPod(
-                int(class_of[at]), int(found.node[at]), int(found.devices[at]), pod.priority, pod.cluster, pod.gang
-            )
+            BoundPod.of(pod, int(class_of[at]), int(found.node[at]), int(found.devices[at]))
             for at, pod in zip(placed, pods, strict=True)
         ]
         keys = [pod.key for pod in pods]
@@ -504,12 +481,8 @@ class Cluster:
         pod
             A pod, or the key (or unique name) of a pending one.
         """
-        row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
-        chosen = _chosen(profile, row)
-        row = chosen.adapts.pod(row)
-        class_id = self._state.class_of(row)
-        diagnosis, verdicts = self._diagnose(chosen, row, class_id)
-        gate = diagnoses.gate_status(row.scheduling_gates).reasons[0] if row.scheduling_gates else ""
+        row, chosen, class_id = self._asked_about(pod, profile)
+        found = diagnoses.ask(self._state, self._profile_id(chosen), row, class_id, len(chosen.scores))
         return Explanation(
             pod=row.key,
             profile=chosen.name,
@@ -517,9 +490,9 @@ class Cluster:
             filters=chosen.filters,
             plugins=chosen.score_names,
             weights=tuple(plugin.weight for plugin in chosen.scores),
-            diagnosis=diagnosis,
-            verdicts=verdicts,
-            gate_reason=gate,
+            diagnosis=found.diagnosis,
+            verdicts=found.verdicts,
+            gate_reason=diagnoses.gate_reason(row.scheduling_gates),
         )
 
     def summarize(self, pod: PodLike | str, profile: ProfileLike = profiles.DEFAULT) -> diagnoses.Summary:
@@ -527,13 +500,17 @@ class Cluster:
 
         O(N), tens of ns a node, without an array of any row.
         """
-        row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
-        chosen = _chosen(profile, row)
-        row = chosen.adapts.pod(row)
-        class_id = self._state.class_of(row)
+        row, chosen, class_id = self._asked_about(pod, profile)
         with self._state.evictions.asking(row):
             rejection = self._state.prepare(row.key, class_id, self._profile_id(chosen))
             return diagnoses.summarize(self._state, self._profile_id(chosen), class_id, row.shape, rejection)
+
+    def _asked_about(self, pod: PodLike | str, profile: ProfileLike) -> tuple[rows.PodRow, profiles.Profile, int]:
+        """The pod as its profile sees it, that profile, and the pod's class."""
+        row = self._find_pending(pod) if isinstance(pod, str) else self._pod_row(pod)
+        chosen = _chosen(profile, row)
+        row = chosen.adapts.pod(row)
+        return row, chosen, self._state.class_of(row)
 
     def _find_pending(self, name: str) -> rows.PodRow:
         found = [pod for pod in self.pending if name in (pod.key, pod.name)]
@@ -711,6 +688,12 @@ class Cluster:
         if found is None:
             found = self._profiles[key] = profiles.register(self._state, profile)
         return found
+
+
+def _gated(asked: _Asked) -> tuple[list[str], list[str]]:
+    """Status and reason of each pod as long as none is decided."""
+    gates = (diagnoses.gate_reason(pod.scheduling_gates) for pod in asked.pods)
+    return [plans.GATED] * len(asked.pods), list(gates)
 
 
 def _all_of(profile: ProfileLike) -> list[profiles.Profile]:

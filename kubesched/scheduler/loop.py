@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -411,10 +410,7 @@ class SchedulingLoop:
 
     def _remember(self, items: Sequence[Queued], ids: list[int], node: list[int], devices: list[int]) -> None:
         of = [item.pod.row for item in items]
-        pods = [
-            BoundPod(c, n, d, row.priority, row.cluster, row.gang if row.group else "")
-            for row, c, n, d in zip(of, ids, node, devices, strict=True)
-        ]
+        pods = [BoundPod.of(*one) for one in zip(of, ids, node, devices, strict=True)]
         keys = [item.key for item in items]
         self.state.remember(keys, pods)
         self._running.update(zip(keys, items, strict=True))
@@ -463,11 +459,12 @@ class SchedulingLoop:
         """
         out: dict[int, tuple[blame.Plugins, str]] = {}
         known: dict[int, tuple[blame.Plugins, str]] = {}
+        keys = [item.key for item in items]
         mark, undone = self.state.speculate(), len(items)
         for i in reversed(failed):
             later = np.flatnonzero(decided.columns.node[i:undone] >= 0) + i
             if later.size:
-                self._undo(items, class_of, decided.columns, later)
+                cycle.undo(self.state, keys, class_of, decided.columns, later)
                 known.clear()
             undone, class_id = i, int(class_of[i])
             if i in decided.rejected or self.state.is_concerned(class_id):
@@ -483,12 +480,6 @@ class SchedulingLoop:
         shape = self.state.shape_of(class_id)
         plugins = blame.blame(self.state, self._profile, class_id, shape, rejection)
         return plugins, diagnosis.summarize(self.state, self._profile, class_id, shape, rejection).message
-
-    def _undo(self, items: Sequence[Queued], class_of: I32, found: Decisions, at: Any) -> None:
-        self.state.engine.release(class_of[at], found.node[at], found.devices[at])
-        for plugin in self.state.stateful:
-            for i in at[::-1].tolist():
-                plugin.unreserve(items[i].key)
 
 
 def _kind(pod: PodView) -> Hashable | None:

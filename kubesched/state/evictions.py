@@ -38,6 +38,11 @@ class BoundPod:
     is_evicted: bool = False
     """It terminates because the scheduler evicted it."""
 
+    @classmethod
+    def of(cls, pod: row_types.PodRow, class_id: int, row: int, devices: int = 0) -> BoundPod:
+        """A pod as it runs on a row."""
+        return cls(class_id, row, devices, pod.priority, pod.cluster, pod.gang, pod.started, pod.is_evicted)
+
 
 class Evictions:
     """Known pods, budgets and nominated pods of one engine.

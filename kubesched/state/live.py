@@ -616,18 +616,7 @@ class ClusterState:
                     "a known node",
                 )
             devices = sum(1 << d for d in pod.device_ids)
-            placed.append(
-                BoundPod(
-                    self._running_class(pod.shape),
-                    row,
-                    devices,
-                    pod.priority,
-                    pod.cluster,
-                    pod.gang,
-                    pod.started,
-                    pod.is_evicted,
-                )
-            )
+            placed.append(BoundPod.of(pod, self._running_class(pod.shape), row, devices))
         mark = self.engine.speculate()
         try:
             for named in (True, False):  # pods whose devices are known go first
