@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 from tests import cel_oracle, oracle
 from tests.oracle import UNRESOLVABLE, Node, Obj, Status
@@ -739,15 +738,9 @@ def reserve(pod: Obj, allocations: list[Obj], world: World) -> None:
 
 def sequence(nodes: list[Node], pods: list[Obj], world: World) -> Obj:
     """As `oracle.sequence`, with Reserve."""
-    out: dict[str, list[Any]] = {"node": [], "ties": [], "feasible": [], "score": []}
-    for pod in pods:
-        d = decide(pod, nodes, world)
-        best, n_feasible = d.get("best", []), len(d.get("feasible", []))
-        out["node"].append(-2 if "gated" in d else best[0] if best else -1)
-        out["ties"].append(len(best))
-        out["feasible"].append(n_feasible)
-        out["score"].append(max(d["total"]) if n_feasible > 1 else -1)
-        if best:
-            reserve(pod, d.get("reserve", {}).get(best[0], []), world)
-            nodes[best[0]].add(pod)
-    return out
+    return oracle.one_after_another(
+        nodes,
+        pods,
+        lambda pod: decide(pod, nodes, world),
+        lambda pod, node, d: reserve(pod, d.get("reserve", {}).get(node, []), world),
+    )

@@ -21,7 +21,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -794,14 +794,22 @@ def preemption_text(pod: Obj, nodes: list[Node], statuses: list[Status | None]) 
 
 def sequence(nodes: list[Node], pods: list[Obj], profile: Profile = DEFAULT) -> Obj:
     """Pods one after another, each assumed on its node before the next; the lowest index wins ties."""
+    return one_after_another(nodes, pods, lambda pod: decide(pod, nodes, profile), lambda *_: None)
+
+
+def one_after_another(
+    nodes: list[Node], pods: list[Obj], decide: Callable[[Obj], Obj], reserve: Callable[[Obj, int, Obj], None]
+) -> Obj:
+    """Columns of a sequence; ``reserve(pod, node, decision)`` is run before the pod is on the node."""
     out: Obj = {"node": [], "ties": [], "feasible": [], "score": []}
     for pod in pods:
-        d = decide(pod, nodes, profile)
+        d = decide(pod)
         best, n_feasible = d.get("best", []), len(d.get("feasible", []))
         out["node"].append(-2 if "gated" in d else best[0] if best else -1)
         out["ties"].append(len(best))
         out["feasible"].append(n_feasible)
         out["score"].append(max(d["total"]) if n_feasible > 1 else -1)
         if best:
+            reserve(pod, best[0], d)
             nodes[best[0]].add(pod)
     return out

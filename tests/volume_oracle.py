@@ -599,15 +599,9 @@ def decide(pod: Obj, nodes: list[Node], storage: Storage) -> Obj:
 
 def sequence(nodes: list[Node], pods: list[Obj], storage: Storage) -> Obj:
     """As `oracle.sequence`, with Reserve."""
-    out: Obj = {"node": [], "ties": [], "feasible": [], "score": []}
-    for pod in pods:
-        d = decide(pod, nodes, storage)
-        best, n_feasible = d.get("best", []), len(d.get("feasible", []))
-        out["node"].append(-2 if "gated" in d else best[0] if best else -1)
-        out["ties"].append(len(best))
-        out["feasible"].append(n_feasible)
-        out["score"].append(max(d["total"]) if n_feasible > 1 else -1)
-        if best:
-            reserve(pod, nodes[best[0]], storage)
-            nodes[best[0]].add(pod)
-    return out
+    return oracle.one_after_another(
+        nodes,
+        pods,
+        lambda pod: decide(pod, nodes, storage),
+        lambda pod, node, _: reserve(pod, nodes[node], storage),
+    )
