@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys, bytes and revisions: what the API server keeps. One interface, several homes."""
+
+from kubesched.store.interface import (
+    Compacted,
+    Entry,
+    Event,
+    EventKind,
+    Listing,
+    Mismatch,
+    Store,
+    Subscription,
+    Unavailable,
+)
+
+__all__ = [
+    "Compacted",
+    "Entry",
+    "Event",
+    "EventKind",
+    "Listing",
+    "Mismatch",
+    "Store",
+    "Subscription",
+    "Unavailable",
+]
