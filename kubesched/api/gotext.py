@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values as upstream's texts write them: Go's quoting of strings, its printing of numbers and of everything else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\\": "\\\\",
+    '"': '\\"',
+}
+
+
+def quote(text: str) -> str:
+    """A string in double quotes as Go's ``%q`` writes it (strconv.Quote)."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + "".join(_escape(char) for char in text) + '"'
+
+
+def _escape(char: str) -> str:
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if code < 0x20 or code == 0x7F:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def number(value: float) -> str:
+    """A float as Go's ``%v``: shortest form, exponent below 1e-4 and from 1e21."""
+    if value == int(value) and abs(value) < 1e21:
+        return str(int(value))
+    text = repr(value)
+    mantissa, _, exponent = text.partition("e")
+    if not exponent:
+        return text
+    return f"{mantissa}e{'-' if exponent[0] == '-' else '+'}{int(exponent.lstrip('+-')):02d}"
+
+
+def value(item: Any) -> str:
+    """A value as an error about a field shows it: strings quoted, numbers plain, the rest as JSON."""
+    if isinstance(item, str):
+        return quote(item)
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if isinstance(item, int):
+        return str(item)
+    if isinstance(item, float):
+        return number(item)
+    text = json.dumps(item, ensure_ascii=False, separators=(",", ":"), sort_keys=False)
+    # Go's JSON keeps these three out of HTML.
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
