@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kubesched.api import names
+from kubesched.api import names, status
 from kubesched.api.status import FieldError, invalid_value
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -264,8 +264,6 @@ def of_object(selector: Mapping[str, Any]) -> LabelSelector:
 
 def validate_object(selector: Mapping[str, Any] | None, field: str) -> list[FieldError]:
     """What is wrong with the selector of an object's field."""
-    from kubesched.api import status
-
     out: list[FieldError] = []
     for key, value in ((selector or {}).get("matchLabels") or {}).items():
         out += [invalid_value(f"{field}.matchLabels", key, why) for why in names.qualified_name(key)]

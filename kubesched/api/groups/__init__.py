@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategies of the built-in kinds, a module for each API group: defaults, validation, columns, selectable fields.
+
+`strategy(group, plural)` finds a kind's; groups are imported when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+from kubesched.api.strategy import GENERIC, Strategy
+
+_MODULES: dict[str, str] = {}
+"""API group → module here."""
+
+
+@functools.cache
+def strategy(group: str, plural: str) -> Strategy:
+    """The strategy of a built-in kind; the generic one where nothing is particular."""
+    module = _MODULES.get(group)
+    if module is None:
+        return GENERIC
+    found: Strategy = importlib.import_module(f"kubesched.api.groups.{module}").STRATEGIES.get(plural, GENERIC)
+    return found

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all objects share: the fields of metadata, who may set them, and what is wrong with them.
+
+Source: apimachinery/pkg/api/validation/objectmeta.go and apiserver/pkg/registry/rest, v1.36.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import secrets
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kubesched.api import gotext, names, status
+from kubesched.api.status import FieldError, invalid_value
+
+Object = dict[str, Any]
+
+MAX_ANNOTATIONS = 256 * 1024  # bytes of all keys and values of an object
+MAX_MANAGER = 128
+ORPHAN = "orphan"
+FOREGROUND = "foregroundDeletion"
+IMMUTABLE = "field is immutable"
+
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX = 5
+_MAX_GENERATED = 63 - _SUFFIX
+
+
+def timestamp(now: datetime.datetime) -> str:
+    """A time in the form of metadata: UTC, whole seconds."""
+    return now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(text: str) -> datetime.datetime:
+    """A time of metadata, of whole seconds or finer."""
+    return datetime.datetime.fromisoformat(text)
+
+
+def generate_name(base: str) -> str:
+    """A name that nobody has yet, probably: the base (cut) and five letters that spell no word."""
+    return base[:_MAX_GENERATED] + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(_SUFFIX))
+
+
+def wipe_system_fields(metadata: Object) -> None:
+    """Take out what only the server sets, before an object is created."""
+    for name in ("creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
+        metadata.pop(name, None)
+
+
+def fill_system_fields(metadata: Object, now: str) -> None:
+    metadata["creationTimestamp"] = now
+    metadata["uid"] = str(uuid.uuid4())
+
+
+def dedup_owners(metadata: Object) -> list[str]:
+    """Drop owner references that stand there twice; the UIDs of those dropped."""
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) == 1:
+        return []
+    kept: list[Any] = []
+    dropped: list[str] = []
+    for owner in owners:
+        if owner in kept:
+            dropped.append(owner.get("uid", ""))
+        else:
+            kept.append(owner)
+    if dropped:
+        metadata["ownerReferences"] = kept
+    return dropped
+
+
+# ---- validation ----
+
+
+def validate(metadata: Object, *, namespaced: bool, name_rule: names.Rule, field: str = "metadata") -> list[FieldError]:
+    """What is wrong with the metadata of an object of a kind whose names follow ``name_rule``."""
+    out: list[FieldError] = []
+    if generate := metadata.get("generateName"):
+        prefix_rule = names.as_prefix(name_rule)
+        out += [invalid_value(f"{field}.generateName", generate, why) for why in prefix_rule(generate)]
+    if name := metadata.get("name"):
+        out += [invalid_value(f"{field}.name", name, why) for why in name_rule(name)]
+    else:
+        out.append(status.required(f"{field}.name", "name or generateName is required"))
+    namespace = metadata.get("namespace")
+    if namespaced and not namespace:
+        out.append(status.required(f"{field}.namespace"))
+    elif namespaced:
+        out += [invalid_value(f"{field}.namespace", namespace, why) for why in names.label(namespace)]
+    elif namespace:
+        out.append(status.forbidden_field(f"{field}.namespace", "not allowed on this type"))
+    if (generation := metadata.get("generation", 0)) < 0:
+        out.append(invalid_value(f"{field}.generation", generation, "must be greater than or equal to 0"))
+    return out + _validate_common(metadata, field) + _validate_finalizers(metadata.get("finalizers") or (), field)
+
+
+def _validate_common(metadata: Object, field: str) -> list[FieldError]:
+    out: list[FieldError] = []
+    if labels := metadata.get("labels"):
+        out += validate_labels(labels, f"{field}.labels")
+    if annotations := metadata.get("annotations"):
+        out += _validate_annotations(annotations, f"{field}.annotations")
+    if owners := metadata.get("ownerReferences"):
+        out += _validate_owners(owners, f"{field}.ownerReferences")
+    if managed := metadata.get("managedFields"):
+        out += _validate_managed(managed, f"{field}.managedFields")
+    return out
+
+
+def validate_labels(labels: Mapping[str, str], field: str) -> list[FieldError]:
+    """What is wrong with a set of labels."""
+    out: list[FieldError] = []
+    for key, value in labels.items():
+        out += [invalid_value(field, key, why) for why in names.qualified_name(key)]
+        out += [invalid_value(field, value, why) for why in names.label_value(value)]
+    return out
+
+
+def _validate_annotations(annotations: Mapping[str, str], field: str) -> list[FieldError]:
+    out: list[FieldError] = []
+    size = 0
+    for key, value in annotations.items():
+        out += [invalid_value(field, key, why) for why in names.qualified_name(key.lower())]
+        size += len(key.encode()) + len(value.encode())
+    if size > MAX_ANNOTATIONS:
+        out.append(status.too_long(field, MAX_ANNOTATIONS))
+    return out
+
+
+def _validate_owners(owners: list[Object], field: str) -> list[FieldError]:
+    out: list[FieldError] = []
+    first = ""
+    for owner in owners:
+        group_version, kind = owner.get("apiVersion", ""), owner.get("kind", "")
+        if not group_version.rpartition("/")[2]:
+            out.append(invalid_value(f"{field}.apiVersion", group_version, "version must not be empty"))
+        for name, value in (("kind", kind), ("name", owner.get("name", "")), ("uid", owner.get("uid", ""))):
+            if not value:
+                out.append(invalid_value(f"{field}.{name}", value, "must not be empty"))
+        if (group_version, kind) == ("v1", "Event"):
+            out.append(invalid_value(field, owner, "/v1, Kind=Event is disallowed from being an owner"))
+        if owner.get("controller"):
+            this = f"{kind}/{owner.get('name', '')}"
+            if first:
+                why = (
+                    'Only one reference can have Controller set to true. Found "true" in references for '
+                    f"{first} and {this}"
+                )
+                out.append(invalid_value(field, owners, why))
+            first = first or this
+    return out
+
+
+def _validate_finalizers(finalizers: Iterable[str], field: str) -> list[FieldError]:
+    finalizers = list(finalizers)
+    out = [
+        invalid_value(f"{field}.finalizers", name, why) for name in finalizers for why in names.qualified_name(name)
+    ]
+    if ORPHAN in finalizers and FOREGROUND in finalizers:
+        why = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
+        out.append(invalid_value(f"{field}.finalizers", finalizers, why))
+    return out
+
+
+def _validate_managed(entries: list[Object], field: str) -> list[FieldError]:
+    out: list[FieldError] = []
+    for i, entry in enumerate(entries):
+        at = f"{field}[{i}]"
+        if entry.get("operation") not in ("Apply", "Update"):
+            out.append(invalid_value(f"{at}.operation", entry.get("operation", ""), "must be `Apply` or `Update`"))
+        if entry.get("fieldsType", "FieldsV1") != "FieldsV1":
+            out.append(invalid_value(f"{at}.fieldsType", entry["fieldsType"], "must be `FieldsV1`"))
+        out += validate_manager(entry.get("manager", ""), f"{at}.manager")
+        if len(entry.get("subresource", "")) > 256:
+            out.append(status.too_long(f"{at}.subresource", 256))
+    return out
+
+
+def validate_manager(manager: str, field: str) -> list[FieldError]:
+    """What is wrong with the name of a field manager."""
+    out: list[FieldError] = []
+    if len(manager.encode()) > MAX_MANAGER:
+        out.append(status.too_long(field, MAX_MANAGER))
+    at = 0
+    for char in manager:
+        if not char.isprintable():
+            out.append(invalid_value(field, manager, f"invalid character U+{ord(char):04X} (at position {at})"))
+        at += len(char.encode())
+    return out
+
+
+_FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_EMPTY = {"name": "", "namespace": "", "uid": ""}
+
+
+def validate_update(new: Object, old: Object, field: str = "metadata") -> list[FieldError]:
+    """What an update of metadata may not do."""
+    out: list[FieldError] = []
+    if old.get("deletionTimestamp"):
+        extra = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
+        if extra:
+            listed = "[]string{" + ", ".join(gotext.quote(name) for name in extra) + "}"
+            why = f"no new finalizers can be added if the object is being deleted, found new finalizers {listed}"
+            out.append(status.forbidden_field(f"{field}.finalizers", why))
+    if not new.get("resourceVersion"):
+        out.append(invalid_value(f"{field}.resourceVersion", "", "must be specified for an update"))
+    if new.get("generation", 0) < old.get("generation", 0):
+        out.append(invalid_value(f"{field}.generation", new.get("generation", 0), "must not be decremented"))
+    for name in _FIXED:
+        if new.get(name) != old.get(name):
+            out.append(invalid_value(f"{field}.{name}", new.get(name, _EMPTY.get(name)), IMMUTABLE))
+    return out + _validate_common(new, field)
+
+
+def owner_uids(metadata: Mapping[str, Any]) -> set[str]:
+    return {owner.get("uid", "") for owner in metadata.get("ownerReferences") or ()}
+
+
+def canonical(value: Any) -> str:
+    """A text that is the same for equal values, whatever the order of their keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

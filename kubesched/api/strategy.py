@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is particular about a kind: defaults, validation, what a writer may change, what can be selected and printed.
+
+Everything else is the same for all kinds and lives in the API server. A kind without a row here is stored as it comes, with
+metadata validated: the generic strategy. Rows live in `kubesched.api.groups`, a module for each API group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubesched.api import names
+from kubesched.api.status import FieldError
+
+Object = dict[str, Any]
+
+
+def _nothing(obj: Object) -> None:
+    return None
+
+
+def _no_errors(obj: Object) -> list[FieldError]:
+    return []
+
+
+def _no_update_errors(new: Object, old: Object) -> list[FieldError]:
+    return []
+
+
+def _no_warnings(obj: Object) -> list[str]:
+    return []
+
+
+def _no_fields(obj: Object) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a Table. ``priority`` above 0 is shown with ``-o wide`` only."""
+
+    name: str
+    type: str = "string"
+    description: str = ""
+    format: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """Hooks of one kind. All work on whole objects as plain dicts; those that change do so in place.
+
+    Order on create: ``default`` (after decoding), ``prepare_create``, ``validate``. On update: ``default``,
+    ``prepare_update``, ``validate_update``. The server does metadata, status separation and generation itself: with
+    ``has_status`` a write of the object keeps the old status, a write of its status keeps the rest; with
+    ``has_generation`` the generation is counted up when ``spec_changed`` says so.
+    """
+
+    default: Callable[[Object], None] = _nothing
+    prepare_create: Callable[[Object], None] = _nothing
+    prepare_update: Callable[[Object, Object], None] = field(default=lambda new, old: None)
+    validate: Callable[[Object], list[FieldError]] = _no_errors
+    validate_update: Callable[[Object, Object], list[FieldError]] = _no_update_errors
+    prepare_status: Callable[[Object, Object], None] = field(default=lambda new, old: None)
+    validate_status: Callable[[Object, Object], list[FieldError]] = _no_update_errors
+    warnings: Callable[[Object], list[str]] = _no_warnings
+    name_rule: names.Rule = names.subdomain
+    has_status: bool = False  # a status is never taken from a create or an update of the whole object
+    has_generation: bool = False  # counted from 1
+    generation_of: tuple[str, ...] = ("spec",)  # the fields whose change counts
+    create_on_update: bool = False  # PUT may create
+    unconditional_update: bool = True  # PUT may leave resourceVersion out
+    orphan_by_default: bool = False  # dependents stay unless the deleter says otherwise
+    collectable: bool = True  # may wait for its dependents by a finalizer (events may not)
+    returns_deleted: bool = False  # DELETE answers with the object, not with a Status
+    select: Callable[[Object], dict[str, str]] = _no_fields  # selectable fields beside metadata.name and metadata.namespace
+    selectable: tuple[str, ...] = ()  # their names
+    columns: Sequence[Column] = ()
+    cells: Callable[[Object], list[Any]] | None = None  # None: name and age
+    ttl: float | None = None  # seconds after which an untouched object goes (events)
+
+
+GENERIC = Strategy()
+
+Registry = Mapping[tuple[str, str], Strategy]
+"""(group, plural) → strategy."""

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What passes between the front and the application: a request in; a response or a stream out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kubesched.api import status
+
+
+@dataclass(slots=True)
+class User:
+    """Who asks. ``extra`` carries what an authenticator knows beside."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+
+
+async def _no_body() -> bytes:
+    return b""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; header names are lower case.
+
+    ``path`` is percent-decoded; ``query`` keeps repeated parameters. ``read`` reads the whole body within the front's limit
+    (raises StatusError 413 beyond it).
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    read: Callable[[], Awaitable[bytes]] = _no_body
+    user: User = ANONYMOUS
+    remote: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Tell the client something that is no error; each text once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+@dataclass(slots=True)
+class Response:
+    """A whole answer. ``body`` may come in pieces that are sent one after the other without being joined."""
+
+    status: int = 200
+    body: bytes | Sequence[bytes] = b""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Stream:
+    """An answer without a known end: a watch, a followed log. The front sends each chunk at once, and closes a reader that
+    is too slow by calling ``aclose`` on the chunks.
+    """
+
+    chunks: AsyncIterator[bytes]
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+Answer = Response | Stream
+
+
+class Application(Protocol):
+    async def __call__(self, request: Request) -> Answer: ...
+
+
+def failed(error: status.StatusError) -> Response:
+    """The response that says what went wrong."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    return Response(error.code, error.encode(), headers=headers)
