@@ -46,7 +46,14 @@ def generate_name(base: str) -> str:
 
 def wipe_system_fields(metadata: Object) -> None:
     """Take out what only the server sets, before an object is created."""
-    for name in ("creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
+    for name in (
+        "creationTimestamp",
+        "uid",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+    ):
         metadata.pop(name, None)
 
 
@@ -156,9 +163,7 @@ def _validate_owners(owners: list[Object], field: str) -> list[FieldError]:
 
 def _validate_finalizers(finalizers: Iterable[str], field: str) -> list[FieldError]:
     finalizers = list(finalizers)
-    out = [
-        invalid_value(f"{field}.finalizers", name, why) for name in finalizers for why in names.qualified_name(name)
-    ]
+    out = [invalid_value(f"{field}.finalizers", name, why) for name in finalizers for why in names.qualified_name(name)]
     if ORPHAN in finalizers and FOREGROUND in finalizers:
         why = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
         out.append(invalid_value(f"{field}.finalizers", finalizers, why))
@@ -209,9 +214,8 @@ def validate_update(new: Object, old: Object, field: str = "metadata") -> list[F
         out.append(invalid_value(f"{field}.resourceVersion", "", "must be specified for an update"))
     if new.get("generation", 0) < old.get("generation", 0):
         out.append(invalid_value(f"{field}.generation", new.get("generation", 0), "must not be decremented"))
-    for name in _FIXED:
-        if new.get(name) != old.get(name):
-            out.append(invalid_value(f"{field}.{name}", new.get(name, _EMPTY.get(name)), IMMUTABLE))
+    changed = [name for name in _FIXED if new.get(name) != old.get(name)]
+    out += [invalid_value(f"{field}.{name}", new.get(name, _EMPTY.get(name)), IMMUTABLE) for name in changed]
     return out + _validate_common(new, field)
 
 

@@ -171,7 +171,10 @@ def qualified_name(text: str) -> tuple[str, ...]:
     if slash and not prefix:
         found.append("prefix part must be non-empty")
     elif slash:
-        found += [f"prefix part {why.replace('characters', 'bytes', 1) if why.startswith('must be') else why}" for why in subdomain(prefix)]
+        found += [
+            f"prefix part {why.replace('characters', 'bytes', 1) if why.startswith('must be') else why}"
+            for why in subdomain(prefix)
+        ]
     if not name:
         found.append("name part must be non-empty")
     elif _size(name) > _KEY_FORMAT.maximum:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Types of objects: what fields there are, how lists and maps merge, how they travel.
 
-Built-in types come from the compressed tables beside this module (made by `tools/api_tables.py`); a custom resource's schema
-becomes the same classes. Everything that walks objects walks these.
+Built-in types come from the compressed tables beside this module (made by `tools/api_tables.py`); a custom resource's
+schema becomes the same classes. Everything that walks objects walks these.
 """
 
 from __future__ import annotations

@@ -257,8 +257,10 @@ def of_object(selector: Mapping[str, Any]) -> LabelSelector:
     """The selector of an object's field (matchLabels, matchExpressions), already validated."""
     found = [Requirement(key, "in", (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
     operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
-    for item in selector.get("matchExpressions") or ():
-        found.append(Requirement(item["key"], operators[item["operator"]], tuple(item.get("values") or ())))
+    found += [
+        Requirement(item["key"], operators[item["operator"]], tuple(item.get("values") or ()))
+        for item in selector.get("matchExpressions") or ()
+    ]
     return LabelSelector(tuple(found))
 
 

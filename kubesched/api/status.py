@@ -231,7 +231,9 @@ def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> S
     return StatusError(422, "Invalid", message, _details(group, kind, name, causes=causes))
 
 
-def unprocessable(field: str = "", message: str = "the server rejected our request due to an error in our request") -> StatusError:
+def unprocessable(
+    field: str = "", message: str = "the server rejected our request due to an error in our request"
+) -> StatusError:
     """A patch that cannot be applied."""
     causes = [{"reason": "FieldValueInvalid", "message": message, "field": field}] if field else []
     return StatusError(422, "Invalid", message, {"causes": causes} if causes else {})

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is particular about a kind: defaults, validation, what a writer may change, what can be selected and printed.
 
-Everything else is the same for all kinds and lives in the API server. A kind without a row here is stored as it comes, with
-metadata validated: the generic strategy. Rows live in `kubesched.api.groups`, a module for each API group.
+Everything else is the same for all kinds and lives in the API server. A kind without a row here is stored as it comes,
+with metadata validated: the generic strategy. Rows live in `kubesched.api.groups`, a module for each API group.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Strategy:
     orphan_by_default: bool = False  # dependents stay unless the deleter says otherwise
     collectable: bool = True  # may wait for its dependents by a finalizer (events may not)
     returns_deleted: bool = False  # DELETE answers with the object, not with a Status
-    select: Callable[[Object], dict[str, str]] = _no_fields  # selectable fields beside metadata.name and metadata.namespace
+    select: Callable[[Object], dict[str, str]] = (
+        _no_fields  # selectable fields beside metadata.name and metadata.namespace
+    )
     selectable: tuple[str, ...] = ()  # their names
     columns: Sequence[Column] = ()
     cells: Callable[[Object], list[Any]] | None = None  # None: name and age

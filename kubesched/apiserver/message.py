@@ -31,8 +31,8 @@ async def _no_body() -> bytes:
 class Request:
     """One request; header names are lower case.
 
-    ``path`` is percent-decoded; ``query`` keeps repeated parameters. ``read`` reads the whole body within the front's limit
-    (raises StatusError 413 beyond it).
+    ``path`` is percent-decoded; ``query`` keeps repeated parameters. ``read`` reads the whole body within the front's
+    limit (raises StatusError 413 beyond it).
     """
 
     method: str
@@ -62,8 +62,9 @@ class Response:
 
 @dataclass(slots=True)
 class Stream:
-    """An answer without a known end: a watch, a followed log. The front sends each chunk at once, and closes a reader that
-    is too slow by calling ``aclose`` on the chunks.
+    """An answer without a known end: a watch, a followed log.
+
+    The front sends each chunk at once, and closes a reader that is too slow by calling ``aclose`` on the chunks.
     """
 
     chunks: AsyncIterator[bytes]

@@ -26,8 +26,8 @@ ABSENT = 0
 class Entry:
     """A key's value as of a revision. Values are never changed in place.
 
-    ``note`` is the writer's own: what it wants to find again beside the value (labels, fields to select by). A store does
-    not keep it; entries read back from disk have None.
+    ``note`` is the writer's own: what it wants to find again beside the value (labels, fields to select by). A store
+    does not keep it; entries read back from disk have None.
     """
 
     key: str
@@ -120,7 +120,8 @@ class Store(Protocol):
     async def put(self, key: str, value: bytes, *, expect: int, note: Any = None, ttl: float | None = None) -> Entry:
         """Write, if the key's newest revision (pending writes too) is ``expect``; ABSENT and ANY as above.
 
-        Returns when the write is durable. ``ttl``: seconds after which the store deletes the key, unless it is written again.
+        Returns when the write is durable. ``ttl``: seconds after which the store deletes the key, unless it is written
+        again.
 
         Raises
         ------
@@ -133,10 +134,8 @@ class Store(Protocol):
     async def delete(self, key: str, *, expect: int) -> Entry | None:
         """Delete, under the same condition; the last entry, or None if there was none and ``expect`` is ANY."""
 
-    def watch(
-        self, prefix: str, revision: int, deliver: Callable[[Sequence[Event]], None]
-    ) -> Subscription:
-        """Deliver every event after ``revision`` whose key begins with ``prefix``: first those kept, at once, then live.
+    def watch(self, prefix: str, revision: int, deliver: Callable[[Sequence[Event]], None]) -> Subscription:
+        """Deliver every event after ``revision`` whose key begins with ``prefix``: first those kept, then live.
 
         ``deliver`` is called on the event loop with one or more events in order and must not block. Register and replay
         are one step: nothing is lost between them.
