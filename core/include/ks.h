@@ -135,9 +135,16 @@ typedef struct ks_selector {
     const int32_t *value;       /* [value_start[n_requirements]] value ids; name ids for KS_KEY_NODE_NAME */
 } ks_selector;
 
+/* Amounts of some resources, ascending; KS_PODS is not among them: every pod takes one. */
+typedef struct ks_amounts {
+    int32_t n;
+    const int32_t *resource; /* [n] */
+    const int64_t *amount;   /* [n] 0..KS_MAX_QUANTITY */
+} ks_amounts;
+
 typedef struct ks_class_spec {
-    const int64_t *request;     /* [R] what is filtered by and accounted; request[KS_PODS] must be 1 */
-    const int64_t *fit_request; /* [R] what NodeResourcesFit scores with: non-zero defaults in, pod-level requests out */
+    ks_amounts request;     /* what is filtered by and accounted */
+    ks_amounts fit_request; /* what NodeResourcesFit scores with: non-zero defaults in, pod-level requests out */
     int64_t nonzero_cpu;        /* added to the node's non-zero usage when placed */
     int64_t nonzero_memory;
     int32_t node_name;          /* spec.nodeName as name id, KS_NONE without */
@@ -153,7 +160,7 @@ typedef struct ks_class_spec {
     ks_selector preferred;      /* weights of matching terms are added */
     int32_t has_enforced;       /* 1: `enforced` must match, too; rules about other pods do not look at it */
     ks_selector enforced;       /* terms or-ed: node affinity that the profile adds */
-    const uint8_t *unchecked;   /* [R] 1: accounted and scored, but need not fit; NULL: none */
+    const uint8_t *unchecked;   /* [request.n] 1: accounted and scored, but need not fit; NULL: none */
     int32_t n_ports;
     const int32_t *port;        /* from ks_port_add */
     int32_t n_images;

@@ -47,13 +47,23 @@ static bool looks_at_node(const ks_selector *s) {
     return false;
 }
 
-static ks_status check_quantities(const ks_engine *e, const ks_class_spec *s) {
-    for (int32_t r = 0; r < e->n_resources; r++) {
-        if (s->request[r] < 0 || s->fit_request[r] < 0)
+static ks_status check_amounts(const ks_engine *e, const ks_amounts *a) {
+    if (a->n < 0 || (a->n > 0 && (!a->resource || !a->amount)))
+        return KS_EINVAL;
+    for (int32_t i = 0; i < a->n; i++) {
+        if (a->resource[i] < 0 || a->resource[i] >= e->n_resources)
+            return KS_ERANGE;
+        if (a->amount[i] < 0 || a->resource[i] == KS_PODS || (i > 0 && a->resource[i] <= a->resource[i - 1]))
             return KS_EINVAL;
-        if (s->request[r] > KS_MAX_QUANTITY || s->fit_request[r] > KS_MAX_QUANTITY)
+        if (a->amount[i] > KS_MAX_QUANTITY)
             return KS_EOVERFLOW;
     }
+    return KS_OK;
+}
+
+static ks_status check_quantities(const ks_engine *e, const ks_class_spec *s) {
+    KS_TRY(check_amounts(e, &s->request));
+    KS_TRY(check_amounts(e, &s->fit_request));
     if (s->nonzero_cpu < 0 || s->nonzero_memory < 0)
         return KS_EINVAL;
     if (s->nonzero_cpu > KS_MAX_QUANTITY || s->nonzero_memory > KS_MAX_QUANTITY)
@@ -83,10 +93,8 @@ static bool check_lists(const ks_class_spec *s) {
 }
 
 static ks_status check_class(const ks_engine *e, const ks_class_spec *s) {
-    if (s->request == NULL || s->fit_request == NULL)
-        return KS_EINVAL;
     KS_TRY(check_quantities(e, s));
-    if (s->request[KS_PODS] != 1 || !check_lists(s) || s->node_name < KS_NONE)
+    if (!check_lists(s) || s->node_name < KS_NONE)
         return KS_EINVAL;
     if (!check_selector(&s->node_selector, false) || !check_selector(&s->required, false) ||
         !check_selector(&s->preferred, true) || !check_selector(&s->enforced, false))
@@ -137,39 +145,34 @@ static void cut_selector(cutter *c, const ks_selector *s, ks_terms *t) {
     t->value = cut(c, s->value, (size_t)s->value_start[q] * sizeof(int32_t));
 }
 
-static ks_amount *cut_amounts(cutter *c, const int64_t *amount, int32_t n_resources, int32_t *n) {
-    int32_t count = 0;
-    for (int32_t r = 0; r < n_resources; r++)
-        count += amount[r] > 0 && r != KS_PODS;
-    ks_amount *list = cut(c, NULL, (size_t)count * sizeof(ks_amount));
-    *n = count;
-    if (list == NULL)
-        return NULL;
-    for (int32_t r = 0, i = 0; r < n_resources; r++)
-        if (amount[r] > 0 && r != KS_PODS)
-            list[i++] = (ks_amount){r, amount[r]};
-    return list;
+static int32_t count_amounts(const ks_amounts *a) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < a->n; i++)
+        n += a->amount[i] > 0;
+    return n;
 }
 
-/* Puts the requests that must fit first, each part in the order of resources; says how many they are. */
-static int32_t put_checked_first(ks_amount *list, int32_t n, const uint8_t *unchecked) {
-    int32_t checked = 0;
-    for (int32_t i = 0; i < n; i++) {
-        if (unchecked != NULL && unchecked[list[i].resource])
-            continue;
-        ks_amount moved = list[i];
-        for (int32_t at = i; at > checked; at--)
-            list[at] = list[at - 1];
-        list[checked++] = moved;
+/* Those above 0, in two parts, each in the order of resources: first those that must fit. Says how many these are. */
+static int32_t fill_amounts(ks_amount *out, const ks_amounts *a, const uint8_t *unchecked) {
+    int32_t n = 0, n_checked = 0;
+    for (int32_t part = 0; part < 2; part++) {
+        for (int32_t i = 0; i < a->n; i++)
+            if (a->amount[i] > 0 && (unchecked != NULL && unchecked[i] != 0) == (part == 1))
+                out[n++] = (ks_amount){a->resource[i], a->amount[i]};
+        n_checked = part == 0 ? n : n_checked;
     }
-    return checked;
+    return n_checked;
 }
 
-static void cut_class(cutter *c, const ks_class_spec *s, int32_t n_resources, ks_class *out) {
-    out->request = cut_amounts(c, s->request, n_resources, &out->n_request);
+static void cut_class(cutter *c, const ks_class_spec *s, ks_class *out) {
+    out->n_request = count_amounts(&s->request);
+    out->request = cut(c, NULL, (size_t)out->n_request * sizeof(ks_amount));
     if (out->request != NULL)
-        out->n_checked = put_checked_first(out->request, out->n_request, s->unchecked);
-    out->fit_request = cut_amounts(c, s->fit_request, n_resources, &out->n_fit_request);
+        out->n_checked = fill_amounts(out->request, &s->request, s->unchecked);
+    out->n_fit_request = count_amounts(&s->fit_request);
+    out->fit_request = cut(c, NULL, (size_t)out->n_fit_request * sizeof(ks_amount));
+    if (out->fit_request != NULL)
+        fill_amounts(out->fit_request, &s->fit_request, NULL);
     out->n_tolerations = s->n_tolerations;
     out->toleration = cut(c, NULL, (size_t)s->n_tolerations * 4 * sizeof(int32_t));
     for (int32_t i = 0; out->toleration != NULL && i < s->n_tolerations; i++) {
@@ -197,11 +200,11 @@ ks_status ks_class_add(ks_engine *e, const ks_class_spec *spec, int32_t *out_id)
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->classes, e->classes.n + 1));
     ks_class made = {0};
     cutter measure = {NULL, 0};
-    cut_class(&measure, spec, e->n_resources, &made);
+    cut_class(&measure, spec, &made);
     made = (ks_class){0};
     KS_TRY(ks_reserve(&e->mem, &made.block, &made.block_bytes, (int64_t)measure.used, 1));
     cutter fill = {made.block, 0};
-    cut_class(&fill, spec, e->n_resources, &made);
+    cut_class(&fill, spec, &made);
     made.nonzero_cpu = spec->nonzero_cpu;
     made.nonzero_memory = spec->nonzero_memory;
     made.node_name = spec->node_name;

@@ -66,19 +66,27 @@ static inline ks_status add_plain_nodes(ks_engine *e, int32_t n) {
 
 /* A class that asks for cpu and memory only; change the specification before adding it where a test needs more. */
 typedef struct plain_class {
-    int64_t request[64];
+    int32_t resource[3];
+    int64_t amount[3];
     ks_class_spec spec;
 } plain_class;
 
 static inline void make_plain_class(plain_class *p, int64_t cpu, int64_t memory) {
     memset(p, 0, sizeof *p);
-    p->request[KS_CPU] = cpu;
-    p->request[KS_MEMORY] = memory;
-    p->request[KS_PODS] = 1;
-    p->spec.request = p->spec.fit_request = p->request;
+    p->resource[1] = KS_MEMORY; /* behind KS_CPU, which is 0 */
+    p->resource[2] = KS_FIRST_EXTENDED;
+    p->amount[0] = cpu;
+    p->amount[1] = memory;
+    p->spec.request = p->spec.fit_request = (ks_amounts){2, p->resource, p->amount};
     p->spec.nonzero_cpu = cpu;
     p->spec.nonzero_memory = memory;
     p->spec.node_name = KS_NONE;
+}
+
+/* It asks for the first extended resource, too. */
+static inline void ask_extended(plain_class *p, int64_t amount) {
+    p->amount[2] = amount;
+    p->spec.request.n = p->spec.fit_request.n = 3;
 }
 
 static inline ks_status add_plain_class(ks_engine *e, int64_t cpu, int64_t memory, int32_t *id) {

@@ -14,8 +14,14 @@ static void test_bad_specifications_are_refused(void) {
     one_requirement r;
     CHECK_EQ(ks_engine_new(4, &e), KS_OK);
     make_plain_class(&p, 1, 1);
-    p.request[KS_PODS] = 2;
+    p.resource[1] = KS_PODS; /* every pod takes one: it is not asked for */
     CHECK_EQ(add(e, &p), KS_EINVAL);
+    make_plain_class(&p, 1, 1);
+    p.resource[0] = KS_MEMORY; /* twice */
+    CHECK_EQ(add(e, &p), KS_EINVAL);
+    make_plain_class(&p, 1, 1);
+    ask_extended(&p, 1); /* which the engine does not have */
+    CHECK_EQ(add(e, &p), KS_ERANGE);
     make_plain_class(&p, -1, 1);
     CHECK_EQ(add(e, &p), KS_EINVAL);
     make_plain_class(&p, KS_MAX_QUANTITY + 1, 1);

@@ -55,7 +55,7 @@ static void test_explains_every_short_resource(void) {
     CHECK_EQ(add_plain_nodes(e, 1), KS_OK);
     plain_class p;
     make_plain_class(&p, 4000, 17 * GIB);
-    p.request[4] = 1; /* a resource that the node does not have */
+    ask_extended(&p, 1); /* a resource that the node does not have */
     CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
     ks_fit_explain(e, &e->classes.at[id], 0, &bits);
     CHECK(ks_is_unresolvable(e, &e->classes.at[id], 0, KS_FILTER_NODE_RESOURCES_FIT, 1)); /* exceeds the empty node */
@@ -72,13 +72,13 @@ static void test_explains_every_short_resource(void) {
 static void test_unchecked_requests_need_not_fit_but_are_accounted(void) {
     ks_engine *e;
     int32_t id, done, node[] = {0};
-    uint8_t unchecked[] = {0, 1, 0, 0, 0};
+    uint8_t unchecked[] = {0, 1, 0}; /* cpu, memory, the extended resource */
     uint64_t bits;
     CHECK_EQ(ks_engine_new(5, &e), KS_OK);
     CHECK_EQ(add_plain_nodes(e, 1), KS_OK);
     plain_class p;
     make_plain_class(&p, 1000, 99 * GIB);
-    p.request[4] = 1; /* a resource that the node does not have */
+    ask_extended(&p, 1); /* a resource that the node does not have */
     p.spec.unchecked = unchecked;
     CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
     ks_fit_explain(e, &e->classes.at[id], 0, &bits);
@@ -86,7 +86,7 @@ static void test_unchecked_requests_need_not_fit_but_are_accounted(void) {
     CHECK_EQ(e->classes.at[id].n_checked, 2);
     CHECK_EQ(e->classes.at[id].request[1].resource, 4);
     CHECK_EQ(e->classes.at[id].request[2].resource, KS_MEMORY);
-    unchecked[4] = 1;
+    unchecked[2] = 1;
     CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
     CHECK(ks_fit_passes(e, &e->classes.at[id], 0));
     CHECK_EQ(ks_bind(e, 1, &id, node, NULL, &done), KS_OK);

@@ -55,7 +55,7 @@ static int32_t add_random_class(ks_engine *e, int32_t port) {
     int32_t values[] = {1, 2, 3, 4, 5}, id, image[] = {1, 2}, t_key[] = {1}, t_op[] = {KS_TOLERATE_EXISTS},
             t_value[] = {0}, t_effect[] = {0};
     make_plain_class(&p, 100 * draw(20), GIB * draw(4));
-    p.request[4] = draw(6) == 0;
+    ask_extended(&p, draw(6) == 0);
     if (draw(3) == 0) {
         p.spec.has_required = 1;
         p.spec.required =

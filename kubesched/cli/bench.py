@@ -114,10 +114,11 @@ def build(
         [f"n{i}" for i in range(n)],
         {rows.CPU: s.cpu, rows.MEMORY: s.memory, rows.PODS: np.full(n, 110, dtype=np.int64)},
     )
+    form = native.ClassForm(native.ClassSpec())
     for cpu, memory in zip(s.class_cpu.tolist(), s.class_memory.tolist(), strict=True):
-        request = np.array([cpu, memory, 0, 1], dtype=np.int64)
+        request = [(native.CPU, cpu), (native.MEMORY, memory)]
         # Past the state's interning: classes that happen to ask for the same stay apart.
-        state.engine.add_class(native.ClassSpec(request, request, nonzero_cpu=cpu, nonzero_memory=memory))
+        state.engine.add_class(form, native.Amounts(request, request, nonzero_cpu=cpu, nonzero_memory=memory))
     state.engine.bind(s.prefill, s.prefill_row)
     for name, values in (columns or {}).items():
         state.add_node_column(name, values)

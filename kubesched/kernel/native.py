@@ -34,6 +34,8 @@ TIE_UNIFORM: int = _lib.KS_TIE_UNIFORM
 KEY_NODE_NAME: int = _lib.KS_KEY_NODE_NAME
 KEY_HOSTNAME: int = _lib.KS_KEY_HOSTNAME
 FIRST_EXTENDED: int = _lib.KS_FIRST_EXTENDED
+CPU: int = _lib.KS_CPU
+MEMORY: int = _lib.KS_MEMORY
 PODS: int = _lib.KS_PODS
 MAX_DEVICES: int = _lib.KS_MAX_DEVICES
 MAX_MODELS: int = _lib.KS_MAX_MODELS
@@ -154,13 +156,26 @@ class Selector:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassSpec:
-    """ks_class_spec; requests are ``[R]`` in canonical units."""
+class Amounts:
+    """What a class asks for: (resource, amount) in canonical units, ascending, without PODS.
 
-    request: I64
-    fit_request: I64
+    Parameters
+    ----------
+    unchecked
+        Of each request: 1 if it need not fit; empty: all must.
+    """
+
+    request: Sequence[tuple[int, int]]
+    fit_request: Sequence[tuple[int, int]]
     nonzero_cpu: int
     nonzero_memory: int
+    unchecked: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSpec:
+    """ks_class_spec without the amounts."""
+
     node_name: int = NO_NODE
     tolerates_unschedulable: bool = False
     toleration_key: I32 = field(default_factory=_empty_i32)
@@ -173,7 +188,6 @@ class ClassSpec:
     preferred: Selector = field(default_factory=Selector)
     has_enforced: bool = False
     enforced: Selector = field(default_factory=Selector)
-    unchecked: U8 | None = None
     port: I32 = field(default_factory=_empty_i32)
     image: I32 = field(default_factory=_empty_i32)
     n_image_containers: int = 0
@@ -468,6 +482,7 @@ class Engine:
         _raise("Engine", _lib.ks_engine_new(n_resources, out), n_resources)
         self._engine: Any = _ffi.gc(out[0], _lib.ks_engine_free)
         self._n_resources = n_resources
+        self._class_out = _ffi.new("int32_t *")
         self._users: list[plugins.Hook] = []  # by number; C keeps their pointers
         self._asker: tuple[int, int, bool] | None = None
         self._rechecker: _Rechecker | None = None
@@ -609,30 +624,19 @@ class Engine:
 
     # ---- classes and profiles ----
 
-    def add_class(self, spec: ClassSpec) -> int:
-        p = _Pointers("add_class")
-        c = _ffi.new("ks_class_spec *")
-        c.request = p.of(spec.request, np.int64, (self._n_resources,), "request")
-        c.fit_request = p.of(spec.fit_request, np.int64, (self._n_resources,), "fit_request")
-        c.nonzero_cpu, c.nonzero_memory = spec.nonzero_cpu, spec.nonzero_memory
-        c.node_name = spec.node_name
-        c.tolerates_unschedulable = int(spec.tolerates_unschedulable)
-        c.n_tolerations = n = len(spec.toleration_key)
-        for name in ("toleration_key", "toleration_op", "toleration_value", "toleration_effect"):
-            setattr(c, name, p.of(getattr(spec, name), np.int32, (n,), name))
-        if spec.unchecked is not None:
-            c.unchecked = p.of(spec.unchecked, np.uint8, (self._n_resources,), "unchecked")
-        c.has_required, c.has_enforced = int(spec.has_required), int(spec.has_enforced)
-        for name in ("node_selector", "required", "preferred", "enforced"):
-            _fill_selector(p, getattr(c, name), getattr(spec, name), name)
-        c.n_ports, c.port = len(spec.port), p.of(spec.port, np.int32, (None,), "port")
-        c.n_images, c.image = len(spec.image), p.of(spec.image, np.int32, (None,), "image")
-        c.n_image_containers = spec.n_image_containers
-        c.device_count, c.device_milli = spec.device_count, spec.device_milli
-        c.device_models = spec.device_models
-        out = _ffi.new("int32_t *")
-        _raise("add_class", _lib.ks_class_add(self._engine, c, out))
-        return int(out[0])
+    def add_class(self, form: ClassForm, amounts: Amounts) -> int:
+        c, alive = form.spec, list[Any]()
+        c.request = _fill_amounts(alive, amounts.request)
+        c.fit_request = _fill_amounts(alive, amounts.fit_request)
+        c.nonzero_cpu, c.nonzero_memory = amounts.nonzero_cpu, amounts.nonzero_memory
+        c.unchecked = _ffi.NULL
+        if amounts.unchecked:
+            alive.append(_ffi.new("uint8_t[]", amounts.unchecked))
+            c.unchecked = alive[-1]
+        status = _lib.ks_class_add(self._engine, c, self._class_out)
+        if status != _lib.KS_OK:
+            _raise("add_class", status)
+        return int(self._class_out[0])
 
     def add_topology(self, label_key: int, empty_value: int) -> int:
         """A label key by whose values nodes form domains. O(N)."""
@@ -1103,6 +1107,37 @@ class Engine:
         o.insufficient = p.out(insufficient, np.int64, insufficient.shape, "insufficient")
         self._raise("summarize", _lib.ks_summarize(self._engine, profile, class_id, o), class_id)
         return Counts(rejected, insufficient, o.feasible, o.score, o.ties, o.node)
+
+
+class ClassForm:
+    """A ClassSpec as C reads it, for many classes that differ in their amounts only: filling it in costs tens of us."""
+
+    def __init__(self, spec: ClassSpec) -> None:
+        self._pointers = p = _Pointers("add_class")
+        self.spec = c = _ffi.new("ks_class_spec *")
+        c.node_name = spec.node_name
+        c.tolerates_unschedulable = int(spec.tolerates_unschedulable)
+        c.n_tolerations = n = len(spec.toleration_key)
+        for name in ("toleration_key", "toleration_op", "toleration_value", "toleration_effect"):
+            setattr(c, name, p.of(getattr(spec, name), np.int32, (n,), name))
+        c.has_required, c.has_enforced = int(spec.has_required), int(spec.has_enforced)
+        for name in ("node_selector", "required", "preferred", "enforced"):
+            _fill_selector(p, getattr(c, name), getattr(spec, name), name)
+        c.n_ports, c.port = len(spec.port), p.of(spec.port, np.int32, (None,), "port")
+        c.n_images, c.image = len(spec.image), p.of(spec.image, np.int32, (None,), "image")
+        c.n_image_containers = spec.n_image_containers
+        c.device_count, c.device_milli = spec.device_count, spec.device_milli
+        c.device_models = spec.device_models
+
+
+def _fill_amounts(alive: list[Any], amounts: Sequence[tuple[int, int]]) -> tuple[int, Any, Any]:
+    """ks_amounts; C's arrays are kept alive by the list."""
+    if not amounts:
+        return 0, _ffi.NULL, _ffi.NULL
+    resource = _ffi.new("int32_t[]", [number for number, _ in amounts])
+    amount = _ffi.new("int64_t[]", [of for _, of in amounts])
+    alive += (resource, amount)
+    return len(amounts), resource, amount
 
 
 def _fill_selector(p: _Pointers, out: Any, s: Selector, name: str) -> None:

@@ -18,9 +18,10 @@ import numpy as np
 from kubesched.base import errors
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
-from kubesched.state import claim_rows, one_node
+from kubesched.state import claim_rows
 from kubesched.state import rows as row_types
 from kubesched.state.claims import UNLIMITED, Claims
+from kubesched.state.class_forms import ClassForms
 from kubesched.state.columns import UserColumns
 from kubesched.state.evictions import BoundPod, Evictions
 from kubesched.state.features import DeclaredFeatures
@@ -119,6 +120,7 @@ class ClusterState:
         self._class_in_group: dict[tuple[int, row_types.PodShape], int] = {}
         """Class by group of volumes and shape without it."""
         self._hostnames: dict[int, str] = {}
+        self._forms = ClassForms(self)
         self.pairwise = Pairwise(self.engine, self._add_topology)
         self.stateful: list[Stateful] = []
         """Plugins with state of their own, in PreFilter order."""
@@ -227,14 +229,15 @@ class ClusterState:
             self._image_sets.id(images)
         return found
 
-    def _image_ids(self, names: tuple[str, ...]) -> I32:
+    def image_ids(self, names: tuple[str, ...]) -> I32:
         """Ids of a class's images; the engine learns of new ones through an image set that no node has."""
         unknown = [name for name in dict.fromkeys(names) if self._images.find(name) is None]
         if unknown:
             self._image_set(tuple(row_types.Image(name, 0) for name in unknown))
         return arrays.int32([self._images.id(name) for name in names])
 
-    def _port_id(self, port: row_types.HostPort) -> int:
+    def port_id(self, port: row_types.HostPort) -> int:
+        """Id of a host port."""
         found = self._ports.find(port)
         if found is None:
             ip, protocol = self._ips.id(port.ip), self._protocols.id(port.protocol)
@@ -451,7 +454,7 @@ class ClusterState:
         """Engine class of a shape; equal shapes share one."""
         found = self._class_ids.get(shape)
         if found is None:
-            found = self.engine.add_class(self._class_spec(shape))
+            found = self.engine.add_class(self._forms.form(shape), self._forms.amounts(shape))
             self._class_ids[shape] = found
             self.shapes.id(shape)
             self.pairwise.add_class(found, shape)
@@ -514,77 +517,24 @@ class ClusterState:
             if plugin.concerns(shape):
                 plugin.reserve(key, class_id, shape, row)
 
-    def _class_spec(self, shape: row_types.PodShape) -> native.ClassSpec:
-        for resource, amount in shape.requests + shape.fit_requests:
-            _check_quantity(f"pod request {resource}", amount)
-            self.resource_id(resource)
-        tolerations = shape.tolerations
-        return native.ClassSpec(
-            request=self._amounts(shape.requests),
-            fit_request=self._amounts(shape.fit_requests),
-            nonzero_cpu=shape.nonzero_cpu_milli,
-            nonzero_memory=shape.nonzero_memory_bytes,
-            node_name=NO_NODE if shape.node_name is None else self._node_names.id(shape.node_name),
-            tolerates_unschedulable=one_node.tolerates_unschedulable(shape),
-            toleration_key=arrays.int32([self._keys.id(t.key) if t.key else NO_NODE for t in tolerations]),
-            toleration_op=arrays.int32([_toleration_op(t) for t in tolerations]),
-            toleration_value=arrays.int32([self._values.id(t.value) for t in tolerations]),
-            toleration_effect=arrays.int32([native.EFFECTS[t.effect] for t in tolerations]),
-            unchecked=self._flags(shape.unchecked),
-            has_required=shape.required_terms is not None,
-            has_enforced=shape.enforced_terms is not None,
-            node_selector=self._selector(_selector_term(shape.node_selector)),
-            required=self._selector(shape.required_terms or ()),
-            enforced=self._selector(shape.enforced_terms or ()),
-            preferred=self._selector(shape.preferred_terms, weighted=True),
-            port=arrays.int32([self._port_id(p) for p in shape.host_ports]),
-            image=self._image_ids(shape.images),
-            n_image_containers=shape.n_image_containers,
-            device_count=shape.device_count,
-            device_milli=shape.device_milli,
-            device_models=self.model_mask(shape.device_models),
-        )
-
-    def _amounts(self, amounts: tuple[tuple[str, int], ...]) -> I64:
-        out = np.zeros(self.engine.n_resources, dtype=np.int64)
-        for resource, amount in amounts:
-            out[self.resources.id(resource)] = amount
-        out[native.PODS] = 1
-        return out
-
-    def _flags(self, resources: tuple[str, ...]) -> U8 | None:
-        """One byte a resource, 1 for those of the list; None if it is empty, as for nearly all classes."""
-        if not resources:
-            return None
-        out = np.zeros(self.engine.n_resources, dtype=np.uint8)
-        out[[self.resource_id(resource) for resource in resources]] = 1
-        return out
-
-    def _selector(self, terms: tuple[row_types.Term, ...], weighted: bool = False) -> native.Selector:
-        if not terms:
-            return _NO_TERMS  # most classes have two or three of them
-        requirements = [q for term in terms for q in term.requirements]
-        numbers = [_operand(q) for q in requirements]
-        values = [self._requirement_values(q) for q in requirements]
-        return native.Selector(
-            term_start=_starts([len(term.requirements) for term in terms]),
-            weight=arrays.int32([term.weight for term in terms]) if weighted else None,
-            key=arrays.int32([self._requirement_key(q) for q in requirements]),
-            op=arrays.int32([native.OPERATORS[q.operator] for q in requirements]),
-            number=arrays.int64([n or 0 for n in numbers]),
-            is_number=np.array([n is not None for n in numbers], dtype=np.uint8),
-            value_start=_starts([len(v) for v in values]),
-            value=arrays.int32([v for of in values for v in of]),
-        )
-
-    def _requirement_key(self, q: row_types.Requirement) -> int:
+    def requirement_key(self, q: row_types.Requirement) -> int:
+        """Id of what a requirement on nodes looks at."""
         if q.is_field:
             return native.KEY_NODE_NAME
         return native.KEY_HOSTNAME if q.key == row_types.HOSTNAME_LABEL else self._keys.id(q.key)
 
-    def _requirement_values(self, q: row_types.Requirement) -> list[int]:
+    def requirement_values(self, q: row_types.Requirement) -> list[int]:
+        """Ids of a requirement's values."""
         table = self._node_names if q.is_field else self._values
         return [table.id(value) for value in q.values]
+
+    def toleration(self, t: row_types.Toleration) -> tuple[int, int]:
+        """Ids of a toleration's key (-1: every key) and value."""
+        return self._keys.id(t.key) if t.key else NO_NODE, self._values.id(t.value)
+
+    def node_name_id(self, name: str | None) -> int:
+        """Id of a node's name, whether it is there or not; -1 without."""
+        return NO_NODE if name is None else self._node_names.id(name)
 
     # ---- running pods ----
 
@@ -764,7 +714,7 @@ class ClusterState:
 
 def _check_quantity(where: str, amount: int) -> None:
     if not 0 <= amount <= row_types.MAX_QUANTITY:
-        raise errors.InputError(where, "is out of range", amount, f"0 to {row_types.MAX_QUANTITY}")
+        raise row_types.out_of_range(where, amount)
 
 
 def _check_column(where: str, column: I64) -> None:
@@ -776,38 +726,3 @@ def _check_column(where: str, column: I64) -> None:
 def _slice(columns: NodeColumns, part: slice) -> NodeColumns:
     rest = {name: np.ascontiguousarray(column[part]) for name, column in columns.keywords().items()}
     return NodeColumns(allocatable=np.ascontiguousarray(columns.allocatable[:, part]), **rest)
-
-
-def _starts(lengths: Sequence[int]) -> I32:
-    out = np.zeros(len(lengths) + 1, dtype=np.int32)
-    np.cumsum(lengths, out=out[1:])
-    return out
-
-
-_NO_TERMS = native.Selector(
-    term_start=_starts([]),
-    weight=None,
-    key=arrays.int32([]),
-    op=arrays.int32([]),
-    number=arrays.int64([]),
-    is_number=np.array([], dtype=np.uint8),
-    value_start=_starts([]),
-    value=arrays.int32([]),
-)
-
-
-def _operand(q: row_types.Requirement) -> int | None:
-    if q.operator in ("Gt", "Lt") and len(q.values) == 1:
-        return parse_int64(q.values[0])
-    return None
-
-
-def _selector_term(selector: tuple[tuple[str, str], ...]) -> tuple[row_types.Term, ...]:
-    """``spec.nodeSelector`` as one term: every pair must match."""
-    if not selector:
-        return ()
-    return (row_types.Term(tuple(row_types.Requirement(k, "In", (v,)) for k, v in selector)),)
-
-
-def _toleration_op(t: row_types.Toleration) -> int:
-    return native.TOLERATION_OPERATORS.get(t.operator, native.TOLERATE_NEVER)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubesched.base import errors
 from kubesched.state.pod_volumes import PodVolumes
 
 CPU = "cpu"
@@ -32,6 +33,11 @@ LABEL_OPERATORS = OPERATORS[:4]
 """Of a Requirement in a LabelSelector."""
 MAX_QUANTITY = 1 << 56
 """Largest quantity in canonical units that a row may hold (ks.h KS_MAX_QUANTITY)."""
+
+
+def out_of_range(where: str, amount: int) -> errors.InputError:
+    """The error about a quantity that no row can hold."""
+    return errors.InputError(where, "is out of range", amount, f"0 to {MAX_QUANTITY}")
 
 
 def is_extended(resource: str) -> bool:

@@ -19,11 +19,9 @@ def engine() -> native.Engine:
     return made
 
 
-def spec(**changes: Any) -> native.ClassSpec:
-    request = np.array([1000, 1 << 30, 0, 1], dtype=np.int64)
-    return native.ClassSpec(
-        **({"request": request, "fit_request": request, "nonzero_cpu": 1000, "nonzero_memory": 0} | changes)
-    )
+def add_class(engine: native.Engine, **changes: Any) -> int:
+    request = [(native.CPU, 1000), (native.MEMORY, 1 << 30)]
+    return engine.add_class(native.ClassForm(native.ClassSpec(**changes)), native.Amounts(request, request, 1000, 0))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +63,7 @@ def test_status_codes_become_exceptions(engine: native.Engine) -> None:
     with pytest.raises(errors.KernelError, match="too large"):
         engine.add_nodes(np.full((4, 1), 1 << 60, dtype=np.int64))
     with pytest.raises(errors.KernelError, match="item 1 of 2"):
-        class_id = engine.add_class(spec())
+        class_id = add_class(engine)
         engine.bind(arrays.int32([class_id, class_id]), arrays.int32([0, 7]))
 
 
@@ -80,12 +78,12 @@ def test_selector_runs_must_cover_their_values(engine: native.Engine) -> None:
         value=arrays.int32([1]),
     )
     with pytest.raises(errors.InputError, match="does not cover the values"):
-        engine.add_class(spec(required=bad, has_required=True))
+        add_class(engine, required=bad, has_required=True)
 
 
 def test_views_show_changes_and_are_read_only(engine: native.Engine) -> None:
     columns = engine.columns()
-    class_id = engine.add_class(spec())
+    class_id = add_class(engine)
     engine.bind(arrays.int32([class_id]), arrays.int32([1]))
     assert columns.used[0].tolist() == [0, 1000, 0]
     with pytest.raises(ValueError, match="read-only"):
@@ -94,7 +92,7 @@ def test_views_show_changes_and_are_read_only(engine: native.Engine) -> None:
 
 
 def test_runs_update_decisions_in_place(engine: native.Engine) -> None:
-    class_id = engine.add_class(spec())
+    class_id = add_class(engine)
     profile = engine.add_profile([native.FILTERS["NodeResourcesFit"]], [], 0)
     pods = arrays.int32([class_id] * 3)
     decisions, series = engine.run(native.Options(profile), arrays.int32([1, 2]), pods)
