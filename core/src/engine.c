@@ -53,6 +53,7 @@ void ks_engine_free(ks_engine *e) {
     KS_VEC_DISCARD(&e->mem, &e->undo);
     KS_VEC_DISCARD(&e->mem, &e->scratch.feasible);
     KS_VEC_DISCARD(&e->mem, &e->scratch.local);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.kept);
     KS_VEC_DISCARD(&e->mem, &e->scratch.user);
     KS_VEC_DISCARD(&e->mem, &e->scratch.taint);
     KS_VEC_DISCARD(&e->mem, &e->scratch.affinity);

@@ -383,10 +383,20 @@ typedef struct ks_moved {
 
 typedef struct ks_index ks_index;
 
+enum { KS_MOST_PLAIN = 4 }; /* resources of a plain fit score: the core ones */
+
+/* What the last column of plain scores that was swept belongs to. */
+typedef struct ks_kept {
+    int32_t profile, n_rows;
+    int64_t position;                                    /* in the log */
+    int64_t fit[KS_MOST_PLAIN], balanced[KS_MOST_PLAIN]; /* amounts of the scored resources */
+} ks_kept;
+
 /* Columns of the dense driver, one entry a row. */
 typedef struct ks_scratch {
     KS_VEC(uint8_t) feasible, shut;
     KS_VEC(int64_t) local;
+    KS_VEC(int64_t) kept; /* of ks_kept */
     KS_VEC(int64_t) user; /* scores of a user's plugin */
     KS_VEC(int32_t) taint;
     KS_VEC(int32_t) affinity;
@@ -402,6 +412,7 @@ typedef struct ks_scratch {
 
 struct ks_engine {
     ks_memory mem;
+    ks_kept kept;
     ks_sets sets;
 
     int32_t n_resources;
@@ -631,7 +642,6 @@ static inline int32_t ks_affinity_weight(const ks_engine *e, const ks_class *c, 
 
 /* ---- score.c ---- */
 enum { KS_MOST_BALANCED = 64 }; /* resources that balanced allocation can weigh; arbitrary, checked in profile.c */
-enum { KS_MOST_PLAIN = 4 };     /* resources of a plain fit score: the core ones */
 #define KS_NARROW_ALLOC ((int64_t)1 << 46)
 #define KS_NARROW_USED ((int64_t)1 << 52)
 

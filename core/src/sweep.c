@@ -4,6 +4,8 @@
  * row as dense.c does, and gives the same answer, but column by column: what a class does not ask for costs nothing,
  * and the rest are loops over plain columns. Profiles with other scores than ks_plain has are left to dense.c.
  *
+ * What the row alone scores is kept from class to class where both ask for the same; see keep_local.
+ *
  * Exactness of the doubles: as in index.c, under the same bounds; beyond them rows take ks_score_local. */
 #include "internal.h"
 
@@ -83,9 +85,11 @@ KS_WIDE static int64_t shut_flagged(uint8_t *restrict open, const uint8_t *restr
     return closed;
 }
 
-static int64_t shut_by_set(uint8_t *restrict open, const uint8_t *restrict pass, const int32_t *restrict set,
-                           int32_t n) {
+static int64_t shut_by_set(uint8_t *restrict open, const uint8_t *restrict pass, int64_t n_sets,
+                           const int32_t *restrict set, int32_t n) {
     int64_t closed = 0;
+    if (memchr(pass, 0, (size_t)n_sets) == NULL)
+        return 0; /* as taints mostly do */
     for (int32_t row = 0; row < n; row++) {
         uint8_t now = open[row] & (pass[set[row]] == 0);
         closed += now;
@@ -145,11 +149,11 @@ static int64_t shut_by_filter(const ks_engine *e, const ks_class *c, int32_t fil
         closed = shut_flagged(open, e->unschedulable.at, e->n_rows);
         break;
     case KS_FILTER_TAINT_TOLERATION:
-        closed = shut_by_set(open, c->taint_pass, e->taint_set.at, e->n_rows);
+        closed = shut_by_set(open, c->taint_pass, c->n_taint, e->taint_set.at, e->n_rows);
         break;
     case KS_FILTER_NODE_AFFINITY:
         if (!c->by_node && !c->has_enforced) {
-            closed = shut_by_set(open, c->label_pass, e->label_set.at, e->n_rows);
+            closed = shut_by_set(open, c->label_pass, c->n_label, e->label_set.at, e->n_rows);
             break;
         }
         return shut_by_row(e, c, filter, open, out);
@@ -282,15 +286,11 @@ static bool are_narrow(const ks_engine *e, const ks_score *s, bool nonzero, bloc
     return true;
 }
 
-static void score_slowly(ks_engine *e, const ks_profile *p, const ks_class *c, block b) {
-    for (int32_t row = b.from; row < b.from + b.n; row++)
-        e->scratch.local.at[row] = e->scratch.feasible.at[row] ? ks_score_local(e, p, c, row) : 0;
-}
-
-static void score_block(ks_engine *e, const ks_profile *p, const ks_plain *plain, const ks_class *c, block b) {
-    int64_t *local = e->scratch.local.at + b.from;
+static void score_block(ks_engine *e, const ks_profile *p, const ks_plain *plain, const ks_class *c, block b,
+                        int64_t *local) {
     if (!are_narrow(e, plain->fit, true, b) || !are_narrow(e, plain->balanced, false, b)) {
-        score_slowly(e, p, c, b);
+        for (int32_t i = 0; i < b.n; i++)
+            local[i] = ks_score_local(e, p, c, b.from + i);
         return;
     }
     memset(local, 0, (size_t)b.n * sizeof *local);
@@ -300,26 +300,68 @@ static void score_block(ks_engine *e, const ks_profile *p, const ks_plain *plain
         score_balanced(e, plain->balanced, c, b, local);
 }
 
-static void score_local(ks_engine *e, const ks_profile *p, const ks_plain *plain, const ks_class *c, int32_t feasible) {
+/* ---- the column that is kept ---- */
+
+/* Plain scores look at few amounts of a class. Classes that differ elsewhere (each asks for an extended resource of its
+ * own, say) have the same column, of which only the rows that changed are scored anew. */
+static void read_amounts(ks_kept *k, const ks_plain *plain, const ks_class *c) {
+    for (int32_t i = 0; plain->fit != NULL && i < plain->fit->n_resources; i++)
+        k->fit[i] = ks_amount_of(c->fit_request, c->n_fit_request, plain->fit->resource[i]);
+    for (int32_t i = 0; plain->balanced != NULL && i < plain->balanced->n_resources; i++)
+        k->balanced[i] = ks_amount_of(c->request, c->n_request, plain->balanced->resource[i]);
+}
+
+static bool is_kept(const ks_engine *e, const ks_kept *wanted) {
+    const ks_kept *k = &e->kept;
+    return k->position >= e->log_base && k->n_rows == e->n_rows && k->profile == wanted->profile &&
+           memcmp(k->fit, wanted->fit, sizeof k->fit) == 0 &&
+           memcmp(k->balanced, wanted->balanced, sizeof k->balanced) == 0 &&
+           ks_log_end(e) - k->position <= e->n_rows / FEW;
+}
+
+static void keep_local(ks_engine *e, int32_t profile, const ks_plain *plain, const ks_class *c) {
+    const ks_profile *p = &e->profiles.at[profile];
+    int64_t *column = e->scratch.kept.at;
+    ks_kept wanted = {.profile = profile, .n_rows = e->n_rows, .position = ks_log_end(e)};
+    read_amounts(&wanted, plain, c);
+    if (is_kept(e, &wanted)) {
+        int64_t at = e->kept.position;
+        bool is_static;
+        for (int32_t row; (row = ks_log_next(e, &at, &is_static)) != KS_NONE;)
+            column[row] = ks_score_local(e, p, c, row);
+    } else {
+        for (block b = {0, 0}; b.from < e->n_rows; b.from += BLOCK) {
+            b.n = e->n_rows - b.from < BLOCK ? e->n_rows - b.from : BLOCK;
+            score_block(e, p, plain, c, b, column + b.from);
+        }
+    }
+    e->kept = wanted;
+}
+
+static void score_local(ks_engine *e, int32_t profile, const ks_plain *plain, const ks_class *c, int32_t feasible) {
+    int64_t *local = e->scratch.local.at;
     if (feasible <= e->n_rows / FEW || !ks_is_narrow(c)) {
-        score_slowly(e, p, c, (block){0, e->n_rows});
+        for (int32_t row = 0; row < e->n_rows; row++)
+            local[row] = e->scratch.feasible.at[row] ? ks_score_local(e, &e->profiles.at[profile], c, row) : 0;
         return;
     }
-    for (block b = {0, 0}; b.from < e->n_rows; b.from += BLOCK) {
-        b.n = e->n_rows - b.from < BLOCK ? e->n_rows - b.from : BLOCK;
-        score_block(e, p, plain, c, b);
-    }
+    keep_local(e, profile, plain, c);
+    memcpy(local, e->scratch.kept.at, (size_t)e->n_rows * sizeof *local);
 }
 
 /* ---- normalised scores ---- */
 
 /* Adds weight * normalised raw, raw being looked up by set. Reversed: fewer is better, as for taints. Returns what all
  * rows get alike instead of adding it. */
-static int64_t add_by_set(const ks_engine *e, const int32_t *raw, const int32_t *set, int64_t weight, bool reversed,
-                          int64_t *total) {
+static int64_t add_by_set(const ks_engine *e, const int32_t *raw, int64_t n_sets, const int32_t *set, int64_t weight,
+                          bool reversed, int64_t *total) {
     const uint8_t *open = e->scratch.feasible.at;
     int64_t max = 0;
-    for (int32_t row = 0; row < e->n_rows; row++)
+    for (int64_t i = 0; i < n_sets; i++)
+        max |= raw[i]; /* weights are not negative */
+    bool is_flat = max == 0;
+    max = 0;
+    for (int32_t row = 0; !is_flat && row < e->n_rows; row++)
         max = open[row] && raw[set[row]] > max ? raw[set[row]] : max;
     if (max == 0)
         return weight * (reversed ? ks_normalize_taint(0, 0) : ks_normalize_up(0, 0));
@@ -356,12 +398,12 @@ static void add_column(const ks_engine *e, const int64_t *column, int64_t weight
 static int64_t add_grouped(ks_engine *e, const ks_profile *p, const ks_class *c, int64_t *total) {
     int64_t all = 0;
     if (p->taint_weight > 0)
-        all += add_by_set(e, c->taint_pref, e->taint_set.at, p->taint_weight, true, total);
+        all += add_by_set(e, c->taint_pref, c->n_taint, e->taint_set.at, p->taint_weight, true, total);
     if (p->affinity_weight > 0 && c->preferred.n_terms > 0) {
         if (c->by_node)
             add_by_node(e, c, p->affinity_weight, total);
         else
-            all += add_by_set(e, c->label_pref, e->label_set.at, p->affinity_weight, false, total);
+            all += add_by_set(e, c->label_pref, c->n_label, e->label_set.at, p->affinity_weight, false, total);
     }
     for (int32_t row = 0; p->image_weight > 0 && c->n_images > 0 && row < e->n_rows; row++)
         total[row] += p->image_weight * c->image_score[e->image_set.at[row]];
@@ -416,6 +458,7 @@ static void choose(const ks_engine *e, int32_t tie, uint64_t *rng, ks_choice *ou
 static ks_status reserve(ks_engine *e) {
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.feasible, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.local, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.kept, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.shut, e->n_rows));
     return KS_VEC_RESERVE(&e->mem, &e->scratch.affinity, e->n_rows);
 }
@@ -435,7 +478,7 @@ static ks_status decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie,
     KS_TRY(filter_all(e, p, c, e->scratch.feasible.at, summary, &out->feasible));
     if (out->feasible == 0)
         return KS_OK;
-    score_local(e, p, &plain, c, out->feasible);
+    score_local(e, profile, &plain, c, out->feasible);
     int64_t all = add_grouped(e, p, c, e->scratch.local.at);
     KS_TRY(add_pairwise(e, p, c, e->scratch.local.at));
     KS_TRY(ks_user_add_scores(e, p, c, e->scratch.feasible.at, e->scratch.local.at));

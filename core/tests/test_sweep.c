@@ -61,6 +61,37 @@ static void test_few_rows_of_many(void) {
     ks_engine_free(e);
 }
 
+/* Classes that differ in what no score looks at share a column, while rows come, go, change and fill up. */
+static void test_kept_columns_follow_changes(void) {
+    ks_engine *e;
+    int32_t profile, other, id[4], done;
+    CHECK_EQ(ks_engine_new(5, &e), KS_OK);
+    CHECK_EQ(add_plain_nodes(e, 200), KS_OK);
+    for (int32_t row = 0; row < 200; row++)
+        e->allocatable[KS_FIRST_EXTENDED][row] = 4;
+    CHECK_EQ(add_default_profile(e, &profile), KS_OK);
+    CHECK_EQ(add_default_profile(e, &other), KS_OK);
+    for (int32_t i = 0; i < 4; i++) {
+        plain_class p;
+        make_plain_class(&p, i < 3 ? 700 : 800, GIB);
+        ask_extended(&p, 1 + i % 2);
+        CHECK_EQ(ks_class_add(e, &p.spec, &id[i]), KS_OK);
+    }
+    for (int32_t i = 0; i < 300; i++) {
+        int32_t of = id[i % 9 == 0 ? 3 : i % 3], row = (i * 7) % 200, n_many = i % 50 == 0 ? 40 : 1;
+        ks_choice c = decide(e, i % 31 == 0 ? other : profile, of, i % 2);
+        for (int32_t k = 0; k < n_many && c.node != KS_NONE; k++) { /* many: more than are scored one by one */
+            int32_t at = k == 0 ? c.node : k;
+            CHECK_EQ(ks_bind(e, e->live.at[at] != 0, &of, &at, NULL, &done), KS_OK);
+        }
+        if (i % 20 == 0)
+            CHECK_EQ(ks_nodes_remove(e, e->live.at[row] != 0, &row), KS_OK);
+        if (i % 25 == 0)
+            CHECK_EQ(add_plain_nodes(e, 3), KS_OK);
+    }
+    ks_engine_free(e);
+}
+
 static void test_no_rows(void) {
     ks_engine *e;
     int32_t profile, id;
@@ -88,6 +119,7 @@ static void test_other_scores_are_left_to_dense(void) {
 int main(void) {
     RUN(test_same_answer_until_nothing_fits);
     RUN(test_few_rows_of_many);
+    RUN(test_kept_columns_follow_changes);
     RUN(test_no_rows);
     RUN(test_other_scores_are_left_to_dense);
     return REPORT();
