@@ -72,6 +72,9 @@ class Strategy:
     generation_of: tuple[str, ...] = ("spec",)  # the fields whose change counts
     create_on_update: bool = False  # PUT may create
     unconditional_update: bool = True  # PUT may leave resourceVersion out
+    grace: Callable[[Object, int | None], int] | None = (
+        None  # seconds between DELETE (which may ask for some) and the end
+    )
     orphan_by_default: bool = False  # dependents stay unless the deleter says otherwise
     collectable: bool = True  # may wait for its dependents by a finalizer (events may not)
     returns_deleted: bool = False  # DELETE answers with the object, not with a Status

@@ -1,0 +1,509 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be done with the objects of one kind: upstream's generic registry on our store.
+
+Objects come in decoded and defaulted; they leave as entries of the store, or as dicts where nothing was stored (dry run).
+Source: apiserver/pkg/registry/generic/registry/store.go and pkg/registry/rest, v1.36.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from kubesched.api import meta, names, status
+from kubesched.api.kinds import Kind
+from kubesched.api.options import DeleteOptions
+from kubesched.api.strategy import Object, Strategy
+from kubesched.store import Entry, Mismatch, Store, Unavailable
+from kubesched.store.interface import ABSENT
+
+Now = Callable[[], datetime.datetime]
+
+_GENERATE_ATTEMPTS = 8
+_UPDATE_ATTEMPTS = 50  # each lost to another writer of the same object; then the client may try again
+
+
+@dataclass(slots=True, eq=False)
+class Note:
+    """What an object is selected by, kept beside its bytes."""
+
+    labels: Mapping[str, str]
+    fields: Mapping[str, str]
+    decoded: Object | None = None
+
+
+@dataclass(slots=True)
+class Item:
+    """One object on its way out: an entry of the store, or an object that was not stored; ``created`` if it is new."""
+
+    entry: Entry | None = None
+    object: Object | None = None
+    created: bool = False
+
+
+@dataclass(slots=True)
+class Change:
+    """One write as admission sees it: ``admit`` may change the new object, ``validate`` may refuse it.
+
+    ``old`` is None on create, ``new`` is None on delete.
+    """
+
+    admit: Callable[[Object, Object | None], Awaitable[None]] | None = None
+    validate: Callable[[Object | None, Object | None], Awaitable[None]] | None = None
+
+
+NO_ADMISSION = Change()
+
+
+@dataclass(slots=True, eq=False)
+class Resource:
+    """The objects of one kind in one store."""
+
+    kind: Kind
+    strategy: Strategy
+    store: Store
+    now: Now
+    _head: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        opening = {"kind": self.kind.kind, "apiVersion": self.kind.api_version}
+        self._head = orjson.dumps(opening)[:-1] + b',"metadata":{'
+
+    # ---- bytes and objects ----
+
+    def key(self, namespace: str, name: str) -> str:
+        """Where an object is kept. Names never hold a slash: they are checked before they are written."""
+        return f"{self.kind.prefix}{namespace}/{name}" if self.kind.namespaced else f"{self.kind.prefix}{name}"
+
+    def scope(self, namespace: str) -> str:
+        """What the keys of a collection begin with."""
+        return f"{self.kind.prefix}{namespace}/" if namespace else self.kind.prefix
+
+    def encode(self, obj: Object) -> bytes:
+        """The bytes to store: no revision, kind and metadata first."""
+        metadata = obj["metadata"]
+        revision = metadata.pop("resourceVersion", None)
+        rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion", "metadata")}
+        opening = {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata}
+        out = orjson.dumps({**opening, **rest})
+        if revision is not None:
+            metadata["resourceVersion"] = revision
+        return out
+
+    def decode(self, entry: Entry) -> Object:
+        """A fresh object with its revision."""
+        obj: Object = orjson.loads(entry.value)
+        obj["metadata"]["resourceVersion"] = str(entry.revision)
+        return obj
+
+    def whole(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
+        """The JSON of a stored object, in pieces, its revision in place."""
+        return self._head, b'"resourceVersion":"%d",' % entry.revision, entry.value[len(self._head) :]
+
+    def item(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
+        """The same as an item of a list: built-in kinds leave kind and apiVersion out there."""
+        if self.kind.custom:
+            return self.whole(entry)
+        return b'{"metadata":{', b'"resourceVersion":"%d",' % entry.revision, entry.value[len(self._head) :]
+
+    def note(self, entry: Entry) -> Note:
+        """What an entry is selected by; computed once."""
+        if entry.note is None:
+            entry.note = self._note(self.decode(entry))
+        found: Note = entry.note
+        return found
+
+    def _note(self, obj: Object) -> Note:
+        metadata = obj["metadata"]
+        fields = {"metadata.name": metadata["name"]}
+        if self.kind.namespaced:
+            fields["metadata.namespace"] = metadata["namespace"]
+        fields.update(self.strategy.select(obj))
+        return Note(metadata.get("labels") or {}, fields)
+
+    # ---- errors ----
+
+    def _missing(self, name: str) -> status.StatusError:
+        return status.not_found(self.kind.group, self.kind.plural, name)
+
+    def _conflict(self, name: str, why: str = status.MODIFIED) -> status.StatusError:
+        return status.conflict(self.kind.group, self.kind.plural, name, why)
+
+    def _invalid(self, name: str, errors: list[status.FieldError]) -> status.StatusError:
+        return status.invalid(self.kind.group, self.kind.kind, name, errors)
+
+    # ---- read ----
+
+    async def get(self, namespace: str, name: str) -> Entry:
+        """Raises StatusError 404 when it is not there."""
+        entry = await self.store.get(self.key(namespace, name))
+        if entry is None:
+            raise self._missing(name)
+        return entry
+
+    # ---- create ----
+
+    async def create(
+        self, obj: Object, namespace: str, change: Change = NO_ADMISSION, *, dry_run: bool = False
+    ) -> Item:
+        """Store a new object; its name is generated if it has only a prefix."""
+        metadata = obj["metadata"]
+        if metadata.get("name") or not metadata.get("generateName"):
+            return await self._create(obj, namespace, change, dry_run)
+        for attempt in range(_GENERATE_ATTEMPTS):
+            candidate = orjson.loads(orjson.dumps(obj))
+            candidate["metadata"]["name"] = meta.generate_name(metadata["generateName"])
+            try:
+                return await self._create(candidate, namespace, change, dry_run)
+            except status.StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+                if attempt == _GENERATE_ATTEMPTS - 1:
+                    name = candidate["metadata"]["name"]
+                    raise status.generated_name_taken(self.kind.group, self.kind.plural, name) from None
+        raise AssertionError("unreachable")
+
+    async def _create(self, obj: Object, namespace: str, change: Change, dry_run: bool) -> Item:
+        self._begin(obj)
+        if change.admit is not None:
+            await change.admit(obj, None)
+        self._check_new(obj)
+        if change.validate is not None:
+            await change.validate(obj, None)
+        name = obj["metadata"]["name"]
+        key = self.key(namespace, name)
+        if dry_run:
+            current = await self.store.get(key, pending=True)
+            if current is not None:
+                raise self._exists(name, current)
+            return Item(object=obj, created=True)
+        try:
+            entry = await self._put(key, obj, ABSENT)
+        except Mismatch as mismatch:
+            raise self._exists(name, mismatch.current) from None
+        return Item(entry=entry, created=True)
+
+    def _begin(self, obj: Object) -> None:
+        """What the server itself writes into a new object."""
+        metadata = obj["metadata"]
+        meta.fill_system_fields(metadata, meta.timestamp(self.now()))
+        metadata.pop("generation", None)
+        if self.strategy.has_generation:
+            metadata["generation"] = 1
+        if self.strategy.has_status:
+            obj.pop("status", None)
+        self.strategy.prepare_create(obj)
+
+    def _check_new(self, obj: Object) -> None:
+        errors = self.strategy.validate(obj)
+        if not errors:
+            errors = self._check_metadata(obj)
+        if errors:
+            raise self._invalid(obj["metadata"].get("name", ""), errors)
+
+    def _check_metadata(self, obj: Object) -> list[status.FieldError]:
+        rule = self.strategy.name_rule
+        found = meta.validate(obj["metadata"], namespaced=self.kind.namespaced, name_rule=rule)
+        return found or meta.validate(obj["metadata"], namespaced=self.kind.namespaced, name_rule=names.path_segment)
+
+    def _exists(self, name: str, current: Entry | None) -> status.StatusError:
+        error = status.already_exists(self.kind.group, self.kind.plural, name)
+        if current is not None and self.decode(current)["metadata"].get("deletionTimestamp"):
+            error.message = f"object is being deleted: {error.message}"
+        return error
+
+    async def _put(self, key: str, obj: Object, expect: int) -> Entry:
+        try:
+            return await self.store.put(
+                key, self.encode(obj), expect=expect, note=self._note(obj), ttl=self.strategy.ttl
+            )
+        except Unavailable as error:
+            raise status.unavailable(f"the store cannot write: {error}") from None
+
+    # ---- update ----
+
+    async def update(
+        self,
+        namespace: str,
+        name: str,
+        renew: Callable[[Object | None], Object],
+        change: Change = NO_ADMISSION,
+        *,
+        subresource: str = "",
+        may_create: bool = False,
+        dry_run: bool = False,
+    ) -> Item:
+        """Replace an object by what ``renew`` makes of the live one (None where there is none and one may be created).
+
+        If somebody else writes in between, ``renew`` is asked again, unless what it made names a revision: then 409.
+        """
+        key = self.key(namespace, name)
+        for _ in range(_UPDATE_ATTEMPTS):
+            entry = await self.store.get(key, pending=True)
+            if entry is None:
+                if not may_create:
+                    raise self._missing(name)
+                try:
+                    return await self._create(renew(None), namespace, change, dry_run)
+                except status.StatusError as error:
+                    if error.reason != "AlreadyExists":
+                        raise
+                    continue  # it appeared in between
+            item = await self._update_once(key, entry, renew, change, subresource, dry_run)
+            if item is not None:
+                return item
+        raise self._conflict(name)
+
+    async def _update_once(
+        self,
+        key: str,
+        entry: Entry,
+        renew: Callable[[Object | None], Object],
+        change: Change,
+        subresource: str,
+        dry_run: bool,
+    ) -> Item | None:
+        """None: somebody else was quicker; look again."""
+        old = self.decode(entry)
+        new = renew(self.decode(entry))
+        named = self._check_revision(new, old)
+        self._prepare_update(new, old, subresource)
+        if change.admit is not None:
+            await change.admit(new, old)
+        self._check_update(new, old, subresource)
+        if change.validate is not None:
+            await change.validate(new, old)
+        if _finished(new, old):
+            return await self._finish(key, entry, new, dry_run)
+        if new == old:
+            return Item(entry=await self._visible(key, entry))
+        if dry_run:
+            return Item(object=new)
+        try:
+            return Item(entry=await self._put(key, new, entry.revision))
+        except Mismatch:
+            if named:
+                raise self._conflict(old["metadata"]["name"]) from None
+            return None
+
+    async def _visible(self, key: str, entry: Entry) -> Entry:
+        """The entry once readers see it too: it may be another writer's, still on its way to the disk."""
+        while self.store.revision < entry.revision:
+            await asyncio.sleep(0)
+        return entry
+
+    def _check_revision(self, new: Object, old: Object) -> bool:
+        """Compare revisions; whether the client named one. After it, both are the same."""
+        given, current = new["metadata"].get("resourceVersion"), old["metadata"]["resourceVersion"]
+        uid = new["metadata"].get("uid")
+        name = old["metadata"]["name"]
+        if uid and uid != old["metadata"]["uid"]:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+            raise self._conflict(name, why)
+        if not given or given == "0":
+            if not self.strategy.unconditional_update:
+                wrong = status.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+                raise status.invalid(self.kind.group, self.kind.plural, name, [wrong])
+            new["metadata"]["resourceVersion"] = current
+            return False
+        if given != current:
+            if not given.isdigit():
+                raise status.bad_request(f'strconv.ParseUint: parsing "{given}": invalid syntax')
+            raise self._conflict(name)
+        return True
+
+    def _prepare_update(self, new: Object, old: Object, subresource: str) -> None:
+        new_meta, old_meta = new["metadata"], old["metadata"]
+        new_meta["generation"] = old_meta.get("generation", 0)
+        if subresource == "status":
+            for name in (new.keys() | old.keys()) - {"status", "metadata"}:
+                _carry(new, old, name)
+            self.strategy.prepare_status(new, old)
+        elif not subresource:
+            if self.strategy.has_status:
+                _carry(new, old, "status")
+            self.strategy.prepare_update(new, old)
+        if self.strategy.has_generation and any(new.get(f) != old.get(f) for f in self.strategy.generation_of):
+            new_meta["generation"] += 1
+        if not new_meta["generation"]:
+            del new_meta["generation"]
+        new_meta["uid"] = new_meta.get("uid") or old_meta["uid"]
+        for name in ("creationTimestamp", "deletionTimestamp"):
+            if name in old_meta:
+                new_meta[name] = old_meta[name]
+        if "deletionGracePeriodSeconds" in old_meta:
+            new_meta.setdefault("deletionGracePeriodSeconds", old_meta["deletionGracePeriodSeconds"])
+
+    def _check_update(self, new: Object, old: Object, subresource: str) -> None:
+        errors = meta.validate(new["metadata"], namespaced=self.kind.namespaced, name_rule=names.path_segment)
+        errors += meta.validate_update(new["metadata"], old["metadata"])
+        validate = self.strategy.validate_status if subresource == "status" else self.strategy.validate_update
+        errors += validate(new, old)
+        if errors:
+            raise self._invalid(new["metadata"].get("name", ""), errors)
+
+    async def _finish(self, key: str, entry: Entry, new: Object, dry_run: bool) -> Item | None:
+        """The last finalizer of an object that is to go was removed: it goes."""
+        if not dry_run:
+            try:
+                await self.store.delete(key, expect=entry.revision)
+            except Mismatch:
+                return None
+            except Unavailable as error:
+                raise status.unavailable(f"the store cannot write: {error}") from None
+        return Item(object=new)
+
+    # ---- delete ----
+
+    async def delete(
+        self,
+        namespace: str,
+        name: str,
+        options: DeleteOptions,
+        validate: Callable[[Object], Awaitable[None]] | None = None,
+    ) -> tuple[Object, bool]:
+        """Delete, or begin to: the object as it was last, and whether it is gone."""
+        key = self.key(namespace, name)
+        for _ in range(_UPDATE_ATTEMPTS):
+            entry = await self.store.get(key, pending=True)
+            if entry is None:
+                raise self._missing(name)
+            obj = self.decode(entry)
+            self._check_preconditions(obj, options)
+            if validate is not None:
+                await validate(obj)
+            found = await self._delete_once(key, entry, obj, options)
+            if found is not None:
+                return found
+        raise self._conflict(name)
+
+    def _check_preconditions(self, obj: Object, options: DeleteOptions) -> None:
+        metadata = obj["metadata"]
+        name = metadata["name"]
+        if options.uid is not None and options.uid != metadata["uid"]:
+            why = (
+                f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
+                "The object might have been deleted and then recreated"
+            )
+            raise status.conflict(self.kind.group, self.kind.kind, name, why)
+        if options.revision is not None and options.revision != metadata["resourceVersion"]:
+            why = (
+                f"the ResourceVersion in the precondition ({options.revision}) does not match the ResourceVersion in "
+                f"record ({metadata['resourceVersion']}). The object might have been modified"
+            )
+            raise status.conflict(self.kind.group, self.kind.kind, name, why)
+
+    async def _delete_once(
+        self, key: str, entry: Entry, obj: Object, options: DeleteOptions
+    ) -> tuple[Object, bool] | None:
+        """None: somebody else wrote in between; look again."""
+        metadata = obj["metadata"]
+        before = self.decode(entry)
+        graceful = self._begin_grace(obj, options)
+        if graceful is None:
+            return before, False
+        finalizers = self._deletion_finalizers(metadata, options)
+        if finalizers:
+            metadata["finalizers"] = finalizers
+        else:
+            metadata.pop("finalizers", None)
+        if finalizers and not graceful:
+            self._mark(metadata)
+        if finalizers or graceful:
+            if obj != before and not options.dry_run:
+                try:
+                    entry = await self._put(key, obj, entry.revision)
+                except Mismatch:
+                    return None
+                obj = self.decode(entry)
+            if finalizers or metadata["deletionGracePeriodSeconds"]:
+                return obj, False
+        if not options.dry_run:
+            try:
+                await self.store.delete(key, expect=entry.revision)
+            except Mismatch:
+                return None
+            except Unavailable as error:
+                raise status.unavailable(f"the store cannot write: {error}") from None
+        return obj, True
+
+    def _begin_grace(self, obj: Object, options: DeleteOptions) -> bool | None:
+        """Give a kind that knows grace its time to end; whether it has some, None if it ends already and stays so."""
+        if self.strategy.grace is None:
+            return False
+        metadata = obj["metadata"]
+        left = metadata.get("deletionGracePeriodSeconds")
+        if metadata.get("deletionTimestamp"):
+            if not left:
+                return False
+            if options.grace is None or options.grace >= left:
+                return None
+            self._shorten(metadata, left, options.grace)
+            return True
+        grace = self.strategy.grace(obj, options.grace)
+        metadata["deletionTimestamp"] = meta.timestamp(self.now() + datetime.timedelta(seconds=grace))
+        metadata["deletionGracePeriodSeconds"] = grace
+        if metadata.get("generation"):
+            metadata["generation"] += 1
+        return True
+
+    def _shorten(self, metadata: Object, left: int, grace: int) -> None:
+        """A second delete may only shorten; the end never moves into the past."""
+        ends = meta.parse_time(metadata["deletionTimestamp"]) + datetime.timedelta(seconds=grace - left)
+        if ends < self.now():
+            ends = self.now()
+            grace = min(grace, 1)
+        metadata["deletionTimestamp"] = meta.timestamp(ends)
+        metadata["deletionGracePeriodSeconds"] = grace
+
+    def _mark(self, metadata: Object) -> None:
+        """Write into an object without grace that it goes as soon as its finalizers are done."""
+        if "deletionTimestamp" not in metadata and metadata.get("generation"):
+            metadata["generation"] += 1
+        now = self.now()
+        before = metadata.get("deletionTimestamp")
+        if before is None or meta.parse_time(before) > now:
+            metadata["deletionTimestamp"] = meta.timestamp(now)
+        metadata["deletionGracePeriodSeconds"] = 0
+
+    def _deletion_finalizers(self, metadata: Object, options: DeleteOptions) -> list[str]:
+        """The finalizers with those for dependents added or removed, as the deleter or the kind wants."""
+        current: list[str] = list(metadata.get("finalizers") or ())
+        if not self.strategy.collectable:
+            return current
+        policy = options.propagation
+        if options.orphan is not None:
+            policy = "Orphan" if options.orphan else "Background"
+        if not policy:
+            if meta.ORPHAN in current:
+                policy = "Orphan"
+            elif meta.FOREGROUND in current:
+                policy = "Foreground"
+            else:
+                policy = "Orphan" if self.strategy.orphan_by_default else "Background"
+        kept = [name for name in current if name not in (meta.ORPHAN, meta.FOREGROUND)]
+        if policy == "Orphan":
+            kept.append(meta.ORPHAN)
+        if policy == "Foreground":
+            kept.append(meta.FOREGROUND)
+        return current if set(kept) == set(current) else kept
+
+
+def _carry(new: Object, old: Object, name: str) -> None:
+    if name in old:
+        new[name] = old[name]
+    else:
+        new.pop(name, None)
+
+
+def _finished(new: Object, old: Object) -> bool:
+    """Whether an update takes the last thing away that kept a deleted object."""
+    metadata = old["metadata"]
+    if new["metadata"].get("finalizers") or not metadata.get("deletionTimestamp"):
+        return False
+    return not metadata.get("deletionGracePeriodSeconds")
