@@ -473,7 +473,7 @@ def _partition(merged: list[Any], order: list[Any], key: str) -> tuple[list[Any]
 
 
 def _in_order(theirs: list[Any], ours: list[Any], order: list[Any], before: list[Any], key: str) -> list[Any]:
-    """Those of the patch in its order, those of the server in theirs, woven as far as the old list tells who was first."""
+    """Those of the patch in its order, the server's in theirs, woven as far as the old list tells who was first."""
     old = _places(before, key)
     theirs = _sorted(theirs, _places(order, key), key)
     ours = _sorted(ours, old, key)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be done with the objects of one kind: upstream's generic registry on our store.
 
-Objects come in decoded and defaulted; they leave as entries of the store, or as dicts where nothing was stored (dry run).
+Objects come in decoded and defaulted; they leave as entries of the store, or as dicts where nothing was stored (dry
+run).
 Source: apiserver/pkg/registry/generic/registry/store.go and pkg/registry/rest, v1.36.
 """
 
@@ -11,7 +12,6 @@ import asyncio
 import datetime
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watches: one subscription to the store for each resource, one encoding for all watchers that want the same.
+
+Watchers of a resource with the same namespace, selectors and form are a group. An event is judged and encoded once for a
+group; what came since the last flush goes to each member as one chunk. Flushes come soon after an event, and less often
+the longer it takes to serve everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+
+from kubesched.api import selectors, status
+from kubesched.api.options import ListOptions
+from kubesched.api.strategy import Object
+from kubesched.apiserver import render
+from kubesched.apiserver.message import Stream
+from kubesched.apiserver.negotiate import JSON, Format
+from kubesched.apiserver.resource import Note, Resource
+from kubesched.store import Compacted, Entry, Event, EventKind, Subscription
+
+MAX_BUFFERED = 1024 * 1024  # bytes that a watcher may be behind
+FLUSH_AFTER = 0.002  # seconds between an event and its flush, when little is going on
+FLUSH_SHARE = 1.0  # of the time a flush took, waited before the next
+BOOKMARK_EVERY = 60.0  # seconds
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_WAIT_STEP = 0.02  # seconds between looks whether a revision has come
+_WAIT_STEPS = 150
+
+
+class _Want(NamedTuple):
+    """What the members of a group have in common. ``serial`` keeps watchers apart that cannot share their lines."""
+
+    namespace: str
+    labels: selectors.LabelSelector
+    fields: selectors.FieldSelector
+    form: Format
+    include: str
+    serial: int = 0
+
+    def matches(self, note: Note) -> bool:
+        return self.labels.matches(note.labels) and self.fields.matches(note.fields)
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """One watcher: what it has not been sent yet."""
+
+    chunks: list[bytes] = field(default_factory=list)
+    size: int = 0
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+
+    def send(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.size > MAX_BUFFERED:
+            self.closed = True  # too slow: it starts again from where it was
+        else:
+            self.chunks.append(chunk)
+        self.ready.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self.ready.set()
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    want: _Want
+    members: set[_Member] = field(default_factory=set)
+    pending: list[bytes] = field(default_factory=list)
+    headers: bool = True  # of a Table: the columns are still to be said
+
+
+class Watchers:
+    """All watches of one resource."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._groups: dict[_Want, _Group] = {}
+        self._subscription: Subscription | None = None
+        self._flush: asyncio.TimerHandle | None = None
+        self._cost = 0.0  # seconds that the last flush took
+        self._serial = 0
+        self._closed = False
+
+    @property
+    def count(self) -> int:
+        return sum(len(group.members) for group in self._groups.values())
+
+    def close(self) -> None:
+        """End every watch cleanly."""
+        self._closed = True
+        if self._subscription is not None:
+            self._subscription.cancel()
+            self._subscription = None
+        for group in self._groups.values():
+            for member in group.members:
+                member.close()
+
+    async def open(self, namespace: str, options: ListOptions, form: Format, include: str, timeout: float) -> Stream:
+        """Begin a watch; it ends by itself after ``timeout`` seconds."""
+        self._serial += 1
+        serial = self._serial if form.convert == "Table" else 0  # the first line of a Table differs
+        want = _Want(namespace, options.labels, options.fields, form, include, serial)
+        group = self._groups.get(want) or _Group(want)
+        opening: list[bytes] = []
+        revision = parse_revision(options.revision)
+        if options.initial_events:
+            await self._not_older(revision)
+            opening, revision = await self._state(group, options.bookmarks)
+        member = _Member()
+        opening += self._join(group, member, revision)
+        return Stream(self._chunks(want, member, opening, options.bookmarks, timeout), form.content_type)
+
+    async def _not_older(self, revision: int) -> None:
+        store = self._resource.store
+        for _ in range(_WAIT_STEPS):
+            if store.revision >= revision:
+                return
+            await asyncio.sleep(_WAIT_STEP)
+        raise status.too_large_revision(revision, store.revision)
+
+    async def _state(self, group: _Group, bookmarks: bool) -> tuple[list[bytes], int]:
+        """What there is, as of a revision, and a mark where it ends."""
+        listing = await self._resource.store.list(self._resource.scope(group.want.namespace))
+        lines = [
+            self._line(group, "ADDED", entry, entry.revision)
+            for entry in listing.entries
+            if group.want.matches(self._resource.note(entry))
+        ]
+        if bookmarks:
+            lines.append(self._bookmark(group.want, listing.revision, initial=True))
+        return lines, listing.revision
+
+    def _join(self, group: _Group, member: _Member, revision: int) -> list[bytes]:
+        """Enter a group; the lines it has missed since a revision. One step: nothing happens in between."""
+        store = self._resource.store
+        if self._subscription is None and not self._closed:
+            self._subscription = store.watch(self._resource.kind.prefix, store.revision, self._deliver)
+        self.flush()
+        events: list[Event] = []
+        if revision < store.revision:
+            try:
+                store.watch(self._resource.scope(group.want.namespace), revision, events.extend).cancel()
+            except Compacted as error:
+                member.closed = True
+                why = f"too old resource version: {revision} ({error.oldest})"
+                return [_event("ERROR", status.expired(why).encode())]
+        self._groups[group.want] = group
+        group.members.add(member)
+        return [line for event in events for line in self._lines(group, event)]
+
+    async def _chunks(
+        self, want: _Want, member: _Member, opening: list[bytes], bookmarks: bool, timeout: float
+    ) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + timeout
+        marked = loop.time()
+        try:
+            if opening:
+                yield b"".join(opening)
+            while not (member.closed and not member.chunks):
+                if member.chunks:
+                    chunk = b"".join(member.chunks)
+                    member.chunks.clear()
+                    member.size = 0
+                    yield chunk
+                    continue
+                now = loop.time()
+                if now >= ends:
+                    break
+                wait = min(ends, marked + BOOKMARK_EVERY if bookmarks else ends) - now
+                member.ready.clear()
+                try:
+                    await asyncio.wait_for(member.ready.wait(), max(wait, 0.001))
+                except TimeoutError:
+                    if bookmarks and not member.closed:
+                        marked = loop.time()
+                        yield self._bookmark(want, self._resource.store.revision)
+        finally:
+            self._leave(want, member)
+
+    def _leave(self, want: _Want, member: _Member) -> None:
+        group = self._groups.get(want)
+        if group is not None:
+            group.members.discard(member)
+            if not group.members:
+                del self._groups[want]
+
+    # ---- events ----
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        """Called by the store: encode for each group, flush soon."""
+        for group in self._groups.values():
+            for event in events:
+                group.pending += self._lines(group, event)
+        if self._flush is None and self._groups:
+            delay = max(FLUSH_AFTER, self._cost * FLUSH_SHARE)
+            self._flush = asyncio.get_running_loop().call_later(delay, self.flush)
+
+    def flush(self) -> None:
+        """Give every member what has come since."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for group in self._groups.values():
+            if group.pending:
+                chunk = b"".join(group.pending)
+                group.pending.clear()
+                for member in group.members:
+                    member.send(chunk)
+        self._cost = loop.time() - began
+
+    def _lines(self, group: _Group, event: Event) -> list[bytes]:
+        """What an event is for a group: nothing, or one line."""
+        want, note = group.want, self._resource.note
+        if not event.entry.key.startswith(self._resource.scope(want.namespace)):
+            return []
+        now = event.kind is EventKind.PUT and want.matches(note(event.entry))
+        last = event.before if event.kind is EventKind.PUT else event.entry
+        before = last is not None and want.matches(note(last))
+        if now:
+            return [self._line(group, "MODIFIED" if before else "ADDED", event.entry, event.revision)]
+        return [self._line(group, "DELETED", last, event.revision)] if before and last is not None else []
+
+    def _line(self, group: _Group, kind: str, entry: Entry, revision: int) -> bytes:
+        """One line; a deleted object carries the revision of its deletion."""
+        resource, want = self._resource, group.want
+        if revision != entry.revision:
+            entry = Entry(entry.key, entry.value, entry.created, revision, entry.note)
+        if want.form.media_type == JSON and not want.form.convert:
+            return _event(kind, b"".join(resource.whole(entry)))
+        obj = resource.decode(entry)
+        if want.form.convert == "Table":
+            metadata = {"resourceVersion": str(revision)}
+            body = render.table(resource, [obj], metadata, want.form, want.include, group.headers)
+            group.headers = False
+        else:
+            body = render.convert(resource, obj, want.form)
+        return _event(kind, orjson.dumps(body))
+
+    def _bookmark(self, want: _Want, revision: int, *, initial: bool = False) -> bytes:
+        metadata: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if initial:
+            metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+        kind = self._resource.kind
+        obj: Object = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
+        if want.form.convert.startswith("Partial"):
+            obj = render.partial(obj, want.form.version)
+        return _event("BOOKMARK", orjson.dumps(obj))
+
+
+def _event(kind: str, obj: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (kind.encode(), obj)
+
+
+def parse_revision(text: str) -> int:
+    """A resourceVersion as a number; empty is 0.
+
+    Raises
+    ------
+    StatusError
+        400: it is none.
+    """
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
+        raise status.bad_request(f'invalid resource version: strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text)
