@@ -466,7 +466,8 @@ def _merge_elements(original: list[Any], patch: list[Any], key: str, element: Ty
 def _partition(merged: list[Any], order: list[Any], key: str) -> tuple[list[Any], list[Any]]:
     """Elements that the order names, and the rest."""
     named = [_identity(item, key) for item in order]
-    theirs, ours = [], []
+    theirs: list[Any] = []
+    ours: list[Any] = []
     for item in merged:
         (theirs if _identity(item, key) in named else ours).append(item)
     return theirs, ours

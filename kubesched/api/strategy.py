@@ -29,10 +29,6 @@ def _no_update_errors(new: Object, old: Object) -> list[FieldError]:
     return []
 
 
-def _no_warnings(obj: Object) -> list[str]:
-    return []
-
-
 def _no_fields(obj: Object) -> dict[str, str]:
     return {}
 
@@ -65,7 +61,7 @@ class Strategy:
     validate_update: Callable[[Object, Object], list[FieldError]] = _no_update_errors
     prepare_status: Callable[[Object, Object], None] = field(default=lambda new, old: None)
     validate_status: Callable[[Object, Object], list[FieldError]] = _no_update_errors
-    warnings: Callable[[Object], list[str]] = _no_warnings
+    warnings: Callable[[Object], list[str]] | None = None
     name_rule: names.Rule = names.subdomain
     has_status: bool = False  # a status is never taken from a create or an update of the whole object
     has_generation: bool = False  # counted from 1

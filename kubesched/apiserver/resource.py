@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from kubesched.api import meta, names, status
+from kubesched.api import fieldset, meta, names, status
+from kubesched.api.fieldset import Set
 from kubesched.api.kinds import Kind
 from kubesched.api.options import DeleteOptions
 from kubesched.api.strategy import Object, Strategy
@@ -25,6 +26,8 @@ from kubesched.store.interface import ABSENT
 Now = Callable[[], datetime.datetime]
 
 _GENERATE_ATTEMPTS = 8
+_RESET_BY_MAIN: Set = {"f:status": fieldset.LEAF}
+_RESET_BY_STATUS: Set = {"f:spec": fieldset.LEAF}
 _UPDATE_ATTEMPTS = 50  # each lost to another writer of the same object; then the client may try again
 
 
@@ -125,6 +128,12 @@ class Resource:
             fields["metadata.namespace"] = metadata["namespace"]
         fields.update(self.strategy.select(obj))
         return Note(metadata.get("labels") or {}, fields)
+
+    def reset_fields(self, subresource: str) -> Set | None:
+        """Fields that a write of the object (or a subresource) leaves as they are: nobody comes to own them by it."""
+        if not self.strategy.has_status:
+            return None
+        return _RESET_BY_STATUS if subresource == "status" else None if subresource else _RESET_BY_MAIN
 
     # ---- errors ----
 

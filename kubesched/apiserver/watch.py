@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watches: one subscription to the store for each resource, one encoding for all watchers that want the same.
 
-Watchers of a resource with the same namespace, selectors and form are a group. An event is judged and encoded once for a
-group; what came since the last flush goes to each member as one chunk. Flushes come soon after an event, and less often
-the longer it takes to serve everybody.
+Watchers of a resource with the same namespace, selectors and form are a group. An event is judged and encoded once for
+a group; what came since the last flush goes to each member as one chunk. Flushes come soon after an event, and less
+often the longer it takes to serve everybody.
 """
 
 from __future__ import annotations

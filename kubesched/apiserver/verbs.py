@@ -1,0 +1,500 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs: from a routed request to a resource and back.
+
+Each function decodes what it is given, lets the resource do it, and renders the outcome. Source:
+apiserver/pkg/endpoints/handlers, v1.36.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import random
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from kubesched.api import codec, managed, meta, patch, status
+from kubesched.api.options import (
+    DeleteOptions,
+    ListOptions,
+    WriteOptions,
+    delete_options,
+    list_options,
+    write_options,
+)
+from kubesched.api.selectors import FieldSelector, FieldTerm
+from kubesched.api.strategy import Object
+from kubesched.apiserver import negotiate, render
+from kubesched.apiserver.endpoint import Endpoint
+from kubesched.apiserver.message import Answer, Request
+from kubesched.apiserver.resource import Change, Item, Resource
+from kubesched.apiserver.watch import parse_revision
+from kubesched.store import Compacted, Entry, Listing
+
+APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+
+MIN_WATCH = 1800.0  # seconds; a watch without a time-out ends after once to twice this
+_PAGE = 10_000  # entries looked at at once when a selector may leave few
+
+
+def _include(request: Request) -> str:
+    return request.query.get("includeObject", [""])[0] if request.query else ""
+
+
+def form_of(request: Request, endpoint: Endpoint) -> negotiate.Format:
+    """The form of the answer."""
+    return negotiate.choose(request.headers.get("accept", ""), endpoint.media_types)
+
+
+# ---- read ----
+
+
+async def get(request: Request, endpoint: Endpoint) -> Answer:
+    """GET of one object."""
+    form = form_of(request, endpoint)
+    entry = await endpoint.resource.get(endpoint.namespace, endpoint.name)
+    revision = request.query.get("resourceVersion", [""])[0] if request.query else ""
+    if revision and parse_revision(revision) > endpoint.resource.store.revision:
+        raise status.too_large_revision(parse_revision(revision), endpoint.resource.store.revision)
+    return render.item(endpoint.resource, Item(entry=entry), form, _include(request))
+
+
+async def list_or_watch(request: Request, endpoint: Endpoint) -> Answer:
+    """GET of a collection."""
+    form = form_of(request, endpoint)
+    options = list_options(request.query)
+    _check_fields(endpoint, options)
+    if endpoint.watch:
+        options.watch = True
+    if endpoint.name:
+        _select_name(endpoint.name, options)
+    if options.watch:
+        timeout = float(options.timeout or 0) or MIN_WATCH * (1 + random.random())
+        return await endpoint.watchers.open(endpoint.namespace, options, form, _include(request), timeout)
+    entries, metadata = await _page(endpoint.resource, endpoint.namespace, options)
+    return render.listing(endpoint.resource, entries, metadata, form, _include(request))
+
+
+def _check_fields(endpoint: Endpoint, options: ListOptions) -> None:
+    known = {"metadata.name", "metadata.namespace", *endpoint.resource.strategy.selectable}
+    for term in options.fields.terms:
+        if term.field not in known:
+            if endpoint.resource.strategy.selectable and not endpoint.resource.kind.custom:
+                raise status.bad_request(f"field label not supported: {term.field}")
+            raise status.bad_request(
+                f'"{term.field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+            )
+
+
+def _select_name(name: str, options: ListOptions) -> None:
+    """A watch of one object by its path."""
+    if options.fields and options.fields.exact("metadata.name") != name:
+        raise status.bad_request("fieldSelector metadata.name doesn't match requested name")
+    options.fields = FieldSelector((FieldTerm("metadata.name", name, True),))
+
+
+async def _page(resource: Resource, namespace: str, options: ListOptions) -> tuple[list[Entry], Object]:
+    """One page of a collection, and its metadata."""
+    start, revision = _where(resource, namespace, options)
+    selective = bool(options.labels or options.fields)
+    found: list[Entry] = []
+    while True:
+        listing = await _list(resource, namespace, options, start, revision, selective)
+        if not selective:
+            found = list(listing.entries)
+            break
+        note = resource.note
+        for entry in listing.entries:
+            noted = note(entry)
+            if options.labels.matches(noted.labels) and options.fields.matches(noted.fields):
+                found.append(entry)
+                if options.limit and len(found) == options.limit:
+                    break
+        if not listing.more or (options.limit and len(found) >= options.limit):
+            break
+        start, revision = listing.entries[-1].key + "\0", listing.revision
+    more = bool(found) and (listing.more or (selective and found[-1].key != listing.entries[-1].key))
+    metadata: Object = {"resourceVersion": str(listing.revision)}
+    if more and options.limit:
+        metadata["continue"] = _token(listing.revision, resource.scope(namespace), found[-1].key + "\0")
+        if not selective:
+            metadata["remainingItemCount"] = listing.remaining
+    return found, metadata
+
+
+async def _list(
+    resource: Resource, namespace: str, options: ListOptions, start: str, revision: int, selective: bool
+) -> Listing:
+    limit = (_PAGE if options.limit else 0) if selective else options.limit
+    try:
+        return await resource.store.list(resource.scope(namespace), start=start, limit=limit, revision=revision)
+    except Compacted as error:
+        if options.continue_token:
+            raise _token_expired(resource, namespace, start) from None
+        raise status.expired(f"The resourceVersion for the provided list is too old. ({error})") from None
+
+
+def _token_expired(resource: Resource, namespace: str, start: str) -> status.StatusError:
+    """410 with a token that goes on in the present, at the price of consistency."""
+    error = status.expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+        "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+        "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+        "modified, or deleted between the time the first chunk was returned and now may show up in the list."
+    )
+    error.metadata = {"continue": _token(-1, resource.scope(namespace), start)}
+    return error
+
+
+def _where(resource: Resource, namespace: str, options: ListOptions) -> tuple[str, int]:
+    """Where a list starts, and as of which revision (0: the newest)."""
+    if options.continue_token:
+        if options.revision and options.revision != "0":
+            raise status.bad_request("specifying resource version is not allowed when using continue")
+        start, revision = _read_token(options.continue_token, resource.scope(namespace))
+        return start, max(revision, 0)
+    revision = parse_revision(options.revision)
+    current = resource.store.revision
+    if revision > current:
+        raise status.too_large_revision(revision, current)
+    exact = options.match == "Exact" or (not options.match and options.limit and revision)
+    return "", revision if exact else 0
+
+
+def _token(revision: int, scope: str, key: str) -> str:
+    body = {"v": "meta.k8s.io/v1", "rv": revision, "start": key.removeprefix(scope)}
+    return base64.urlsafe_b64encode(orjson.dumps(body)).rstrip(b"=").decode()
+
+
+def _read_token(token: str, scope: str) -> tuple[str, int]:
+    try:
+        data = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        found = orjson.loads(data)
+        start, revision = found["start"], found["rv"]
+        if found["v"] != "meta.k8s.io/v1" or not isinstance(start, str) or not isinstance(revision, int) or not start:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, UnicodeEncodeError, binascii.Error):
+        raise status.bad_request(f"continue key is not valid: {token[:100]}") from None
+    if ".." in start.split("/"):
+        raise status.bad_request(f"continue key is not valid: {token[:100]}")
+    return scope + start, revision
+
+
+# ---- write ----
+
+
+async def create(request: Request, endpoint: Endpoint) -> Answer:
+    """POST to a collection."""
+    form = form_of(request, endpoint)
+    options = write_options(request.query, "CreateOptions", request.headers.get("user-agent", ""))
+    obj = await read_object(request, endpoint, options)
+    metadata = obj["metadata"]
+    meta.wipe_system_fields(metadata)
+    fit_namespace(metadata, endpoint)
+    warn_of_owners(request, metadata)
+    if endpoint.name and not metadata.get("name"):
+        metadata["name"] = endpoint.name
+    if not metadata.get("name") and not metadata.get("generateName"):
+        missing = status.required("metadata.name", "name or generateName is required")
+        kind = endpoint.resource.kind
+        raise status.invalid(kind.group, kind.kind, "", [missing])
+    managed.update(None, obj, options.manager, endpoint.fields_context())
+    change = endpoint.admission(request, options)
+    item = await endpoint.resource.create(obj, endpoint.namespace, change, dry_run=options.dry_run)
+    warn(request, endpoint, item)
+    return render.item(endpoint.resource, item, form)
+
+
+async def update(request: Request, endpoint: Endpoint) -> Answer:
+    """PUT of one object."""
+    form = form_of(request, endpoint)
+    options = write_options(request.query, "UpdateOptions", request.headers.get("user-agent", ""))
+    obj = await read_object(request, endpoint, options)
+    fit_namespace(obj["metadata"], endpoint)
+    check_name(obj["metadata"], endpoint)
+    warn_of_owners(request, obj["metadata"])
+    encoded = orjson.dumps(obj)
+
+    def renew(live: Object | None) -> Object:
+        new: Object = orjson.loads(encoded)
+        if live is None:
+            meta.wipe_system_fields(new["metadata"])
+        managed.update(live, new, options.manager, endpoint.fields_context())
+        return new
+
+    item = await endpoint.resource.update(
+        endpoint.namespace,
+        endpoint.name,
+        renew,
+        endpoint.admission(request, options),
+        subresource=endpoint.subresource,
+        may_create=endpoint.resource.strategy.create_on_update and not endpoint.subresource,
+        dry_run=options.dry_run,
+    )
+    warn(request, endpoint, item)
+    return render.item(endpoint.resource, item, form)
+
+
+async def patch_object(request: Request, endpoint: Endpoint) -> Answer:
+    """PATCH of one object, in any of the four ways."""
+    accepted = (
+        (JSON_PATCH, MERGE_PATCH, APPLY)
+        if endpoint.resource.kind.custom
+        else (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
+    )
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip()
+    if media_type not in accepted:
+        raise status.unsupported_media_type(accepted)
+    form = form_of(request, endpoint)
+    applying = media_type == APPLY
+    body = await request.read()
+    options = write_options(
+        request.query, "PatchOptions", request.headers.get("user-agent", ""), "apply" if applying else media_type
+    )
+    renew = (
+        _applier(body, request, endpoint, options)
+        if applying
+        else _patcher(body, media_type, request, endpoint, options)
+    )
+    item = await endpoint.resource.update(
+        endpoint.namespace,
+        endpoint.name,
+        renew,
+        endpoint.admission(request, options),
+        subresource=endpoint.subresource,
+        may_create=applying and not endpoint.subresource,
+        dry_run=options.dry_run,
+    )
+    warn(request, endpoint, item)
+    return render.item(endpoint.resource, item, form)
+
+
+Renew = Callable[[Object | None], Object]
+
+
+def _patcher(body: bytes, media_type: str, request: Request, endpoint: Endpoint, options: WriteOptions) -> Renew:
+    """JSON, merge and strategic merge patches: what they make of the live object, decoded as if it had been sent."""
+    change, doubled = codec.patch_body(body, strict=options.reports_unknown)
+    if media_type != JSON_PATCH and not isinstance(change, dict):
+        raise status.bad_request("error decoding patch: json: cannot unmarshal into a map")
+
+    def renew(live: Object | None) -> Object:
+        if live is None:
+            kind = endpoint.resource.kind
+            raise status.not_found(kind.group, kind.plural, endpoint.name)
+        if media_type == JSON_PATCH:
+            changed = patch.json_patch(live, change)
+        elif media_type == MERGE_PATCH:
+            changed = patch.merge(live, change)
+        else:
+            changed = patch.strategic(live, change, endpoint.type)
+        new, unknown = _normalised(changed, endpoint, options)
+        report(request, options, [*doubled, *unknown], lambda text: _patch_error(changed, text))
+        return _ready(request, live, new, endpoint, options)
+
+    return renew
+
+
+def _normalised(changed: Any, endpoint: Endpoint, options: WriteOptions) -> tuple[Object, list[str]]:
+    try:
+        return codec.normalise(changed, endpoint.type, strict=options.reports_unknown)
+    except codec.DecodeError as error:
+        raise _patch_error(changed, str(error)) from None
+
+
+def _patch_error(changed: Any, text: str) -> status.StatusError:
+    shown = orjson.dumps(changed).decode()
+    return status.invalid("", "", "", [status.invalid_value("patch", shown, text)])
+
+
+def _ready(request: Request, live: Object, new: Object, endpoint: Endpoint, options: WriteOptions) -> Object:
+    """A patched object as an update sends it."""
+    metadata = new.setdefault("metadata", {})
+    fit_namespace(metadata, endpoint)
+    check_name(metadata, endpoint)
+    endpoint.resource.strategy.default(new)
+    managed.update(live, new, options.manager, endpoint.fields_context())
+    for uid in meta.dedup_owners(metadata):
+        request.warn(f".metadata.ownerReferences contains duplicate entries after mutating admission happens; {uid}")
+    return new
+
+
+def _applier(body: bytes, request: Request, endpoint: Endpoint, options: WriteOptions) -> Renew:
+    """Server-side apply: what a configuration makes of the live object, or of none."""
+    applied, doubled = codec.apply_body(body, strict=options.reports_unknown)
+    kind = endpoint.resource.kind
+    if (applied.get("apiVersion"), applied.get("kind")) != (kind.api_version, kind.kind):
+        group, _, version = str(applied.get("apiVersion", "")).rpartition("/")
+        shown = f"{group}/{version}, Kind={applied.get('kind', '')}"
+        raise status.bad_request(f"invalid object type: {shown}")
+    context = endpoint.fields_context()
+    metadata = applied.setdefault("metadata", {})
+    metadata.setdefault("name", endpoint.name)
+    if kind.namespaced:
+        metadata.setdefault("namespace", endpoint.namespace)
+    check_name(metadata, endpoint)
+
+    def renew(live: Object | None) -> Object:
+        out = managed.apply(live, applied, options.manager, options.force, context)
+        kept = out["metadata"].pop("managedFields", None)
+        new, unknown = _normalised(out, endpoint, options)
+        report(request, options, [*doubled, *unknown], _apply_error)
+        if kept is not None:
+            new["metadata"]["managedFields"] = kept
+        if live is None:
+            if new["metadata"].get("uid"):
+                uid = new["metadata"]["uid"]
+                why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                raise status.conflict(kind.group, kind.plural, endpoint.name, why)
+            meta.wipe_system_fields(new["metadata"])
+        fit_namespace(new["metadata"], endpoint)
+        endpoint.resource.strategy.default(new)
+        return new
+
+    return renew
+
+
+def _apply_error(text: str) -> status.StatusError:
+    return status.bad_request(f"error strict decoding YAML: {text}")
+
+
+# ---- what writes share ----
+
+
+async def read_object(request: Request, endpoint: Endpoint, options: WriteOptions) -> Object:
+    """The object in a request's body: decoded, of the right kind, defaulted."""
+    resource = endpoint.resource
+    media_type = negotiate.body_type(request.headers.get("content-type", ""), endpoint.media_types)
+    body = await request.read()
+    try:
+        obj, unknown = codec.decode(body, media_type, endpoint.type, endpoint.gvk, strict=options.reports_unknown)
+    except codec.DecodeError as error:
+        raise status.bad_request(error.explain(endpoint.gvk.kind, body)) from None
+    where = f'{endpoint.gvk.kind} in version "{endpoint.gvk.version}" cannot be handled as a {endpoint.gvk.kind}: '
+    report(request, options, unknown, lambda text: status.bad_request(where + text))
+    if not isinstance(obj.get("metadata"), dict):
+        obj["metadata"] = {}
+    resource.strategy.default(obj)
+    return obj
+
+
+def report(
+    request: Request, options: WriteOptions, unknown: list[str], refuse: Callable[[str], status.StatusError]
+) -> None:
+    """Unknown and duplicate fields: warnings, or with fieldValidation=Strict the end."""
+    if not unknown:
+        return
+    if options.validation == "Strict":
+        raise refuse("strict decoding error: " + ", ".join(dict.fromkeys(unknown)))
+    if options.validation == "Warn":
+        for text in unknown:
+            request.warn(text)
+
+
+def fit_namespace(metadata: Object, endpoint: Endpoint) -> None:
+    """The object's namespace is the request's."""
+    wanted = endpoint.namespace if endpoint.resource.kind.namespaced else ""
+    given = metadata.get("namespace", "")
+    if given and wanted and given != wanted:
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if wanted:
+        metadata["namespace"] = wanted
+    else:
+        metadata.pop("namespace", None)
+
+
+def check_name(metadata: Object, endpoint: Endpoint) -> None:
+    """The object's name is the path's."""
+    name = metadata.get("name", "")
+    if not name:
+        raise status.bad_request(
+            f"the name of the object ({endpoint.name} based on URL) was undeterminable: name must be provided"
+        )
+    if name != endpoint.name:
+        raise status.bad_request(
+            f"the name of the object ({name}) does not match the name on the URL ({endpoint.name})"
+        )
+
+
+def warn_of_owners(request: Request, metadata: Object) -> None:
+    dropped = meta.dedup_owners(metadata)
+    if dropped:
+        request.warn(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
+            "and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+            + ", ".join(dropped)
+        )
+
+
+def warn(request: Request, endpoint: Endpoint, item: Item) -> None:
+    """What the kind has to say about an object that was written."""
+    warnings = endpoint.resource.strategy.warnings
+    if warnings is not None:
+        obj = item.object if item.object is not None else endpoint.resource.decode(item.entry) if item.entry else {}
+        for text in warnings(obj):
+            request.warn(text)
+
+
+# ---- delete ----
+
+
+async def _delete_options(request: Request, endpoint: Endpoint) -> DeleteOptions:
+    body = await request.read()
+    if not body:
+        return delete_options(request.query, None)
+    media_type = negotiate.body_type(request.headers.get("content-type", ""))
+    try:
+        return delete_options(request.query, codec.decode_options(body, media_type))
+    except codec.DecodeError as error:
+        raise status.bad_request(str(error)) from None
+
+
+async def delete(request: Request, endpoint: Endpoint) -> Answer:
+    """DELETE of one object."""
+    form = form_of(request, endpoint)
+    options = await _delete_options(request, endpoint)
+    resource = endpoint.resource
+    change = endpoint.admission(request, WriteOptions(dry_run=options.dry_run))
+    obj, gone = await resource.delete(endpoint.namespace, endpoint.name, options, _validator(change))
+    if gone and not resource.strategy.returns_deleted:
+        kind, metadata = resource.kind, obj["metadata"]
+        outcome = status.success(name=metadata["name"], group=kind.group, kind=kind.plural, uid=metadata["uid"])
+        return render.plain(outcome, form)
+    code = 202 if not gone and options.orphan is False else 200
+    answer = render.item(resource, Item(object=obj), form)
+    answer.status = code
+    return answer
+
+
+def _validator(change: Change) -> Callable[[Object], Any] | None:
+    check = change.validate
+    if check is None:
+        return None
+    return lambda old: check(None, old)
+
+
+async def delete_collection(request: Request, endpoint: Endpoint) -> Answer:
+    """DELETE of what a selector finds: one after the other, each as if it were deleted alone."""
+    form = form_of(request, endpoint)
+    options = list_options(request.query)
+    _check_fields(endpoint, options)
+    delete = await _delete_options(request, endpoint)
+    resource = endpoint.resource
+    options.limit = 0
+    entries, metadata = await _page(resource, endpoint.namespace, options)
+    change = endpoint.admission(request, WriteOptions(dry_run=delete.dry_run))
+    for entry in entries:
+        obj = resource.decode(entry)["metadata"]
+        try:
+            await resource.delete(obj.get("namespace", ""), obj["name"], delete, _validator(change))
+        except status.StatusError as error:
+            if error.code != 404:  # somebody else deleted it
+                raise
+    return render.listing(resource, entries, metadata, form)
