@@ -264,6 +264,22 @@ def of_object(selector: Mapping[str, Any]) -> LabelSelector:
     return LabelSelector(tuple(found))
 
 
+def text(selector: Mapping[str, Any]) -> str:
+    """The selector of an object's field as a query writes it."""
+    parts = []
+    for key, operator, values in sorted(of_object(selector).requirements):
+        match operator:
+            case "exists":
+                parts.append(key)
+            case "!":
+                parts.append(f"!{key}")
+            case "in" if len(values) == 1 and key in (selector.get("matchLabels") or {}):
+                parts.append(f"{key}={values[0]}")
+            case _:
+                parts.append(f"{key} {operator} ({','.join(sorted(values))})")
+    return ",".join(parts)
+
+
 def validate_object(selector: Mapping[str, Any] | None, field: str) -> list[FieldError]:
     """What is wrong with the selector of an object's field."""
     out: list[FieldError] = []

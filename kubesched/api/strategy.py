@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubesched.api import names
+from kubesched.api import fieldset, names
 from kubesched.api.status import FieldError
 
 Object = dict[str, Any]
@@ -45,6 +45,41 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A subresource that writes a part of the object: ``prepare`` puts back what it may not change."""
+
+    prepare: Callable[[Object, Object], None]
+    validate: Callable[[Object, Object], list[FieldError]] = _no_update_errors
+    resets: fieldset.Set | None = None  # fields that a write of the part leaves as they are
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where a kind keeps what its scale subresource shows; paths of field names."""
+
+    wanted: tuple[str, ...] = ("spec", "replicas")
+    current: tuple[str, ...] = ("status", "replicas")
+    selector: tuple[str, ...] = ("spec", "selector")
+
+
+def carry(new: Object, old: Object, *names: str) -> None:
+    """Put fields back to what they were."""
+    for name in names:
+        if name in old:
+            new[name] = old[name]
+        else:
+            new.pop(name, None)
+
+
+def _all_but_status(new: Object, old: Object) -> None:
+    carry(new, old, *((new.keys() | old.keys()) - {"status", "metadata"}))
+
+
+STATUS = Part(_all_but_status, resets={"f:spec": fieldset.LEAF})
+"""The status of a kind that has one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Strategy:
     """Hooks of one kind. All work on whole objects as plain dicts; those that change do so in place.
 
@@ -59,8 +94,8 @@ class Strategy:
     prepare_update: Callable[[Object, Object], None] = field(default=lambda new, old: None)
     validate: Callable[[Object], list[FieldError]] = _no_errors
     validate_update: Callable[[Object, Object], list[FieldError]] = _no_update_errors
-    prepare_status: Callable[[Object, Object], None] = field(default=lambda new, old: None)
-    validate_status: Callable[[Object, Object], list[FieldError]] = _no_update_errors
+    parts: Mapping[str, Part] = field(default_factory=dict)  # by subresource; ``status`` has a default
+    scale: Scale | None = None
     warnings: Callable[[Object], list[str]] | None = None
     name_rule: names.Rule = names.subdomain
     has_status: bool = False  # a status is never taken from a create or an update of the whole object
@@ -71,6 +106,8 @@ class Strategy:
     grace: Callable[[Object, int | None], int] | None = (
         None  # seconds between DELETE (which may ask for some) and the end
     )
+    holds: Callable[[Object], bool] | None = None  # whether something of its own keeps an object that is to go
+    ending: Callable[[Object], None] | None = None  # writes into an object that is held that it is to go
     orphan_by_default: bool = False  # dependents stay unless the deleter says otherwise
     collectable: bool = True  # may wait for its dependents by a finalizer (events may not)
     returns_deleted: bool = False  # DELETE answers with the object, not with a Status
@@ -81,6 +118,11 @@ class Strategy:
     columns: Sequence[Column] = ()
     cells: Callable[[Object], list[Any]] | None = None  # None: name and age
     ttl: float | None = None  # seconds after which an untouched object goes (events)
+
+    def part(self, subresource: str) -> Part | None:
+        """The rules of a subresource that writes a part of the object."""
+        found = self.parts.get(subresource)
+        return STATUS if found is None and subresource == "status" and self.has_status else found
 
 
 GENERIC = Strategy()

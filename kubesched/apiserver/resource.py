@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from kubesched.api import fieldset, meta, names, status
+from kubesched.api import fieldset, managed, meta, names, status
 from kubesched.api.fieldset import Set
 from kubesched.api.kinds import Kind
 from kubesched.api.options import DeleteOptions
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, carry
 from kubesched.store import Entry, Mismatch, Store, Unavailable
 from kubesched.store.interface import ABSENT
 
@@ -27,7 +27,6 @@ Now = Callable[[], datetime.datetime]
 
 _GENERATE_ATTEMPTS = 8
 _RESET_BY_MAIN: Set = {"f:status": fieldset.LEAF}
-_RESET_BY_STATUS: Set = {"f:spec": fieldset.LEAF}
 _UPDATE_ATTEMPTS = 50  # each lost to another writer of the same object; then the client may try again
 
 
@@ -131,9 +130,10 @@ class Resource:
 
     def reset_fields(self, subresource: str) -> Set | None:
         """Fields that a write of the object (or a subresource) leaves as they are: nobody comes to own them by it."""
-        if not self.strategy.has_status:
-            return None
-        return _RESET_BY_STATUS if subresource == "status" else None if subresource else _RESET_BY_MAIN
+        if subresource:
+            part = self.strategy.part(subresource)
+            return None if part is None else part.resets
+        return _RESET_BY_MAIN if self.strategy.has_status else None
 
     # ---- errors ----
 
@@ -287,10 +287,11 @@ class Resource:
         self._check_update(new, old, subresource)
         if change.validate is not None:
             await change.validate(new, old)
-        if _finished(new, old):
+        held = self.strategy.holds is not None and self.strategy.holds(new)
+        if _finished(new, old) and not held:
             return await self._finish(key, entry, new, dry_run)
-        if new == old:
-            return Item(entry=await self._visible(key, entry))
+        if new == old or _differs_in_times_only(new, old):
+            return Item(entry=await self._visible(entry))
         if dry_run:
             return Item(object=new)
         try:
@@ -300,7 +301,7 @@ class Resource:
                 raise self._conflict(old["metadata"]["name"]) from None
             return None
 
-    async def _visible(self, key: str, entry: Entry) -> Entry:
+    async def _visible(self, entry: Entry) -> Entry:
         """The entry once readers see it too: it may be another writer's, still on its way to the disk."""
         while self.store.revision < entry.revision:
             await asyncio.sleep(0)
@@ -329,13 +330,12 @@ class Resource:
     def _prepare_update(self, new: Object, old: Object, subresource: str) -> None:
         new_meta, old_meta = new["metadata"], old["metadata"]
         new_meta["generation"] = old_meta.get("generation", 0)
-        if subresource == "status":
-            for name in (new.keys() | old.keys()) - {"status", "metadata"}:
-                _carry(new, old, name)
-            self.strategy.prepare_status(new, old)
+        part = self.strategy.part(subresource)
+        if part is not None:
+            part.prepare(new, old)
         elif not subresource:
             if self.strategy.has_status:
-                _carry(new, old, "status")
+                carry(new, old, "status")
             self.strategy.prepare_update(new, old)
         if self.strategy.has_generation and any(new.get(f) != old.get(f) for f in self.strategy.generation_of):
             new_meta["generation"] += 1
@@ -351,8 +351,11 @@ class Resource:
     def _check_update(self, new: Object, old: Object, subresource: str) -> None:
         errors = meta.validate(new["metadata"], namespaced=self.kind.namespaced, name_rule=names.path_segment)
         errors += meta.validate_update(new["metadata"], old["metadata"])
-        validate = self.strategy.validate_status if subresource == "status" else self.strategy.validate_update
-        errors += validate(new, old)
+        part = self.strategy.part(subresource)
+        if part is not None:
+            errors += part.validate(new, old)
+        elif not subresource:
+            errors += self.strategy.validate_update(new, old)
         if errors:
             raise self._invalid(new["metadata"].get("name", ""), errors)
 
@@ -413,6 +416,8 @@ class Resource:
         """None: somebody else wrote in between; look again."""
         metadata = obj["metadata"]
         before = self.decode(entry)
+        if self.strategy.holds is not None and self.strategy.holds(obj):
+            return await self._hold(key, entry, obj, options)
         graceful = self._begin_grace(obj, options)
         if graceful is None:
             return before, False
@@ -440,6 +445,23 @@ class Resource:
             except Unavailable as error:
                 raise status.unavailable(f"the store cannot write: {error}") from None
         return obj, True
+
+    async def _hold(self, key: str, entry: Entry, obj: Object, options: DeleteOptions) -> tuple[Object, bool] | None:
+        """Begin the end of an object that something of its own keeps (the content of a namespace)."""
+        metadata = obj["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return obj, False
+        metadata["deletionTimestamp"] = meta.timestamp(self.now())
+        if finalizers := self._deletion_finalizers(metadata, options):
+            metadata["finalizers"] = finalizers
+        if self.strategy.ending is not None:
+            self.strategy.ending(obj)
+        if options.dry_run:
+            return obj, False
+        try:
+            return self.decode(await self._put(key, obj, entry.revision)), False
+        except Mismatch:
+            return None
 
     def _begin_grace(self, obj: Object, options: DeleteOptions) -> bool | None:
         """Give a kind that knows grace its time to end; whether it has some, None if it ends already and stays so."""
@@ -503,16 +525,17 @@ class Resource:
         return current if set(kept) == set(current) else kept
 
 
-def _carry(new: Object, old: Object, name: str) -> None:
-    if name in old:
-        new[name] = old[name]
-    else:
-        new.pop(name, None)
-
-
 def _finished(new: Object, old: Object) -> bool:
     """Whether an update takes the last thing away that kept a deleted object."""
     metadata = old["metadata"]
     if new["metadata"].get("finalizers") or not metadata.get("deletionTimestamp"):
         return False
     return not metadata.get("deletionGracePeriodSeconds")
+
+
+def _differs_in_times_only(new: Object, old: Object) -> bool:
+    """Whether managed fields were only stamped anew: that is no change."""
+    if managed.without_times(new) != managed.without_times(old):
+        return False
+    plain = [{**obj, "metadata": {**obj["metadata"], "managedFields": None}} for obj in (new, old)]
+    return plain[0] == plain[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -37,6 +37,8 @@ APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+
+Verb = Callable[[Request, Endpoint], Awaitable[Answer]]
 
 MIN_WATCH = 1800.0  # seconds; a watch without a time-out ends after once to twice this
 _PAGE = 10_000  # entries looked at at once when a selector may leave few

@@ -11,7 +11,7 @@ import importlib
 
 from kubesched.api.strategy import GENERIC, Strategy
 
-_MODULES: dict[str, str] = {}
+_MODULES: dict[str, str] = {"": "core"}
 """API group → module here."""
 
 

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths that name no resource: health, version, metrics, discovery, OpenAPI. And who may ask at all."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+import orjson
+
+from kubesched.api import gotext, status
+from kubesched.apiserver.message import Answer, Request, Response
+
+if TYPE_CHECKING:
+    from kubesched.apiserver.app import App
+
+VERSION = "v1.36.0"
+_PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+_CHECKS = {
+    "/healthz": ("ping", "log", "store"),
+    "/livez": ("ping", "log", "store"),
+    "/readyz": ("ping", "log", "store", "shutdown"),
+}
+
+
+def authorize(request: Request) -> None:
+    """Anybody who is known may do everything; who is not may see health and version.
+
+    Raises
+    ------
+    StatusError
+        403.
+    """
+    if request.user.name != "system:anonymous":
+        return
+    if any(request.path == path or request.path.startswith(f"{path}/") for path in _PUBLIC):
+        return
+    path = gotext.quote(request.path)
+    why = f"User {gotext.quote(request.user.name)} cannot {request.method.lower()} path {path}"
+    raise status.forbidden("", "", "", why)
+
+
+async def answer(request: Request, app: App) -> Answer:
+    """Answer a request for something that is no resource."""
+    if request.method not in ("GET", "HEAD"):
+        raise status.method_not_allowed() if _known(request.path) else status.no_such_path()
+    path = request.path.rstrip("/") or "/"
+    if path == "/version":
+        return Response(200, orjson.dumps(version(), option=orjson.OPT_INDENT_2))
+    for root in _CHECKS:
+        if path == root or path.startswith(f"{root}/"):
+            return _health(request, app, root, path[len(root) + 1 :])
+    raise status.no_such_path()
+
+
+def _known(path: str) -> bool:
+    return path.split("/")[1:2][0] in ("api", "apis", "version", "healthz", "livez", "readyz", "openapi", "metrics")
+
+
+def version() -> dict[str, str]:
+    """What the server says it is."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    major, minor, _ = VERSION.removeprefix("v").split(".")
+    return {
+        "major": major,
+        "minor": minor,
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": str(int(minor) - 1),
+        "gitVersion": f"{VERSION}+kubesched",
+        "gitCommit": "",
+        "gitTreeState": "",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "",
+        "platform": f"linux/{machine}",
+    }
+
+
+def _health(request: Request, app: App, root: str, check: str) -> Response:
+    """One check, or all; in words when asked, or when one fails."""
+    names = _CHECKS[root]
+    excluded = set(request.query.get("exclude", ()))
+    if check and check not in names:
+        raise status.no_such_path()
+    chosen = (check,) if check else tuple(name for name in names if name not in excluded)
+    failing = [name for name in chosen if name == "shutdown" and not app.ready]
+    kind = root.strip("/")
+    if not failing and "verbose" not in request.query:
+        return Response(200, b"ok", "text/plain; charset=utf-8")
+    lines = [f"[-]{name} failed: reason withheld" if name in failing else f"[+]{name} ok" for name in chosen]
+    lines += [f"[+]{name} excluded: ok" for name in names if name in excluded]
+    lines.append(f"{kind} check {'failed' if failing else 'passed'}")
+    body = "\n".join(lines).encode() + b"\n"
+    return Response(500 if failing else 200, body, "text/plain; charset=utf-8")

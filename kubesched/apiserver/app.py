@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application: a request in, an answer out, no sockets. Routing, authorization, and what every answer carries."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import uuid
+
+from kubesched.api import codec, groups, schema, status
+from kubesched.api.kinds import Kind, Registry
+from kubesched.apiserver import about, admission, routes, subresources, verbs
+from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
+from kubesched.apiserver.message import Answer, Request, failed
+from kubesched.apiserver.resource import Now, Resource
+from kubesched.apiserver.watch import Watchers
+from kubesched.store import Store
+
+_log = logging.getLogger(__name__)
+
+_COLLECTION: dict[str, tuple[str, verbs.Verb]] = {
+    "GET": ("list", verbs.list_or_watch),
+    "HEAD": ("list", verbs.list_or_watch),
+    "POST": ("create", verbs.create),
+    "DELETE": ("deletecollection", verbs.delete_collection),
+}
+_OBJECT: dict[str, tuple[str, verbs.Verb]] = {
+    "GET": ("get", verbs.get),
+    "HEAD": ("get", verbs.get),
+    "PUT": ("update", verbs.update),
+    "PATCH": ("patch", verbs.patch_object),
+    "DELETE": ("delete", verbs.delete),
+}
+
+
+def system_now() -> datetime.datetime:
+    """Now, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+class App:
+    """One API server over one store.
+
+    Parameters
+    ----------
+    store
+        Where objects are kept; the caller closes it.
+    kinds
+        What is served; custom resources come and go in it.
+    now
+        The wall clock.
+    """
+
+    def __init__(self, store: Store, kinds: Registry, now: Now = system_now) -> None:
+        self.store = store
+        self.kinds = kinds
+        self.now = now
+        self.ready = True  # /readyz; false while draining
+        self._resources: dict[Kind, Resource] = {}
+        self._watchers: dict[Kind, Watchers] = {}
+        self._targets: dict[tuple[Kind, str], Endpoint] = {}
+        self._admission = admission.Chain([admission.NamespaceLifecycle(self.resource_of)])
+
+    # ---- what there is ----
+
+    def resource(self, kind: Kind) -> Resource:
+        """The objects of a kind."""
+        found = self._resources.get(kind)
+        if found is None:
+            strategy = groups.strategy(kind.group, kind.plural)
+            found = self._resources[kind] = Resource(kind, strategy, self.store, self.now)
+        return found
+
+    def resource_of(self, group: str, version: str, plural: str) -> Resource:
+        """The objects of a kind by its names; KeyError if it is not served."""
+        kind = self.kinds.find(group, version, plural)
+        if kind is None:
+            raise KeyError(plural)
+        return self.resource(kind)
+
+    def endpoint(self, route: routes.Route) -> Endpoint:
+        """What a route leads to."""
+        kind = route.kind
+        target = self._targets.get((kind, route.subresource))
+        if target is None:
+            target = self._targets[kind, route.subresource] = self._target(kind, route.subresource)
+        return Endpoint(
+            target.resource,
+            target.watchers,
+            target.type,
+            target.gvk,
+            target.blank,
+            route.namespace,
+            route.name,
+            route.subresource,
+            route.watch,
+            target.admit,
+        )
+
+    def _target(self, kind: Kind, subresource: str) -> Endpoint:
+        resource = self.resource(kind)
+        watchers = self._watchers.get(kind)
+        if watchers is None:
+            watchers = self._watchers[kind] = Watchers(resource)
+        gvk = GroupVersionKind(kind.group, kind.version, kind.kind)
+        type_ = schema.of(*gvk)
+        bare = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {}}
+        blank, _ = codec.normalise(bare, type_, strict=False)
+        return Endpoint(resource, watchers, type_, gvk, blank, subresource=subresource, admit=self._admission)
+
+    def close(self) -> None:
+        """End all watches; requests that are under way finish."""
+        self.ready = False
+        for watchers in self._watchers.values():
+            watchers.close()
+
+    # ---- requests ----
+
+    async def __call__(self, request: Request) -> Answer:
+        """Answer a request; never raises but for a cancelled one."""
+        audit = uuid.uuid4().hex
+        try:
+            answer = await self._answer(request)
+        except status.StatusError as error:
+            answer = failed(error)
+        except Exception:
+            _log.exception("request %s: %s %s failed", audit, request.method, request.path)
+            answer = failed(status.internal(f"request {audit} failed, the server's log says why"))
+        answer.headers.update(warning_headers(request))
+        answer.headers["Audit-Id"] = audit
+        answer.headers["Cache-Control"] = "no-cache, private"
+        return answer
+
+    async def _answer(self, request: Request) -> Answer:
+        about.authorize(request)
+        route = routes.find(request.path, self.kinds)
+        if route is None:
+            return await about.answer(request, self)
+        return await self._dispatch(request, route)
+
+    async def _dispatch(self, request: Request, route: routes.Route) -> Answer:
+        if route.subresource:
+            return await subresources.dispatch(request, self.endpoint(route), route, self)
+        table = _OBJECT if route.name and not route.watch else _COLLECTION
+        found = table.get(request.method)
+        if found is None or found[0] not in route.kind.verbs:
+            raise status.method_not_allowed()
+        if found[0] == "create" and route.kind.virtual:
+            return await subresources.ask(request, self.endpoint(route), self)
+        if found[0] == "create" and route.kind.namespaced and not route.namespace:
+            raise status.method_not_allowed()
+        return await found[1](request, self.endpoint(route))
+
+
+def warning_headers(request: Request) -> dict[str, str]:
+    """One header for all warnings: values may be joined by commas."""
+    if not request.warnings:
+        return {}
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in request.warnings)
+    return {"Warning": ", ".join(f'299 - "{text}"' for text in quoted)}

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subresources, and kinds that are asked and not stored.
+
+Those that write a part of the object (status, finalize, approval ...) are the ordinary verbs with the kind's rules for
+the part. The others are functions in a table. Source: pkg/registry, v1.36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from kubesched.api import codec, meta, patch, schema, selectors, status
+from kubesched.api.options import WriteOptions, write_options
+from kubesched.api.strategy import Object
+from kubesched.apiserver import negotiate, render, verbs
+from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
+from kubesched.apiserver.message import Answer, Request
+from kubesched.apiserver.routes import Route
+
+if TYPE_CHECKING:
+    from kubesched.apiserver.app import App
+
+_Handler = Callable[[Request, Endpoint, "App"], Awaitable[Answer]]
+
+_PART: dict[str, verbs.Verb] = {
+    "GET": verbs.get,
+    "HEAD": verbs.get,
+    "PUT": verbs.update,
+    "PATCH": verbs.patch_object,
+}
+_VERBS = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
+SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
+
+
+async def dispatch(request: Request, endpoint: Endpoint, route: Route, app: App) -> Answer:
+    """Answer a request for a subresource."""
+    kind = route.kind
+    subresource = kind.subresources[route.subresource]
+    own = _CONNECT.get((kind.plural, route.subresource))
+    if own is not None:
+        return await own(request, endpoint, app)
+    if _VERBS.get(request.method) not in subresource.verbs:
+        raise status.method_not_allowed()
+    if route.subresource == "scale":
+        return await _scale(request, endpoint)
+    handler = _HANDLERS.get((kind.plural, route.subresource))
+    if handler is not None and request.method == "POST":
+        return await handler(request, endpoint, app)
+    if endpoint.resource.strategy.part(route.subresource) is None and request.method != "GET":
+        raise status.method_not_supported(kind.group, f"{kind.plural}/{route.subresource}", request.method.lower())
+    return await _PART[request.method](request, endpoint)
+
+
+async def ask(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """Create an object of a kind that is not stored: a review gets its answer, a binding is carried out."""
+    handler = _ASKED.get(endpoint.resource.kind.plural)
+    if handler is None:
+        kind = endpoint.resource.kind
+        raise status.method_not_supported(kind.group, kind.plural, "create")
+    return await handler(request, endpoint, app)
+
+
+async def body_of(request: Request, gvk: GroupVersionKind, options: WriteOptions) -> Object:
+    """The body of a request that is not the endpoint's own kind, decoded; unknown fields are told."""
+    media_type = negotiate.body_type(request.headers.get("content-type", ""))
+    body = await request.read()
+    type_ = schema.of(*gvk)
+    try:
+        obj, unknown = codec.decode(body, media_type, type_, gvk, strict=options.reports_unknown)
+    except codec.DecodeError as error:
+        raise status.bad_request(error.explain(gvk.kind, body)) from None
+    where = f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: '
+    verbs.report(request, options, unknown, lambda text: status.bad_request(where + text))
+    return obj
+
+
+def _options(request: Request) -> WriteOptions:
+    return write_options(request.query, "CreateOptions", request.headers.get("user-agent", ""))
+
+
+# ---- scale ----
+
+
+def _at(obj: Object, path: tuple[str, ...]) -> object:
+    found: object = obj
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def scale_of(obj: Object, endpoint: Endpoint) -> Object:
+    """The Scale that an object shows."""
+    rule = endpoint.resource.strategy.scale
+    if rule is None:
+        raise status.no_such_path()
+    metadata = obj["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    selector = _at(obj, rule.selector)
+    state: Object = {"replicas": _at(obj, rule.current) or 0}
+    if isinstance(selector, dict) and selector:
+        plain = "matchLabels" not in selector and "matchExpressions" not in selector
+        state["selector"] = selectors.text({"matchLabels": selector} if plain else selector)
+    elif isinstance(selector, str):
+        state["selector"] = selector
+    return {
+        "kind": SCALE.kind,
+        "apiVersion": SCALE.api_version,
+        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "spec": {"replicas": replicas} if (replicas := _at(obj, rule.wanted)) else {},
+        "status": state,
+    }
+
+
+async def _scale(request: Request, endpoint: Endpoint) -> Answer:
+    form = verbs.form_of(request, endpoint)
+    resource = endpoint.resource
+    if request.method in ("GET", "HEAD"):
+        entry = await resource.get(endpoint.namespace, endpoint.name)
+        return render.plain(scale_of(resource.decode(entry), endpoint), form)
+    options = write_options(
+        request.query,
+        "UpdateOptions" if request.method == "PUT" else "PatchOptions",
+        request.headers.get("user-agent", ""),
+    )
+    wanted = await _scale_writer(request, endpoint, options)
+
+    def renew(live: Object | None) -> Object:
+        if live is None:
+            raise status.not_found(resource.kind.group, resource.kind.plural, endpoint.name)
+        scale = wanted(scale_of(live, endpoint))
+        _check_scale(scale, live, endpoint)
+        rule = resource.strategy.scale
+        target = live
+        if rule is not None:
+            for name in rule.wanted[:-1]:
+                target = target.setdefault(name, {})
+            target[rule.wanted[-1]] = (scale.get("spec") or {}).get("replicas", 0)
+        return live
+
+    item = await resource.update(
+        endpoint.namespace, endpoint.name, renew, endpoint.admission(request, options), dry_run=options.dry_run
+    )
+    obj = item.object if item.object is not None else resource.decode(item.entry) if item.entry else {}
+    return render.plain(scale_of(obj, endpoint), form)
+
+
+async def _scale_writer(request: Request, endpoint: Endpoint, options: WriteOptions) -> Callable[[Object], Object]:
+    """From the Scale that is to the Scale that is wanted."""
+    if request.method == "PUT":
+        scale = await body_of(request, SCALE, options)
+        return lambda current: scale
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip()
+    change, _ = codec.patch_body(await request.read(), strict=False)
+    match media_type:
+        case verbs.JSON_PATCH:
+            return lambda current: _whole(patch.json_patch(current, change))
+        case verbs.MERGE_PATCH | verbs.STRATEGIC:
+            return lambda current: _whole(patch.merge(current, change))
+    raise status.unsupported_media_type((verbs.JSON_PATCH, verbs.MERGE_PATCH, verbs.STRATEGIC))
+
+
+def _whole(obj: object) -> Object:
+    if not isinstance(obj, dict):
+        raise status.unprocessable()
+    return obj
+
+
+def _check_scale(scale: Object, live: Object, endpoint: Endpoint) -> None:
+    kind = endpoint.resource.kind
+    given = (scale.get("metadata") or {}).get("resourceVersion")
+    if given and given != live["metadata"]["resourceVersion"]:
+        raise status.conflict(kind.group, kind.plural, endpoint.name)
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if replicas < 0:
+        wrong = status.invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise status.invalid(SCALE.group, SCALE.kind, endpoint.name, [wrong])
+
+
+# ---- pods ----
+
+
+async def _bind(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """Set a pod's node, once; annotations and labels of the binding go to the pod."""
+    options = _options(request)
+    binding = await body_of(request, GroupVersionKind("", "v1", "Binding"), options)
+    metadata, target = binding.get("metadata") or {}, binding.get("target") or {}
+    name = endpoint.name or metadata.get("name", "")
+    if target.get("kind") not in (None, "", "Node"):
+        wrong = status.not_supported("target.kind", target["kind"], ["Node", "<empty>"])
+        raise status.invalid("", "Binding", name, [wrong])
+    if not target.get("name"):
+        raise status.invalid("", "Binding", name, [status.required("target.name")])
+    pods = app.resource_of("", "v1", "pods")
+
+    def renew(live: Object | None) -> Object:
+        if live is None:
+            raise status.not_found("", "pods", name)
+        return _bound(live, name, metadata, target["name"], app)
+
+    await pods.update(endpoint.namespace, name, renew, subresource="binding", dry_run=options.dry_run)
+    return render.plain(status.success(201), verbs.form_of(request, endpoint), 201)
+
+
+def _bound(pod: Object, name: str, metadata: Object, node: str, app: App) -> Object:
+    uid = metadata.get("uid")
+    if uid and uid != pod["metadata"]["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {pod['metadata']['uid']}"
+        raise status.conflict("", "pods", name, why)
+    spec = pod.setdefault("spec", {})
+    if pod["metadata"].get("deletionTimestamp"):
+        raise status.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if spec.get("nodeName"):
+        raise status.conflict("", "pods/binding", name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
+    if spec.get("schedulingGates"):
+        raise status.conflict("", "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
+    spec["nodeName"] = node
+    for part in ("annotations", "labels"):
+        if metadata.get(part):
+            pod["metadata"].setdefault(part, {}).update(metadata[part])
+    conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+    conditions[:] = [condition for condition in conditions if condition.get("type") != "PodScheduled"]
+    conditions.append(
+        {
+            "type": "PodScheduled",
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": meta.timestamp(app.now()),
+        }
+    )
+    return pod
+
+
+async def _no_host(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """Logs and streams are the business of the node that runs the pod."""
+    pods = app.resource_of("", "v1", "pods")
+    pod = pods.decode(await pods.get(endpoint.namespace, endpoint.name))
+    node = (pod.get("spec") or {}).get("nodeName")
+    if not node:
+        raise status.bad_request(f"pod {endpoint.name} does not have a host assigned")
+    raise status.unavailable(f'the node "{node}" of pod {endpoint.name} cannot be reached')
+
+
+async def _no_backend(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """Proxies lead to what runs; nothing does."""
+    await endpoint.resource.get(endpoint.namespace, endpoint.name)
+    raise status.unavailable(f'no endpoints available for "{endpoint.name}"')
+
+
+_CONNECT: dict[tuple[str, str], _Handler] = {
+    ("pods", "log"): _no_host,
+    ("pods", "exec"): _no_host,
+    ("pods", "attach"): _no_host,
+    ("pods", "portforward"): _no_host,
+    ("pods", "proxy"): _no_host,
+    ("services", "proxy"): _no_backend,
+    ("nodes", "proxy"): _no_backend,
+}
+_HANDLERS: dict[tuple[str, str], _Handler] = {
+    ("pods", "binding"): _bind,
+}
+_ASKED: dict[str, _Handler] = {
+    "bindings": _bind,
+}
