@@ -7,7 +7,7 @@ import datetime
 import logging
 import uuid
 
-from kubesched.api import codec, groups, schema, status
+from kubesched.api import codec, groups, status
 from kubesched.api.kinds import Kind, Registry
 from kubesched.apiserver import about, admission, routes, subresources, verbs
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
@@ -103,7 +103,7 @@ class App:
         if watchers is None:
             watchers = self._watchers[kind] = Watchers(resource)
         gvk = GroupVersionKind(kind.group, kind.version, kind.kind)
-        type_ = schema.of(*gvk)
+        type_ = kind.type
         bare = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {}}
         blank, _ = codec.normalise(bare, type_, strict=False)
         return Endpoint(resource, watchers, type_, gvk, blank, subresource=subresource, admit=self._admission)

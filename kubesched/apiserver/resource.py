@@ -78,10 +78,6 @@ class Resource:
 
     # ---- bytes and objects ----
 
-    def key(self, namespace: str, name: str) -> str:
-        """Where an object is kept. Names never hold a slash: they are checked before they are written."""
-        return f"{self.kind.prefix}{namespace}/{name}" if self.kind.namespaced else f"{self.kind.prefix}{name}"
-
     def scope(self, namespace: str) -> str:
         """What the keys of a collection begin with."""
         return f"{self.kind.prefix}{namespace}/" if namespace else self.kind.prefix
@@ -150,7 +146,7 @@ class Resource:
 
     async def get(self, namespace: str, name: str) -> Entry:
         """Raises StatusError 404 when it is not there."""
-        entry = await self.store.get(self.key(namespace, name))
+        entry = await self.store.get(self.kind.key(namespace, name))
         if entry is None:
             raise self._missing(name)
         return entry
@@ -185,7 +181,7 @@ class Resource:
         if change.validate is not None:
             await change.validate(obj, None)
         name = obj["metadata"]["name"]
-        key = self.key(namespace, name)
+        key = self.kind.key(namespace, name)
         if dry_run:
             current = await self.store.get(key, pending=True)
             if current is not None:
@@ -251,7 +247,7 @@ class Resource:
 
         If somebody else writes in between, ``renew`` is asked again, unless what it made names a revision: then 409.
         """
-        key = self.key(namespace, name)
+        key = self.kind.key(namespace, name)
         for _ in range(_UPDATE_ATTEMPTS):
             entry = await self.store.get(key, pending=True)
             if entry is None:
@@ -380,7 +376,7 @@ class Resource:
         validate: Callable[[Object], Awaitable[None]] | None = None,
     ) -> tuple[Object, bool]:
         """Delete, or begin to: the object as it was last, and whether it is gone."""
-        key = self.key(namespace, name)
+        key = self.kind.key(namespace, name)
         for _ in range(_UPDATE_ATTEMPTS):
             entry = await self.store.get(key, pending=True)
             if entry is None:

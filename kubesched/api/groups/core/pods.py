@@ -3,9 +3,16 @@
 
 from __future__ import annotations
 
+from kubesched.api.groups.core import podspec
 from kubesched.api.strategy import Object, Strategy
 
 _ENDED = ("Succeeded", "Failed")
+
+
+def _default(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    podspec.default_spec(spec)
+    podspec.default_pod(spec)
 
 
 def _prepare_create(obj: Object) -> None:
@@ -38,6 +45,7 @@ def _select(obj: Object) -> dict[str, str]:
 
 
 PODS = Strategy(
+    default=_default,
     prepare_create=_prepare_create,
     has_status=True,
     has_generation=True,
