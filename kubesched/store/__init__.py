@@ -2,6 +2,8 @@
 """Keys, bytes and revisions: what the API server keeps. One interface, several homes."""
 
 from kubesched.store.interface import (
+    ABSENT,
+    ANY,
     Compacted,
     Entry,
     Event,
@@ -14,6 +16,8 @@ from kubesched.store.interface import (
 )
 
 __all__ = [
+    "ABSENT",
+    "ANY",
     "Compacted",
     "Entry",
     "Event",

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a store promises; `tests/store` holds every store to it.
 
-* One increasing integer, the revision, for the whole store. Each write gets the next one.
+* One increasing integer, the revision, for the whole store. Each write gets the next one; those of writes that failed
+  are not used again.
 * A write that returned is durable (as far as the store is: memory forgets). No reader and no watcher ever sees a write
   that is not.
 * A read sees every write that returned before the read began.
@@ -106,10 +107,22 @@ class Store(Protocol):
     async def get(self, key: str, *, pending: bool = False) -> Entry | None:
         """The key's newest value. ``pending``: also writes on their way, which is what a writer compares with."""
 
+    async def reach(self, revision: int) -> None:
+        """Return once readers see the state of that revision, however far away it is; the caller sets the time-out.
+
+        A writer that read a pending value and found nothing to change waits here before it shows that value.
+
+        Raises
+        ------
+        Unavailable
+            That write was pending, and could not be made.
+        """
+
     async def list(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Listing:
         """Entries whose key begins with ``prefix`` and is not before ``start``, by key.
 
-        ``revision`` 0 is the newest; another is the state right after that write. ``limit`` 0 is no limit.
+        ``revision`` 0 is the newest; another is the state right after that write, and not newer than ``revision``
+        (`reach` waits for it). ``limit`` 0 is no limit.
 
         Raises
         ------
