@@ -10,7 +10,7 @@ from typing import Protocol
 from kubesched.api import status
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class User:
     """Who asks. ``extra`` carries what an authenticator knows beside."""
 
