@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sets of fields, and what follows from comparing, merging and cutting typed objects by them.
 
-A set is a nested dict in the manner of FieldsV1, but uniform: ``{"f:spec": {".": True, "f:replicas": {".": True}}}``;
-a path is a member if its node has ``"."``. Sets are never changed once made, so they may share parts.
+A set is FieldsV1 itself: ``{"f:spec": {"f:replicas": {}}, "f:metadata": {".": {}, "f:labels": {}}}``. A path is a
+member if its node is empty or has ``"."``. Sets are never changed once made, so they may share parts, and those that objects
+carry are used as they are.
 
 Source: structured-merge-diff v6 (fieldpath, typed), as vendored by Kubernetes v1.36.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,8 +20,10 @@ from kubesched.api import gotext
 from kubesched.api.schema import ListType, Shape, Type
 
 Set = dict[str, Any]
+Node = dict[str, Any]
+"""What a set says of one path: empty, it is a member; with ``"."``, a member with others below it."""
 
-LEAF: Set = {".": True}
+LEAF: Node = {}
 ANY = Type("any", Shape.ANY)
 
 
@@ -37,25 +41,42 @@ class FieldsError(ValueError):
 # ---- sets ----
 
 
+def _is_member(node: Node) -> bool:
+    return not node or "." in node
+
+
+def _made(member: bool, below: Set) -> Node | None:
+    """The node of a path; None if nothing is in the set."""
+    if below:
+        return {".": LEAF, **below} if member else below
+    return LEAF if member else None
+
+
 def union(left: Set, right: Set) -> Set:
     if not left or not right or left is right:
         return left or right
     out = dict(left)
     for element, node in right.items():
         mine = out.get(element)
-        out[element] = node if mine is None or node is True else union(mine, node)
+        out[element] = node if mine is None else _join(mine, node)
     return out
+
+
+def _join(left: Node, right: Node) -> Node:
+    if left and right:
+        return union(left, right)
+    below = left or right
+    return below if not below or "." in below else {".": LEAF, **below}
 
 
 def intersection(left: Set, right: Set) -> Set:
     out: Set = {}
     for element, node in left.items():
         other = right.get(element)
-        if other is None:
+        if element == "." or other is None:
             continue
-        if node is True:
-            out[element] = True
-        elif both := intersection(node, other):
+        both = _made(_is_member(node) and _is_member(other), intersection(node, other))
+        if both is not None:
             out[element] = both
     return out
 
@@ -66,43 +87,58 @@ def difference(left: Set, right: Set) -> Set:
         return left
     out: Set = {}
     for element, node in left.items():
+        if element == ".":
+            continue
         other = right.get(element)
         if other is None:
             out[element] = node
-        elif node is not True and (rest := difference(node, other)):
-            out[element] = rest
+            continue
+        rest = _made(_is_member(node) and not _is_member(other), difference(node, other) if node else {})
+        if rest is not None:
+            out[element] = _without_mark(rest, _is_member(node) and not _is_member(other))
     return out
+
+
+def _without_mark(node: Node, member: bool) -> Node:
+    """A node whose mark says what it must."""
+    if member or "." not in node:
+        return node
+    return {element: below for element, below in node.items() if element != "."}
 
 
 def recursive_difference(left: Set, right: Set) -> Set:
     """The same, and without what lies below a member of the right."""
     out: Set = {}
     for element, node in left.items():
+        if element == ".":
+            continue
         other = right.get(element)
         if other is None:
             out[element] = node
-        elif node is not True and "." not in other and (rest := recursive_difference(node, other)):
-            out[element] = rest
+        elif not _is_member(other):
+            rest = _made(_is_member(node), recursive_difference(node, other))
+            if rest is not None:
+                out[element] = rest
     return out
 
 
 def has(fields: Set, path: tuple[str, ...]) -> bool:
+    node: Node | None = fields
     for element in path:
-        found = fields.get(element)
-        if found is None:
+        node = (node or {}).get(element)
+        if node is None:
             return False
-        fields = found
-    return "." in fields
+    return bool(path) and _is_member(node or {})
 
 
 def paths(fields: Set, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Members in upstream's order: those of a level before those below it."""
     below = sorted((element for element in fields if element != "."), key=_order)
     for element in below:
-        if "." in fields[element]:
+        if _is_member(fields[element]):
             yield (*prefix, element)
     for element in below:
-        yield from (path for path in paths(fields[element], (*prefix, element)) if len(path) > len(prefix) + 1)
+        yield from paths(fields[element], (*prefix, element))
 
 
 def _order(element: str) -> tuple[int, str]:
@@ -126,30 +162,21 @@ def _show(element: str) -> str:
     return f"[={gotext.value(value)}]"
 
 
-def to_v1(fields: Set) -> dict[str, Any]:
-    """The form of managedFields: a member without anything below is ``{}``."""
-    out: dict[str, Any] = {}
-    for element, node in fields.items():
-        if node is True:
-            out[element] = {}
-        else:
-            out[element] = {} if len(node) == 1 and "." in node else to_v1(node)
-    return out
+def check(fields: Any) -> Set:
+    """A set as somebody sent it.
 
-
-def from_v1(fields: Any) -> Set:
-    """Raises FieldsError: not of that form."""
+    Raises
+    ------
+    FieldsError
+        It is none.
+    """
     if not isinstance(fields, dict):
         raise FieldsError("fieldsV1 is no mapping")
-    out: Set = {}
     for element, node in fields.items():
-        if element == ".":
-            out[element] = True
-            continue
-        if len(element) < 2 or element[1] != ":" or element[0] not in "fkvi":
+        if element != "." and (len(element) < 2 or element[1] != ":" or element[0] not in "fkvi"):
             raise FieldsError(f"unknown path element {element!r}")
-        out[element] = from_v1(node) if node else LEAF
-    return out
+        check(node)
+    return fields
 
 
 # ---- types ----
@@ -221,49 +248,41 @@ def element_of(kind: Type, item: Any) -> str:
 
 def of(value: Any, kind: Type) -> Set:
     """All fields that an object says something about."""
+    return _below(value, kind)[1]
+
+
+def _below(value: Any, kind: Type) -> tuple[bool, Set]:
+    """Whether a value is a field itself, and the fields below it."""
+    if _is_map(kind, value):
+        if _is_atomic(kind) and kind.shape is not Shape.ANY:
+            return True, {}
+        return False, _of_map(value, kind) if isinstance(value, dict) else {}
+    if _is_list(kind, value):
+        if _is_atomic(kind):
+            return True, {}
+        return False, _of_list(value, kind) if isinstance(value, list) else {}
+    return True, {}
+
+
+def _of_map(value: dict[str, Any], kind: Type) -> Set:
     out: Set = {}
-    _collect(value, kind, out)
-    out.pop(".", None)
+    for name, item in value.items():
+        child, declared = _child(kind, name)
+        member, below = _below(item, child)
+        node = _made(member or item is None or item == {} or not declared, below)
+        if node is not None:
+            out[f"f:{name}"] = node
     return out
 
 
-def _collect(value: Any, kind: Type, node: Set) -> None:
-    if _is_map(kind, value):
-        if _is_atomic(kind):
-            node["."] = True
-        elif isinstance(value, dict):
-            _collect_map(value, kind, node)
-    elif _is_list(kind, value):
-        if _is_atomic(kind):
-            node["."] = True
-        elif isinstance(value, list):
-            _collect_list(value, kind, node)
-    else:
-        node["."] = True
-
-
-def _collect_map(value: dict[str, Any], kind: Type, node: Set) -> None:
-    for name, item in value.items():
-        child_type, declared = _child(kind, name)
-        child: Set = {}
-        _collect(item, child_type, child)
-        if item is None or (isinstance(item, dict) and not item) or not declared:
-            child["."] = True
-        if child:
-            node[f"f:{name}"] = child
-
-
-def _collect_list(value: list[Any], kind: Type, node: Set) -> None:
+def _of_list(value: list[Any], kind: Type) -> Set:
     element = kind.element or ANY
+    out: Set = {}
     for item in value:
         name = element_of(kind, item)
-        if name in node:
-            node[name] = LEAF  # twice: the items count as one
-            continue
-        child: Set = {}
-        _collect(item, element, child)
-        child["."] = True
-        node[name] = child
+        # Items that stand there twice count as one.
+        out[name] = LEAF if name in out else _made(True, _below(item, element)[1])
+    return out
 
 
 # ---- comparing ----
@@ -285,98 +304,140 @@ class Comparison(NamedTuple):
 
 def compare(left: Any, right: Any, kind: Type) -> Comparison:
     """Raises FieldsError: a list's element has no key."""
-    out = Comparison({}, {}, {})
-    _compare(left, right, kind, out)
-    for fields in out:
-        fields.pop(".", None)
-    return out
+    return Comparison(*(node or {} for node in _compare(left, right, kind)))
 
 
-def _compare(left: Any, right: Any, kind: Type, out: Comparison) -> None:
-    """Compare two values (one may be MISSING) into the nodes of their path."""
-    if left is right and not isinstance(left, dict | list):
-        return
-    if _is_map(kind, left, right) and (_both(left, right, dict) or kind.shape is not Shape.ANY):
-        empty = (not isinstance(left, dict) or not left) and (not isinstance(right, dict) or not right)
-        if not (_is_atomic(kind) or empty):
-            _compare_maps(left, right, kind, out)
-            _mark_presence(left, right, out)
-            return
-    elif _is_list(kind, left, right) and (_both(left, right, list) or kind.shape is not Shape.ANY):
-        empty = (not isinstance(left, list) or not left) and (not isinstance(right, list) or not right)
-        if not (_is_atomic(kind) or empty):
-            _compare_lists(left, right, kind, out)
-            _mark_presence(left, right, out)
-            return
-    _mark_leaf(left, right, out)
+_Nodes = tuple[Node | None, Node | None, Node | None]
+_SAME: _Nodes = (None, None, None)
+_CHANGED: _Nodes = (None, LEAF, None)
+
+
+def _compare(left: Any, right: Any, kind: Type) -> _Nodes:
+    """Nodes of one path: what is removed, modified, added there and below."""
+    if left is MISSING:
+        return None, None, _whole(kind)(right)
+    if right is MISSING:
+        return _whole(kind)(left), None, None
+    if left == right and type(left) is type(right):
+        return _SAME
+    if _is_map(kind, left, right) and _both(left, right, dict) and (left or right):
+        if not _is_atomic(kind) or kind.shape is Shape.ANY:
+            return _compare_maps(left or {}, right or {}, kind)
+    elif _is_list(kind, left, right) and _both(left, right, list) and (left or right) and not _is_atomic(kind):
+        return _compare_lists(left or [], right or [], kind)
+    return _CHANGED
 
 
 def _both(left: Any, right: Any, shape: type) -> bool:
     """Whether both are of a shape, as far as they are there."""
-    return all(value is MISSING or value is None or isinstance(value, shape) for value in (left, right))
+    return (left is None or isinstance(left, shape)) and (right is None or isinstance(right, shape))
 
 
-def _mark_presence(left: Any, right: Any, out: Comparison) -> None:
-    if left is MISSING:
-        out.added["."] = True
-    elif right is MISSING:
-        out.removed["."] = True
+@functools.cache
+def _whole(kind: Type) -> Callable[[Any], Node]:
+    """Function from a value that stands alone to its node: every path in it is a member.
+
+    One for each type, because this is the way of every new object.
+    """
+    if kind.shape in (Shape.OBJECT, Shape.MAP) and not kind.atomic:
+        return _whole_map(kind)
+    if kind.shape is Shape.LIST and kind.list_type is not ListType.ATOMIC:
+        return _whole_list(kind)
+    return _whole_any if kind.shape is Shape.ANY else _whole_leaf
 
 
-def _mark_leaf(left: Any, right: Any, out: Comparison) -> None:
-    if left is MISSING or right is MISSING:
-        _mark_presence(left, right, out)
-    elif not _equal(left, right):
-        out.modified["."] = True
+def _whole_leaf(value: Any) -> Node:
+    return LEAF
 
 
-def _equal(left: Any, right: Any) -> bool:
-    if isinstance(left, bool) is not isinstance(right, bool):
-        return False
-    return bool(left == right)
+def _whole_any(value: Any) -> Node:
+    if not isinstance(value, dict) or not value:
+        return LEAF
+    return {".": LEAF, **{f"f:{name}": _whole_any(item) for name, item in value.items()}}
 
 
-def _descend(out: Comparison, element: str, left: Any, right: Any, kind: Type) -> None:
-    below = Comparison({}, {}, {})
-    _compare(left, right, kind, below)
-    for fields, node in zip(out, below, strict=True):
-        if node:
+def _whole_map(kind: Type) -> Callable[[Any], Node]:
+    known: dict[str, tuple[str, Callable[[Any], Node] | None]] = {}  # None: a leaf whatever its value
+    declared = kind.shape is Shape.OBJECT
+
+    def look(name: str) -> tuple[str, Callable[[Any], Node] | None]:
+        function = _whole(_child(kind, name)[0])
+        found = (f"f:{name}", None if function is _whole_leaf else function)
+        if declared and name in kind.fields:
+            known[name] = found
+        return found
+
+    def whole(value: Any) -> Node:
+        if not value or not isinstance(value, dict):
+            return LEAF
+        out: Node = {".": LEAF}
+        for name, item in value.items():
+            element, function = known.get(name) or look(name)
+            out[element] = LEAF if function is None else function(item)
+        return out
+
+    return whole
+
+
+def _whole_list(kind: Type) -> Callable[[Any], Node]:
+    of_item = None if kind.element is None else kind.element
+
+    def whole(value: Any) -> Node:
+        if not value or not isinstance(value, list):
+            return LEAF
+        out: Node = {".": LEAF}
+        function = _whole(of_item or ANY)
+        for item in value:
+            element = element_of(kind, item)
+            out[element] = LEAF if element in out else function(item)
+        return out
+
+    return whole
+
+
+def _compare_maps(left: dict[str, Any], right: dict[str, Any], kind: Type) -> _Nodes:
+    removed: Set = {}
+    modified: Set = {}
+    added: Set = {}
+    for name, value in left.items():
+        other = right.get(name, MISSING)
+        if value is not other:
+            _note(f"f:{name}", _compare(value, other, _child(kind, name)[0]), removed, modified, added)
+    for name, value in right.items():
+        if name not in left:
+            added[f"f:{name}"] = _whole(_child(kind, name)[0])(value)
+    return removed or None, modified or None, added or None
+
+
+def _note(element: str, nodes: _Nodes, removed: Set, modified: Set, added: Set) -> None:
+    for node, fields in zip(nodes, (removed, modified, added), strict=True):
+        if node is not None:
             fields[element] = node
 
 
-def _compare_maps(left: Any, right: Any, kind: Type, out: Comparison) -> None:
-    left = left if isinstance(left, dict) else {}
-    right = right if isinstance(right, dict) else {}
-    for name, value in left.items():
-        other = right.get(name, MISSING)
-        if other is MISSING or other is not value:
-            _descend(out, f"f:{name}", value, other, _child(kind, name)[0])
-    for name, value in right.items():
-        if name not in left:
-            _descend(out, f"f:{name}", MISSING, value, _child(kind, name)[0])
-
-
-def _compare_lists(left: Any, right: Any, kind: Type, out: Comparison) -> None:
+def _compare_lists(left: list[Any], right: list[Any], kind: Type) -> _Nodes:
     element = kind.element or ANY
-    lefts = _grouped(left if isinstance(left, list) else [], kind)
-    rights = _grouped(right if isinstance(right, list) else [], kind)
+    removed: Set = {}
+    modified: Set = {}
+    added: Set = {}
+    lefts, rights = _grouped(left, kind), _grouped(right, kind)
     for name in dict.fromkeys([*lefts, *rights]):
         mine, theirs = lefts.get(name, []), rights.get(name, [])
-        if len(mine) <= 1 and len(theirs) <= 1:
-            first = mine[0] if mine else MISSING
-            second = theirs[0] if theirs else MISSING
-            _descend(out, name, first, second, element)
-        elif len(mine) > 1 and len(theirs) > 1:
+        if len(mine) > 1 and len(theirs) > 1:
             if mine != theirs:
-                out.modified[name] = union(out.modified.get(name, {}), LEAF)
+                modified[name] = LEAF
         elif len(mine) > 1:
+            removed[name] = LEAF
             if theirs:
-                _descend(out, name, MISSING, theirs[0], element)
-            out.removed[name] = union(out.removed.get(name, {}), LEAF)
-        else:
+                added[name] = _whole(element)(theirs[0])
+        elif len(theirs) > 1:
+            added[name] = LEAF
             if mine:
-                _descend(out, name, mine[0], MISSING, element)
-            out.added[name] = union(out.added.get(name, {}), LEAF)
+                removed[name] = _whole(element)(mine[0])
+        else:
+            first = mine[0] if mine else MISSING
+            _note(name, _compare(first, theirs[0] if theirs else MISSING, element), removed, modified, added)
+    return removed or None, modified or None, added or None
 
 
 def _grouped(items: list[Any], kind: Type) -> dict[str, list[Any]]:
@@ -399,11 +460,11 @@ def merge(live: Any, applied: Any, kind: Type) -> Any:
     """
     if applied is MISSING or live is MISSING:
         return live if applied is MISSING else applied
-    if not _is_atomic(kind):
-        if _is_map(kind, live, applied) and _both(live, applied, dict) and (live or applied):
+    if _is_map(kind, live, applied) and _both(live, applied, dict) and (live or applied):
+        if not _is_atomic(kind) or kind.shape is Shape.ANY:
             return _merge_maps(live or {}, applied or {}, kind)
-        if _is_list(kind, live, applied) and _both(live, applied, list) and (live or applied):
-            return _merge_lists(live or [], applied or [], kind)
+    elif _is_list(kind, live, applied) and _both(live, applied, list) and (live or applied) and not _is_atomic(kind):
+        return _merge_lists(live or [], applied or [], kind)
     return applied
 
 
@@ -495,7 +556,7 @@ def _remove_from_map(value: dict[str, Any], fields: Set, kind: Type) -> Any:
         node = fields.get(f"f:{name}")
         if node is None:
             out[name] = item
-        elif "." not in node:
+        elif not _is_member(node):
             matched = True
             out[name] = _remove_below(item, node, _child(kind, name)[0])
     return out if out or matched else MISSING
@@ -509,7 +570,7 @@ def _remove_from_list(value: list[Any], fields: Set, kind: Type) -> Any:
         node = fields.get(element_of(kind, item))
         if node is None:
             out.append(item)
-        elif "." not in node:
+        elif not _is_member(node):
             matched = True
             out.append(_remove_below(item, node, element))
     return out if out or matched else MISSING
@@ -519,15 +580,12 @@ def with_named_fields(fields: Set, kind: Type) -> Set:
     """The set with every declared field a member that has members below it."""
     out: Set = {}
     for element, node in fields.items():
-        if node is True:
-            out[element] = True
+        if element == ".":
             continue
         if element[0] == "f":
             child, declared = _child(kind, element[2:])
         else:
             child, declared = kind.element or ANY, False
         below = with_named_fields(node, child)
-        if declared and any(name != "." for name in node):
-            below = {**below, ".": True}
-        out[element] = below
+        out[element] = _made(_is_member(node) or declared, below) or LEAF
     return out

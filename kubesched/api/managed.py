@@ -30,7 +30,7 @@ _STRIPPED: Set = {
     "f:apiVersion": fieldset.LEAF,
     "f:kind": fieldset.LEAF,
     "f:metadata": {
-        ".": True,
+        ".": fieldset.LEAF,
         **{
             f"f:{name}": fieldset.LEAF
             for name in (
@@ -362,7 +362,7 @@ def _read(entries: list[Object]) -> dict[Manager, _Owned]:
             raise FieldsError("not an entry of managedFields")
         key_version = "" if operation == "Apply" else version
         manager = Manager(entry.get("manager", ""), operation, key_version, entry.get("subresource", ""))
-        fields = fieldset.from_v1(entry.get("fieldsV1") or {})
+        fields = fieldset.check(entry.get("fieldsV1") or {})
         out[manager] = _Owned(fields, version, entry.get("time"))
     return out
 
@@ -385,7 +385,7 @@ def _entry(manager: Manager, owned: _Owned) -> Object:
     if owned.time:
         out["time"] = owned.time
     out["fieldsType"] = "FieldsV1"
-    out["fieldsV1"] = fieldset.to_v1(owned.fields)
+    out["fieldsV1"] = owned.fields
     if manager.subresource:
         out["subresource"] = manager.subresource
     return out

@@ -7,7 +7,6 @@ upstream answers a bad strategic patch with a bare 500 we answer 400 with the sa
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,10 @@ MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024  # bytes that all copy operations of a patch may add
 
 _EMPTY = Type("", Shape.OBJECT)
+
+
+def _copy(value: Any) -> Any:
+    return orjson.loads(orjson.dumps(value))  # ten times as quick as copy.deepcopy
 
 
 # ---- merge patch ----
@@ -62,7 +65,7 @@ def json_patch(target: Any, operations: Any) -> Any:
     if len(operations) > MAX_OPERATIONS:
         count = len(operations)
         raise status.too_large(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}")
-    document = [copy.deepcopy(target)]  # in a box: the root can be replaced
+    document = [_copy(target)]  # in a box: the root can be replaced
     copied = 0
     for operation in operations:
         try:
@@ -105,7 +108,7 @@ def _apply(document: list[Any], operation: Object) -> None:
             _remove(document, source)
             _add(document, path, value)
         case "copy":
-            _add(document, path, copy.deepcopy(_get(document, _pointer(operation, "from"))))
+            _add(document, path, _copy(_get(document, _pointer(operation, "from"))))
         case "test":
             _test(document, path, operation.get("value"))
         case _:
@@ -115,7 +118,7 @@ def _apply(document: list[Any], operation: Object) -> None:
 def _value(operation: Object) -> Any:
     if "value" not in operation:
         raise _NotApplicable
-    return copy.deepcopy(operation["value"])
+    return _copy(operation["value"])
 
 
 def _test(document: list[Any], path: list[str], wanted: Any) -> None:
@@ -216,7 +219,7 @@ def strategic(target: Object, patch: Object, kind: Type) -> Object:
     StatusError
         400 for a patch that makes no sense, 422 for one whose parts do not fit together.
     """
-    return _merge_map(copy.deepcopy(target), copy.deepcopy(patch), kind)
+    return _merge_map(_copy(target), _copy(patch), kind)
 
 
 def _merge_map(original: Object | None, patch: Object, kind: Type) -> Object:
