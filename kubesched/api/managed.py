@@ -117,15 +117,16 @@ def _owners_of_request(live: Object | None, new: Object, subresource: str) -> di
     """Entries that count before the write: those sent along, else the live ones; ``[{}]`` clears them."""
     current = [] if live is None else live["metadata"].get("managedFields") or []
     sent = new["metadata"].get("managedFields")
+    if subresource or sent is None or sent == current:
+        return _read(current)
+    if sent in ([], [{}]):
+        return {}
     try:
-        if subresource or not sent:
-            return {} if sent == [] and not subresource else _read(current)
-        return {} if sent == [{}] else _read(sent) or _read(current)
+        for entry in sent:
+            fieldset.check(entry.get("fieldsV1") or {})
+        return _read(sent) or _read(current)
     except FieldsError:
-        try:
-            return _read(current)
-        except FieldsError:
-            return {}
+        return _read(current)
 
 
 def _update(owners: dict[Manager, _Owned], live: Object, new: Object, manager: Manager, context: Context) -> None:
@@ -362,8 +363,7 @@ def _read(entries: list[Object]) -> dict[Manager, _Owned]:
             raise FieldsError("not an entry of managedFields")
         key_version = "" if operation == "Apply" else version
         manager = Manager(entry.get("manager", ""), operation, key_version, entry.get("subresource", ""))
-        fields = fieldset.check(entry.get("fieldsV1") or {})
-        out[manager] = _Owned(fields, version, entry.get("time"))
+        out[manager] = _Owned(entry.get("fieldsV1") or {}, version, entry.get("time"))
     return out
 
 

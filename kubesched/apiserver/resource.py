@@ -212,9 +212,7 @@ class Resource:
             raise self._invalid(obj["metadata"].get("name", ""), errors)
 
     def _check_metadata(self, obj: Object) -> list[status.FieldError]:
-        rule = self.strategy.name_rule
-        found = meta.validate(obj["metadata"], namespaced=self.kind.namespaced, name_rule=rule)
-        return found or meta.validate(obj["metadata"], namespaced=self.kind.namespaced, name_rule=names.path_segment)
+        return meta.validate(obj["metadata"], namespaced=self.kind.namespaced, name_rule=self.strategy.name_rule)
 
     def _exists(self, name: str, current: Entry | None) -> status.StatusError:
         error = status.already_exists(self.kind.group, self.kind.plural, name)
