@@ -2,8 +2,8 @@
 """Sets of fields, and what follows from comparing, merging and cutting typed objects by them.
 
 A set is FieldsV1 itself: ``{"f:spec": {"f:replicas": {}}, "f:metadata": {".": {}, "f:labels": {}}}``. A path is a
-member if its node is empty or has ``"."``. Sets are never changed once made, so they may share parts, and those that objects
-carry are used as they are.
+member if its node is empty or has ``"."``. Sets are never changed once made, so they may share parts, and those that
+objects carry are used as they are.
 
 Source: structured-merge-diff v6 (fieldpath, typed), as vendored by Kubernetes v1.36.
 """
