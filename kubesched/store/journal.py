@@ -78,7 +78,7 @@ class Journal:
         with self._explained():
             _create(path)
             self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, cached_statements=2 * _ROWS
+                path, timeout=1, isolation_level=None, check_same_thread=False, cached_statements=2 * _ROWS
             )
             try:
                 self._prepare()
