@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +208,19 @@ class _Loaded:
     superfluous: list[int]  # rows that a compaction had no time to remove
 
 
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Reading makes objects only, no garbage: looking for it meanwhile costs as much as reading."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_without_collection()
 def _load(journal: Journal) -> _Loaded:
     oldest = journal.compacted()
     entries: dict[str, Entry] = {}
