@@ -13,6 +13,7 @@ from kubesched.store.interface import Entry, Mismatch, Unavailable
 _BATCH = 256
 """Deletes begun together: enough to fill a group commit, few enough not to delay other writers."""
 _RETRY_S = 1.0
+_LOOK_S = 0.5  # how long to sleep at most: the clock need not be the event loop's
 
 
 class Expiry:
@@ -46,7 +47,7 @@ class Expiry:
             if due:
                 await asyncio.gather(*(self._expire(*item) for item in due))
                 continue
-            wait_s = self._heap[0][0] - self._clock() if self._heap else None
+            wait_s = min(self._heap[0][0] - self._clock(), _LOOK_S) if self._heap else None
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._earlier.wait(), wait_s)
 

@@ -361,19 +361,23 @@ def test_history_when_it_outgrows_its_bound_then_the_oldest_is_compacted(opened:
 
 def test_ttl_when_it_is_over_then_deleted_and_watchers_told(opened: Opener) -> None:
     async def check() -> None:
-        async with opened() as store:
+        now = 0.0
+        async with opened(clock=lambda: now) as store:
             store.watch("/", 0, seen := Recorder())
             await store.put("/far", b"1", expect=ABSENT, ttl=3_600)
-            await store.put("/short", b"1", expect=ABSENT, ttl=0.02)
-            await store.put("/renewed", b"1", expect=ABSENT, ttl=0.02)
+            await store.put("/short", b"1", expect=ABSENT, ttl=10)
+            await store.put("/renewed", b"1", expect=ABSENT, ttl=10)
             await store.put("/renewed", b"2", expect=ANY, ttl=3_600)
-            await store.put("/kept", b"1", expect=ABSENT, ttl=0.02)
+            await store.put("/kept", b"1", expect=ABSENT, ttl=10)
             await store.put("/kept", b"2", expect=ANY)
+            await asyncio.sleep(0.01)
+            assert await store.get("/short") is not None
+            now = 11.0
             while await store.get("/short") is not None:
                 await asyncio.sleep(0.005)
-            await asyncio.sleep(0.05)
-            assert keys(await store.list("/")) == ["/far", "/kept", "/renewed"]
-            assert seen.lines()[-1] == ("delete", "/short", b"1")
+            await store.put("/last", b"1", expect=ABSENT)
+            assert keys(await store.list("/")) == ["/far", "/kept", "/last", "/renewed"]
+            assert seen.lines()[-2] == ("delete", "/short", b"1")
 
     run(check())
 
