@@ -561,6 +561,108 @@ ks_status ks_explain(ks_engine *engine, int32_t profile, int32_t class_id, int32
 /* The same in numbers, without a column of any row: the outputs of the caller's arrays, then the fields. O(N), several
  * times faster than ks_explain where the profile scores resources, other pods and groups only. */
 ks_status ks_summarize(ks_engine *engine, int32_t profile, int32_t class_id, ks_summary *out);
+
+/* ---- devices of claims (dynamic resource allocation), apart from any engine ----
+ *
+ * Amounts are billionths in 128 bits, two's complement: [n][2], the low half first. All numbers but those of pools and
+ * contents, which count up, are the caller's. */
+typedef struct ks_dra ks_dra;
+
+enum {
+    KS_DRA_MAX_RESULTS = 32, /* most devices of a claim */
+    KS_DRA_MAX_CLAIMS = 64,  /* most claims of a search */
+    KS_DRA_ABSENT = -1,      /* value of an attribute that a device does not have */
+    KS_DRA_UNKNOWN = -2      /* value that equals none, not even itself */
+};
+enum { KS_DRA_EXACT_COUNT = 0, KS_DRA_ALL = 1, KS_DRA_BROKEN = 2 }; /* modes of a plan */
+enum {
+    KS_DRA_SELECTED = 1,  /* its selectors take the content */
+    KS_DRA_FAILS = 2,     /* a selector cannot be evaluated */
+    KS_DRA_KEPT_OFF = 4,  /* a taint is not tolerated */
+    KS_DRA_NO_ROOM = 8    /* not even a device that nobody uses has what it asks for */
+};
+enum {
+    KS_DRA_FOUND = 0,
+    KS_DRA_NONE = 1,
+    KS_DRA_NEEDS_CONTENT = 2,    /* the question does not know a content yet: complete it and search again */
+    KS_DRA_SELECTOR_FAILED = 3,
+    KS_DRA_CONSTRAINT_BROKEN = 4, /* by a device of a plan for all */
+    KS_DRA_POOL_FLAWED = 5,       /* a plan for all meets a pool that is not usable */
+    KS_DRA_ASKS_TOO_MANY = 6,
+    KS_DRA_REQUEST_BROKEN = 7,    /* a plan with mode KS_DRA_BROKEN */
+    KS_DRA_CLAIM_BROKEN = 8,
+    KS_DRA_TIMED_OUT = 9,
+    KS_DRA_OUT_OF_MEMORY = 10
+};
+
+/* What devices of equal content have. */
+typedef struct ks_dra_content {
+    int32_t n_uses, n_capacity;
+    uint8_t is_shared;
+    const int32_t *use;              /* [n_uses] counters that it consumes */
+    const uint64_t *use_amount;
+    const int32_t *capacity;         /* [n_capacity] names */
+    const uint64_t *capacity_amount;
+} ks_dra_content;
+
+/* A pool as some nodes see it. */
+typedef struct ks_dra_pool {
+    int32_t name;   /* pools of one name count their counters together */
+    int32_t family; /* equal for all views of one pool */
+    uint8_t is_usable;
+    int32_t n_devices, n_counters, n_elsewhere;
+    const int32_t *device;           /* [n_devices] in the order of the search */
+    const int32_t *content;
+    const uint8_t *is_here;          /* 0: its slice reaches the node, the device does not; NULL: all 1 */
+    const int32_t *counter;          /* [n_counters] */
+    const uint64_t *counter_amount;
+    const int32_t *elsewhere_device; /* [n_elsewhere] devices that other nodes see and that consume its counters */
+    const int32_t *elsewhere_content;
+} ks_dra_pool;
+
+/* What claims ask for. A plan is a request or one of its alternatives; n_contents may exceed what there is. */
+typedef struct ks_dra_question {
+    int32_t n_claims, n_plans, n_constraints, n_contents;
+    int64_t max_steps;
+    const int32_t *request_start;    /* [n_claims + 1] requests, through all claims */
+    const int32_t *plan_start;       /* [requests + 1] */
+    const int32_t *constraint_start; /* [n_claims + 1] */
+    const uint8_t *is_broken;        /* [n_claims] a constraint is of no known kind */
+    const uint8_t *mode;             /* [n_plans] */
+    const int32_t *count;            /* [n_plans] of KS_DRA_EXACT_COUNT */
+    const uint8_t *is_admin;         /* [n_plans] looks at devices without taking them */
+    const uint8_t *is_alternative;   /* [n_plans] */
+    const int32_t *base;             /* [n_plans] first request of the claim with the name of the plan's request */
+    const uint8_t *is_distinct;      /* [n_constraints] no value twice; else: one value */
+    const uint8_t *concerns;         /* [n_constraints][n_plans] */
+    const uint8_t *known;            /* [n_contents] 1: the rows of the content below are filled */
+    const uint8_t *fits;             /* [n_contents][n_plans] bits KS_DRA_SELECTED … KS_DRA_NO_ROOM */
+    const int32_t *value;            /* [n_contents][n_constraints] of the constraint's attribute */
+    const int32_t *amount_start;     /* [n_contents][n_plans] in amounts: one for each capacity of the content */
+    const uint64_t *amount;          /* what the plan consumes of each capacity */
+} ks_dra_question;
+
+typedef struct ks_dra_answer {
+    int32_t status; /* KS_DRA_* */
+    int32_t claim, plan, pool, device; /* what the status is about; pool and device: positions */
+    int64_t n_least; /* of KS_DRA_ASKS_TOO_MANY: devices asked for at least */
+    int32_t n_picks;
+    int32_t *picks; /* [n_claims * KS_DRA_MAX_RESULTS][4] claim, plan, pool, device: positions, in order of claims */
+} ks_dra_answer;
+
+ks_status ks_dra_new(ks_dra **out);
+void ks_dra_free(ks_dra *dra);
+ks_status ks_dra_content_add(ks_dra *dra, const ks_dra_content *in);
+ks_status ks_dra_pool_add(ks_dra *dra, const ks_dra_pool *in);
+/* Claims come to hold a device as a whole or in shares, and what shares consume of it; negative: they give it back. */
+ks_status ks_dra_hold(ks_dra *dra, int32_t device, int32_t whole, int32_t shares, int32_t n, const int32_t *name,
+                      const uint64_t *amount);
+/* Bytes that are equal for two pools of equal content exactly if the same is held of both; size: how many there are, of
+ * which the first cap are written. O(devices of the pool). */
+ks_status ks_dra_state(ks_dra *dra, int32_t pool, int64_t cap, uint8_t *out, int64_t *size);
+/* The first devices, in the order of the pools, that all claims can have at once. Changes nothing. */
+ks_status ks_dra_search(ks_dra *dra, const ks_dra_question *question, int32_t n_pools, const int32_t *pools,
+                        ks_dra_answer *out);
 /* ffi:end */
 
 /* Quantities are refused above this, so that a product with 100 stays inside int64; sums are checked. */
@@ -572,5 +674,6 @@ typedef struct ks_allocator {
     void *context;
 } ks_allocator;
 ks_status ks_engine_new_with(const ks_allocator *allocator, int32_t n_resources, ks_engine **out);
+ks_status ks_dra_new_with(const ks_allocator *allocator, ks_dra **out);
 
 #endif

@@ -80,3 +80,15 @@ def milli(nano: int) -> int:
 def whole(nano: int) -> int:
     """Wholes, rounded up."""
     return -(-nano // NANO)
+
+
+def text(nano: int) -> str:
+    """The same amount as a quantity: in binary units or wholes, else in the largest decimal part that is exact."""
+    amount, rest = divmod(nano, NANO)
+    if rest:
+        unit, suffix = next(
+            (unit, suffix) for unit, suffix in ((10**6, "m"), (10**3, "u"), (1, "n")) if not nano % unit
+        )
+        return f"{nano // unit}{suffix}"
+    units = [(suffix, amount >> bits) for suffix, bits in _BINARY.items() if amount and amount % (1 << bits) == 0]
+    return f"{units[-1][1]}{units[-1][0]}" if units else str(amount)

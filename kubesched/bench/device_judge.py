@@ -1,102 +1,340 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The devices of the judge: how many a node has, and which claims hold them. Devices are counted, not told apart."""
+"""The devices of the judge: which claim holds which, and whether that holds; shares no code with what decides.
+
+After each step the allocations of all claims are checked as a whole: devices that exist, on nodes that they reach,
+selected and tolerated, none held twice, counters and capacity not exceeded, requests and constraints met. What of the
+API the cases do not use is refused by name.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from kubesched.api import quantity
 from kubesched.base import errors
 
-Claim = tuple[str, str, str]
-"""Namespace, name; for a claim of one pod its pod, else empty."""
+Object = Mapping[str, Any]
+Allocations = Mapping[str, Object]
+"""``status.allocation`` of each claim by ``namespace/name``; of a pod's extended resources after the pod's name."""
+Id = tuple[str, str, str]
+"""Driver, pool, device."""
+_EXTENDED = "<extended-resources>"
+_IMPLICIT = "deviceclass.resource.kubernetes.io/"
+_TERM = re.compile(
+    r"""device\.(?:
+        driver\ ==\ "(?P<driver>[^"]*)"
+      | (?P<shared>allowMultipleAllocations)
+      | attributes\["(?P<domain>[^"]*)"\]\.(?P<flag>\w+)
+      | capacity\["(?P<of>[^"]*)"\]\.(?P<amount>\w+)\.compareTo\(quantity\("(?P<least>[^"]*)"\)\)\ >=\ 0
+    )""",
+    re.VERBOSE,
+)
+
+
+@dataclass(slots=True)
+class _Device:
+    id: Id
+    obj: Object
+    where: Object
+    """The spec of its slice, which says where it can be reached."""
+
+
+@dataclass(slots=True)
+class _Need:
+    """A claim as it has to be met."""
+
+    spec: Object
+    pods: dict[str, str] = field(default_factory=dict)
+    """Node of each pod that uses it."""
 
 
 class Devices:
-    """Devices by node; shares no code with what decides.
+    """Slices, classes and claims, and the pods that use them.
 
     Parameters
     ----------
     objects
-        All objects; ResourceSlices, DeviceClasses, ResourceClaims and ResourceClaimTemplates are read.
+        All objects; Nodes, ResourceSlices, DeviceClasses, ResourceClaims and ResourceClaimTemplates are read.
     """
 
-    def __init__(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        self._free: Counter[str] = Counter()
-        self._resources: set[str] = set()
-        self._needs: dict[tuple[str, str, str], int] = {}
-        self._holders: dict[Claim, tuple[str, int]] = {}
+    def __init__(self, objects: Sequence[Object]) -> None:
+        self._classes: dict[str, Object] = {}
+        self._by_resource: dict[str, str] = {}
+        self._specs: dict[tuple[str, str, str], Object] = {}
+        self._devices: dict[Id, _Device] = {}
+        self._counters: dict[tuple[str, str], dict[str, Object]] = {}
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._needs: dict[str, _Need] = {}
+        self._kept: set[str] = set()
+        """Claims that had devices from the start."""
+        self._left_out: dict[str, Object] = {}
+        self.is_used = False
+        """Whether there is anything to judge."""
         for obj in objects:
-            kind, metadata, spec = obj["kind"], obj["metadata"], obj.get("spec") or {}
-            if kind == "ResourceSlice":
-                self._free[spec["nodeName"]] += len(spec["devices"])
-            elif kind == "DeviceClass":
-                self._resources.add(spec.get("extendedResourceName", ""))
-            elif kind == "ResourceClaim":
-                self._needs[kind, metadata["namespace"], metadata["name"]] = _n_devices(spec)
-            elif kind == "ResourceClaimTemplate":
-                self._needs[kind, metadata["namespace"], metadata["name"]] = _n_devices(spec["spec"])
+            self._read(obj)
+
+    def _read(self, obj: Object) -> None:
+        kind, metadata, spec = obj["kind"], obj["metadata"], obj.get("spec") or {}
+        name = metadata.get("name", "")
+        if kind == "Node":
+            self._labels[name] = metadata.get("labels") or {}
+        elif kind == "DeviceClass":
+            self._classes[name] = spec
+            self._by_resource[_IMPLICIT + name] = name
+            if spec.get("extendedResourceName"):
+                self._by_resource[spec["extendedResourceName"]] = name
+        elif kind == "ResourceClaimTemplate":
+            self._specs[kind, metadata["namespace"], name] = spec["spec"]
+        elif kind == "ResourceClaim":
+            self._specs[kind, metadata["namespace"], name] = spec
+            if "allocation" in obj.get("status", {}):
+                self._kept.add(f"{metadata['namespace']}/{name}")
+                self._needs[f"{metadata['namespace']}/{name}"] = _Need(spec)
+        elif kind == "ResourceSlice":
+            self.is_used = True
+            self._read_slice(spec)
+
+    def _read_slice(self, spec: Object) -> None:
+        pool = (spec["driver"], spec["pool"]["name"])
+        if spec["pool"]["generation"] != 1 or spec.get("perDeviceNodeSelection"):
+            raise errors.UnsupportedError("judge", "does not know generations and devices with nodes of their own")
+        for counters in spec.get("sharedCounters") or ():
+            self._counters.setdefault(pool, {})[counters["name"]] = counters["counters"]
+        for device in spec.get("devices") or ():
+            at = (*pool, device["name"])
+            self._devices[at] = _Device(at, device, spec)
 
     def stand_in(self, resource: str) -> bool:
         """Whether devices stand in for an extended resource; no node of the cases offers one itself."""
-        return resource in self._resources
+        return resource in self._by_resource
 
-    def wrong(self, pod: Mapping[str, Any], node: str) -> str:
-        """What of a pod's claims keeps it off a node; empty if nothing does."""
-        needed = 0
-        for claim, n in self._of(pod):
-            holder = self._holders.get(claim)
-            if holder is None:
-                needed += n
-            elif holder[0] != node:
-                return "a claim has its devices elsewhere"
-        return "not enough devices" if needed > self._free[node] else ""
+    # ---- pods ----
 
-    def count(self, pod: Mapping[str, Any], node: str, n: int) -> None:
+    def count(self, pod: Object, node: str, n: int) -> None:
         """A pod came to a node (1) or left it (-1)."""
-        for claim, devices in self._of(pod):
-            _, users = self._holders.pop(claim, (node, 0))
-            if users == 0:
-                self._free[node] -= devices
-            if users + n:
-                self._holders[claim] = node, users + n
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"].get("name", "")
+        for claim, spec, _ in self._of(pod):
+            need = self._needs.setdefault(claim, _Need(spec))
+            if n > 0:
+                need.pods[f"{namespace}/{name}"] = node
             else:
-                self._free[node] += devices
+                need.pods.pop(f"{namespace}/{name}", None)
+                if not need.pods and claim not in self._kept:
+                    del self._needs[claim]
 
-    def _of(self, pod: Mapping[str, Any]) -> Iterator[tuple[Claim, int]]:
-        """Each claim of a pod and the devices it needs; its extended resources make one."""
+    def leave_out(self, key: str, pod: Object) -> None:
+        """A pod with claims found no node; `check` looks whether one is left for it."""
+        self._left_out[key] = pod
+
+    def _of(self, pod: Object) -> Iterator[tuple[str, Object, bool]]:
+        """Each claim of a pod, what it asks for, and whether it is the pod's own; its extended resources make one."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"].get("name", "")
         for one in pod["spec"].get("resourceClaims") or ():
             if "resourceClaimName" in one:
                 claim = one["resourceClaimName"]
-                yield (namespace, claim, ""), self._needs["ResourceClaim", namespace, claim]
+                yield f"{namespace}/{claim}", self._specs["ResourceClaim", namespace, claim], False
             else:
-                template = one["resourceClaimTemplateName"]
-                needs = self._needs["ResourceClaimTemplate", namespace, template]
-                yield (namespace, one["name"], name), needs
-        extended = sum(
-            int(amount)
-            for container in pod["spec"]["containers"]
-            for resource, amount in ((container.get("resources") or {}).get("requests") or {}).items()
-            if self.stand_in(resource)
+                spec = self._specs["ResourceClaimTemplate", namespace, one["resourceClaimTemplateName"]]
+                yield f"{namespace}/{name}-{one['name']}", spec, True
+        requests = [
+            {"name": f"container-{i}-{r}", "exactly": {"deviceClassName": self._by_resource[r], "count": int(amount)}}
+            for i, container in enumerate(pod["spec"]["containers"])
+            for r, amount in ((container.get("resources") or {}).get("requests") or {}).items()
+            if self.stand_in(r)
+        ]
+        if requests:
+            yield f"{namespace}/{name}/{_EXTENDED}", {"devices": {"requests": requests}}, True
+
+    # ---- the check ----
+
+    def check(self, allocations: Allocations) -> None:
+        """Check the allocations of all claims as they are after a step.
+
+        Raises
+        ------
+        KubeschedError
+            Names the claim, and what does not hold.
+        """
+        if allocations.keys() != self._needs.keys():
+            odd = min(allocations.keys() ^ self._needs.keys())
+            raise errors.KubeschedError(f"verify: claim {odd}", "has devices and no pod, or a pod and no devices")
+        held: Counter[Id] = Counter()
+        used: defaultdict[Id, Counter[str]] = defaultdict(Counter)
+        for claim, allocation in allocations.items():
+            self._check_claim(claim, self._needs[claim], allocation["devices"]["results"], used)
+            held.update(_id(result) for result in allocation["devices"]["results"])
+        for at, n in held.items():
+            if n > 1 and not self._is_shared(at):
+                raise errors.KubeschedError(f"verify: device {'/'.join(at)}", "is held more than once", n)
+        self._check_capacity(used)
+        self._check_counters(held)
+        self._check_left_out(held)
+
+    def _is_shared(self, at: Id) -> bool:
+        return bool(self._devices[at].obj.get("allowMultipleAllocations"))
+
+    def _check_claim(self, claim: str, need: _Need, results: list[Object], used: dict[Id, Counter[str]]) -> None:
+        def wrong(text: str, value: Any = None) -> errors.KubeschedError:
+            return errors.KubeschedError(f"verify: claim {claim}", text, value)
+
+        by_request: defaultdict[str, list[Id]] = defaultdict(list)
+        for result in results:
+            if _id(result) not in self._devices:
+                raise wrong("holds a device that is not there", _id(result))
+            by_request[result["request"]].append(_id(result))
+        for request in need.spec["devices"]["requests"]:
+            name, part = _taken(request, by_request, wrong)
+            devices = [self._devices[at] for at in by_request.pop(name, ())]
+            if len(devices) != part.get("count", 1):
+                raise wrong(f"has a wrong number of devices for request {name}", len(devices))
+            for device in devices:
+                text = self._unfit(device, part, need.pods.values())
+                if text:
+                    raise wrong(f"holds {'/'.join(device.id)}, {text}")
+                if self._is_shared(device.id):
+                    used[device.id].update(_consumed(device, part))
+        if by_request:
+            raise wrong("holds devices that no request asks for", min(by_request))
+        for constraint in need.spec["devices"].get("constraints") or ():
+            self._check_constraint(constraint, results, wrong)
+
+    def _unfit(self, device: _Device, part: Object, nodes: Any) -> str:
+        """What keeps a device from a request of a claim whose pods run on the nodes; empty if nothing does."""
+        _refuse(part, {"name", "deviceClassName", "selectors", "count", "tolerations", "capacity", "allocationMode"})
+        behind = self._classes[part["deviceClassName"]]
+        for selector in [*(behind.get("selectors") or ()), *(part.get("selectors") or ())]:
+            if not _selects(selector["cel"]["expression"], device):
+                return "which is not selected"
+        for node in nodes:
+            if not self._reaches(device.where, node):
+                return f"which does not reach {node}"
+        tolerated = [(t.get("key"), t.get("operator")) for t in part.get("tolerations") or ()]
+        taints = device.obj.get("taints") or ()
+        return "" if all((t["key"], "Exists") in tolerated for t in taints) else "whose taint is not tolerated"
+
+    def _reaches(self, where: Object, node: str) -> bool:
+        if "nodeName" in where:
+            return bool(where["nodeName"] == node)
+        ((term,),) = (where["nodeSelector"]["nodeSelectorTerms"],)
+        labels = self._labels[node]
+        return all(labels.get(one["key"]) in one["values"] for one in term["matchExpressions"])
+
+    def _check_constraint(self, constraint: Object, results: list[Object], wrong: Callable[..., Exception]) -> None:
+        _refuse(constraint, {"requests", "matchAttribute"})
+        names = constraint.get("requests") or [result["request"] for result in results]
+        of = [self._devices[_id(result)] for result in results if result["request"] in names]
+        values = [device.obj.get("attributes", {}).get(constraint["matchAttribute"]) for device in of]
+        if None in values or any(value != values[0] for value in values):
+            raise wrong("holds devices that differ", constraint["matchAttribute"])
+
+    def _check_capacity(self, used: Mapping[Id, Counter[str]]) -> None:
+        for at, amounts in used.items():
+            for name, amount in amounts.items():
+                if amount > _nano(self._devices[at].obj["capacity"][name]["value"]):
+                    raise errors.KubeschedError(f"verify: device {'/'.join(at)}", f"has not enough {name}")
+
+    def _check_counters(self, held: Counter[Id]) -> None:
+        for pool, counters in self._used_counters(held).items():
+            for (counter_set, name), amount in counters.items():
+                if amount > _nano(self._counters[pool][counter_set][name]["value"]):
+                    raise errors.KubeschedError(
+                        f"verify: pool {'/'.join(pool)}", f"has not enough {counter_set}.{name}"
+                    )
+
+    def _used_counters(self, held: Counter[Id]) -> dict[tuple[str, str], Counter[tuple[str, str]]]:
+        out: defaultdict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
+        for at in held:
+            for use in self._devices[at].obj.get("consumesCounters") or ():
+                for name, counter in use["counters"].items():
+                    out[at[:2]][use["counterSet"], name] += _nano(counter["value"])
+        return out
+
+    def _check_left_out(self, held: Counter[Id]) -> None:
+        """A pod that found no node must find none now: devices were only taken since. Devices are counted."""
+        for key, pod in self._left_out.items():
+            for _, spec, is_own in self._of(pod):
+                if not is_own or self._counters or any(s["devices"].get("constraints") for s in self._specs.values()):
+                    raise errors.UnsupportedError("judge", "does not know whether a pod was rightly left out", key)
+                for node in self._labels:
+                    if self._has_free(spec, node, held):
+                        raise errors.KubeschedError(f"verify: {key}", "was left out, but its devices are there", node)
+        self._left_out.clear()
+
+    def _has_free(self, spec: Object, node: str, held: Counter[Id]) -> bool:
+        free = [d for at, d in self._devices.items() if not held[at] and not self._is_shared(at)]
+        for request in spec["devices"]["requests"]:
+            parts = request.get("firstAvailable") or [request["exactly"]]
+            fitting = [[d for d in free if not self._unfit(d, part, [node])] for part in parts]
+            if all(len(d) < part.get("count", 1) for d, part in zip(fitting, parts, strict=True)):
+                return False
+        return True
+
+
+def _id(result: Object) -> Id:
+    return result["driver"], result["pool"], result["device"]
+
+
+def _nano(value: Any) -> int:
+    return quantity.parse_nano(str(value))
+
+
+def _refuse(obj: Object, known: set[str]) -> None:
+    unknown = obj.keys() - known
+    if unknown or obj.get("allocationMode", "ExactCount") != "ExactCount":
+        raise errors.UnsupportedError(
+            "judge", "does not know a field of a claim", min(unknown, default="allocationMode")
         )
-        if extended:
-            yield (namespace, "", name), extended
 
 
-def _n_devices(spec: Mapping[str, Any]) -> int:
-    """Devices that a claim needs, if any device will do."""
-    total = 0
-    for request in spec["devices"]["requests"]:
-        parts = request.get("firstAvailable") or [request["exactly"]]
-        if any("selectors" in part for part in parts):
-            raise errors.UnsupportedError("judge", "does not tell devices apart", request["name"])
-        total += min(part.get("count", 1) for part in parts)
-    return total
+def _taken(request: Object, by_request: Mapping[str, list[Id]], wrong: Callable[..., Exception]) -> tuple[str, Object]:
+    """The one thing that a request asks for, or the alternative that was taken, by its full name."""
+    if "exactly" in request:
+        return request["name"], request["exactly"]
+    found = [(f"{request['name']}/{part['name']}", part) for part in request["firstAvailable"]]
+    found = [(name, part) for name, part in found if name in by_request]
+    if len(found) != 1:
+        raise wrong("has not one alternative of a request", request["name"])
+    return found[0]
 
 
-def has_devices(pod: Mapping[str, Any], devices: Devices) -> bool:
+def _consumed(device: _Device, part: Object) -> dict[str, int]:
+    """What a request consumes of a shared device."""
+    asked = (part.get("capacity") or {}).get("requests") or {}
+    out = {}
+    for name, capacity in device.obj["capacity"].items():
+        policy = capacity.get("requestPolicy") or {}
+        _refuse(policy, {"default", "validRange"})
+        _refuse(policy.get("validRange") or {}, {"min"})
+        amount = _nano(asked[name] if name in asked else policy.get("default", capacity["value"]))
+        least = (policy.get("validRange") or {}).get("min")
+        out[name] = amount if least is None else max(amount, _nano(least))
+    return out
+
+
+def _selects(expression: str, device: _Device) -> bool:
+    """Whether an expression of the few forms that the cases use holds for a device."""
+    return all(_term_holds(term.strip(), device) for term in expression.split("&&"))
+
+
+def _term_holds(term: str, device: _Device) -> bool:
+    match = _TERM.fullmatch(term)
+    if match is None:
+        raise errors.UnsupportedError("judge", "does not know a form of selector", term)
+    if match["driver"] is not None:
+        return match["driver"] == device.id[0]
+    if match["shared"]:
+        return bool(device.obj.get("allowMultipleAllocations"))
+    if match["flag"]:
+        return match["domain"] == device.id[0] and bool(device.obj["attributes"][match["flag"]]["bool"])
+    amount = device.obj["capacity"][match["amount"]]["value"]
+    return match["of"] == device.id[0] and _nano(amount) >= _nano(match["least"])
+
+
+def has_devices(pod: Object, devices: Devices) -> bool:
     """Whether a pod needs devices that this judges."""
     asked = [r for c in pod["spec"]["containers"] for r in (c.get("resources") or {}).get("requests") or {}]
     return bool(pod["spec"].get("resourceClaims")) or any(map(devices.stand_in, asked))

@@ -180,7 +180,7 @@ class Judge:
         if node is None:
             self._check_left_out(key, kind, pod)
             return
-        wrong = self._wrong(kind, self._nodes[node]) or self._claims_wrong(pod, node)
+        wrong = self._wrong(kind, self._nodes[node]) or self._volumes.wrong(pod, node)
         if wrong:
             raise errors.KubeschedError(f"verify: {key} on {node}", wrong)
         self._bind(key, pod, kind, node)
@@ -204,7 +204,7 @@ class Judge:
             self.release(victim)
         for victim, obj, of in gone:
             self._bind(victim, obj, of, node)
-            if not self._wrong(kind, self._nodes[node]) and not self._claims_wrong(pod, node):
+            if not self._wrong(kind, self._nodes[node]) and not self._volumes.wrong(pod, node):
                 raise errors.KubeschedError(f"verify: {key} on {node}", "evicts a pod that leaves it room", victim)
             self.release(victim)
         self.place(key, pod, node)
@@ -220,9 +220,6 @@ class Judge:
     def _has_claims(self, pod: Mapping[str, Any]) -> bool:
         return volume_judge.has_claims(pod) or device_judge.has_devices(pod, self._devices)
 
-    def _claims_wrong(self, pod: Mapping[str, Any], node: str) -> str:
-        return self._volumes.wrong(pod, node) or self._devices.wrong(pod, node)
-
     def release(self, key: str) -> None:
         kind, node = self._running.pop(key)
         self._count(kind, node, -1)
@@ -230,6 +227,10 @@ class Judge:
             pod = self._with_claims.pop(key)
             self._volumes.count(pod, node.name, -1)
             self._devices.count(pod, node.name, -1)
+
+    def check_devices(self, allocations: device_judge.Allocations) -> None:
+        """Check which devices all claims hold now; see `device_judge.Devices.check`."""
+        self._devices.check(allocations)
 
     def nodes(self) -> dict[str, str]:
         """Node of every running pod."""
@@ -247,12 +248,15 @@ class Judge:
     # ---- checks ----
 
     def _check_left_out(self, key: str, kind: _Kind, pod: Mapping[str, Any]) -> None:
+        if device_judge.has_devices(pod, self._devices):
+            self._devices.leave_out(key, pod)
+            return
         nodes = self._changed[kind.fits_nowhere_at :]
         if nodes and (kind.looks_beyond_node or not kind.fits_nowhere_at):
             nodes = list(self._nodes.values())
         for node in nodes:
             is_there = self._nodes.get(node.name) is node
-            if is_there and not self._wrong(kind, node) and not self._claims_wrong(pod, node.name):
+            if is_there and not self._wrong(kind, node) and not self._volumes.wrong(pod, node.name):
                 raise errors.KubeschedError(f"verify: {key}", "was left out, but fits", node.name)
         if not self._has_claims(pod):  # pods of a kind have other claims
             kind.fits_nowhere_at = len(self._changed)

@@ -122,10 +122,10 @@ class _Builder:
             self._out.n_nodes += 1
 
     def _slice(self, template: str, node: str) -> Object:
-        """A ResourceSlice of a node, the only one of its pool."""
+        """A ResourceSlice of a pool that only the node reaches."""
         made = self._new(template, "", f"{node}-{template}")
-        pool = {**made["spec"]["pool"], "name": node}
-        return {**made, "spec": {**made["spec"], "nodeName": node, "pool": pool}}
+        spec = {name: value for name, value in made["spec"].items() if name != "nodeSelector"}
+        return {**made, "spec": {**spec, "nodeName": node, "pool": {**spec["pool"], "name": node}}}
 
     def _add_namespaces(self, step: Step) -> None:
         prefix = step.args["prefix"]

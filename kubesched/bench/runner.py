@@ -44,6 +44,8 @@ class _Run:
     bytes_after: int = 0
     n_placed: int = 0
     victims: dict[str, list[str]] = field(default_factory=dict)
+    allocations: list[dict[str, Any]] = field(default_factory=list)
+    """Devices of all claims after each action."""
 
     def take(self, keys: Sequence[str], placed: decider.Placed) -> float:
         """Note decisions; their seconds."""
@@ -108,20 +110,24 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
     for action in program.actions:
         if not isinstance(action, programs.Place):
             out.measured += decides.change(action)
-            continue
-        if not action.measured:
+        elif not action.measured:
             out.setup += out.take(action.pods, decides.place([pods[key] for key in action.pods]))
             before = decides.counts()
-            continue
-        for part in _parts(action, every):
-            seconds = out.take(part, decides.place([pods[key] for key in part]))
-            out.measured += seconds
-            if every and len(part) == (action.gang or 1):
-                out.latencies.append(seconds)
+        else:
+            _measure(action, decides, pods, every, out)
+        out.allocations.append(cluster.allocations())
     out.n_dense, out.n_indexed = (now - then for now, then in zip(decides.counts(), before, strict=True))
     out.bytes_after = cluster.nbytes
     out.n_placed = len(cluster.running)
     return out
+
+
+def _measure(action: programs.Place, decides: decider.Decider, pods: decider.Pods, every: int, out: _Run) -> None:
+    for part in _parts(action, every):
+        seconds = out.take(part, decides.place([pods[key] for key in part]))
+        out.measured += seconds
+        if every and len(part) == (action.gang or 1):
+            out.latencies.append(seconds)
 
 
 def _cluster(program: programs.Program) -> Cluster:
@@ -150,7 +156,7 @@ def _judge(program: programs.Program, run: _Run) -> int:
     objects = {_key(obj): obj for obj in program.objects if obj["kind"] == "Pod"}
     decisions = iter(run.decisions)
     left_out = 0
-    for action in program.actions:
+    for action, allocations in zip(program.actions, run.allocations, strict=True):
         if isinstance(action, programs.Place):
             left_out += _judge_place(judge, objects, action, decisions, run.victims)
         elif isinstance(action, programs.ChangeNodes):
@@ -161,6 +167,7 @@ def _judge(program: programs.Program, run: _Run) -> int:
         elif not action.terminating:
             for key in action.pods:
                 judge.release(key)
+        judge.check_devices(allocations)
     return left_out
 
 

@@ -125,7 +125,7 @@ DEVICE_SELECTS: dict[str, int] = {
 }
 
 
-def _raise(where: str, status: int, got: object = None) -> None:
+def check_status(where: str, status: int, got: object = None) -> None:
     """Turn a status code into the exception that a caller can act on; OK passes."""
     if status == _lib.KS_OK:
         return
@@ -421,7 +421,7 @@ class Columns:
     """``(N, columns that users added)``"""
 
 
-class _Pointers:
+class Pointers:
     """Points C at arrays and keeps them alive for one call."""
 
     def __init__(self, where: str) -> None:
@@ -479,7 +479,7 @@ class Engine:
 
     def __init__(self, n_resources: int = FIRST_EXTENDED) -> None:
         out = _ffi.new("ks_engine **")
-        _raise("Engine", _lib.ks_engine_new(n_resources, out), n_resources)
+        check_status("Engine", _lib.ks_engine_new(n_resources, out), n_resources)
         self._engine: Any = _ffi.gc(out[0], _lib.ks_engine_free)
         self._n_resources = n_resources
         self._class_out = _ffi.new("int32_t *")
@@ -507,12 +507,12 @@ class Engine:
         return int(_lib.ks_engine_bytes(self._engine))
 
     def grow_resources(self, n_resources: int) -> None:
-        _raise("grow_resources", _lib.ks_engine_grow_resources(self._engine, n_resources), n_resources)
+        check_status("grow_resources", _lib.ks_engine_grow_resources(self._engine, n_resources), n_resources)
         self._n_resources = n_resources
 
     def _columns(self) -> Any:
         out = _ffi.new("ks_columns *")
-        _raise("columns", _lib.ks_engine_columns(self._engine, out))
+        check_status("columns", _lib.ks_engine_columns(self._engine, out))
         return out
 
     def columns(self) -> Columns:
@@ -550,9 +550,11 @@ class Engine:
 
     def _add_set(self, where: str, add: Any, *columns: tuple[str, Any, type[np.generic]]) -> int:
         """Call one of the functions that take n and some columns ``[n]`` and return an id."""
-        p, n = _Pointers(where), len(columns[0][1])
+        p, n = Pointers(where), len(columns[0][1])
         out = _ffi.new("int32_t *")
-        _raise(where, add(self._engine, n, *(p.of(array, dtype, (n,), name) for name, array, dtype in columns), out))
+        check_status(
+            where, add(self._engine, n, *(p.of(array, dtype, (n,), name) for name, array, dtype in columns), out)
+        )
         return int(out[0])
 
     def add_label_set(self, key: I32, value: I32, number: I64, is_number: U8) -> int:
@@ -570,12 +572,12 @@ class Engine:
 
     def add_port(self, ip: int, protocol: int, port: int) -> int:
         out = _ffi.new("int32_t *")
-        _raise("add_port", _lib.ks_port_add(self._engine, ip, protocol, port, out), port)
+        check_status("add_port", _lib.ks_port_add(self._engine, ip, protocol, port, out), port)
         return int(out[0])
 
     # ---- nodes ----
 
-    def _node_rows(self, p: _Pointers, allocatable: I64, columns: dict[str, Any]) -> Any:
+    def _node_rows(self, p: Pointers, allocatable: I64, columns: dict[str, Any]) -> Any:
         arrays.check(allocatable, np.int64, (self._n_resources, None), p.where, "allocatable")
         n = allocatable.shape[1]
         rows = _ffi.new("ks_node_rows *")
@@ -598,29 +600,29 @@ class Engine:
 
     def add_nodes(self, allocatable: I64, **columns: Any) -> int:
         """Append rows; ``allocatable`` is ``[R, n]``, every other column ``[n]``. Returns the first row. O(n R)."""
-        p = _Pointers("add_nodes")
+        p = Pointers("add_nodes")
         rows = self._node_rows(p, allocatable, columns)
         out = _ffi.new("int32_t *")
-        _raise("add_nodes", _lib.ks_nodes_add(self._engine, rows, out))
+        check_status("add_nodes", _lib.ks_nodes_add(self._engine, rows, out))
         return int(out[0])
 
     def update_nodes(self, row: I32, allocatable: I64, **columns: Any) -> None:
         """Rewrite rows in place; usage stays."""
-        p = _Pointers("update_nodes")
+        p = Pointers("update_nodes")
         rows = self._node_rows(p, allocatable, columns)
         pointer = p.of(row, np.int32, (rows.n,), "row")
-        _raise("update_nodes", _lib.ks_nodes_update(self._engine, pointer, rows))
+        check_status("update_nodes", _lib.ks_nodes_update(self._engine, pointer, rows))
 
     def remove_nodes(self, row: I32) -> None:
-        p = _Pointers("remove_nodes")
+        p = Pointers("remove_nodes")
         pointer = p.of(row, np.int32, (None,), "row")
-        _raise("remove_nodes", _lib.ks_nodes_remove(self._engine, len(row), pointer))
+        check_status("remove_nodes", _lib.ks_nodes_remove(self._engine, len(row), pointer))
 
     def set_node_order(self, row: I32) -> None:
         """Say in which order profiles that end the search early look at nodes: ``[n]``, every live row once. O(N)."""
-        p = _Pointers("set_node_order")
+        p = Pointers("set_node_order")
         pointer = p.of(row, np.int32, (None,), "row")
-        _raise("set_node_order", _lib.ks_node_order_set(self._engine, len(row), pointer))
+        check_status("set_node_order", _lib.ks_node_order_set(self._engine, len(row), pointer))
 
     # ---- classes and profiles ----
 
@@ -635,32 +637,34 @@ class Engine:
             c.unchecked = alive[-1]
         status = _lib.ks_class_add(self._engine, c, self._class_out)
         if status != _lib.KS_OK:
-            _raise("add_class", status)
+            check_status("add_class", status)
         return int(self._class_out[0])
 
     def add_topology(self, label_key: int, empty_value: int) -> int:
         """A label key by whose values nodes form domains. O(N)."""
         out = _ffi.new("int32_t *")
-        _raise("add_topology", _lib.ks_topology_add(self._engine, label_key, empty_value, out), label_key)
+        check_status("add_topology", _lib.ks_topology_add(self._engine, label_key, empty_value, out), label_key)
         return int(out[0])
 
     def add_counter(self) -> int:
         """A counter of running pods that no class has joined yet. O(N)."""
         out = _ffi.new("int32_t *")
-        _raise("add_counter", _lib.ks_counter_add(self._engine, out))
+        check_status("add_counter", _lib.ks_counter_add(self._engine, out))
         return int(out[0])
 
     def join_counter(self, counter: int, class_id: int) -> None:
         """Let the class's running pods count. O(N) if there are any."""
-        _raise("join_counter", _lib.ks_counter_join(self._engine, counter, class_id), (counter, class_id))
+        check_status("join_counter", _lib.ks_counter_join(self._engine, counter, class_id), (counter, class_id))
 
     def join_counter_moved(self, counter: int, class_id: int) -> None:
         """Let only those pods of the class count that are thought away from a node or onto it."""
-        _raise("join_counter_moved", _lib.ks_counter_join_moved(self._engine, counter, class_id), (counter, class_id))
+        check_status(
+            "join_counter_moved", _lib.ks_counter_join_moved(self._engine, counter, class_id), (counter, class_id)
+        )
 
     def set_pairwise(self, class_id: int, spec: PairwiseSpec) -> None:
         """Replace the pairwise rules of a class."""
-        p = _Pointers("set_pairwise")
+        p = Pointers("set_pairwise")
         s = _ffi.new("ks_pairwise_spec *")
         names = ("counter", "topology", "max_skew", "min_domains", "flags")
         _fill_rules(p, s, "spread", spec.spread, names)
@@ -675,7 +679,7 @@ class Engine:
         _fill_rules(p, s, "scored", spec.scored, ("counter", "topology", "kind"))
         weights = arrays.int64([rule[3] for rule in spec.scored])
         s.scored_weight = p.of(weights, np.int64, (None,), "scored_weight")
-        _raise("set_pairwise", _lib.ks_class_pairwise(self._engine, class_id, s), class_id)
+        check_status("set_pairwise", _lib.ks_class_pairwise(self._engine, class_id, s), class_id)
 
     def set_verdicts(self, class_id: int, filter_id: int, row: I32 | None, code: U8) -> None:
         """Verdicts of a filter that the caller computes for a class.
@@ -687,17 +691,19 @@ class Engine:
         code
             ``[n]``: 0 passes, else a number 1..127, plus VERDICT_UNRESOLVABLE where evicting pods cannot help.
         """
-        p, n = _Pointers("set_verdicts"), len(code)
+        p, n = Pointers("set_verdicts"), len(code)
         rows = p.of(row, np.int32, (n,), "row")
         codes = p.of(code, np.uint8, (n,), "code")
-        _raise("set_verdicts", _lib.ks_class_verdicts(self._engine, class_id, filter_id, n, rows, codes), filter_id)
+        check_status(
+            "set_verdicts", _lib.ks_class_verdicts(self._engine, class_id, filter_id, n, rows, codes), filter_id
+        )
 
     def set_raw(self, class_id: int, score: int, row: I32 | None, raw: I64) -> None:
         """Raw scores 0..1,000,000 of DynamicResources for a class, ``[n]``; ``row`` None: all rows."""
-        p, n = _Pointers("set_raw"), len(raw)
+        p, n = Pointers("set_raw"), len(raw)
         rows = p.of(row, np.int32, (n,), "row")
         column = p.of(raw, np.int64, (n,), "raw")
-        _raise("set_raw", _lib.ks_class_raw(self._engine, class_id, score, n, rows, column), score)
+        check_status("set_raw", _lib.ks_class_raw(self._engine, class_id, score, n, rows, column), score)
 
     def add_profile(
         self,
@@ -713,7 +719,7 @@ class Engine:
 
         ``node_percentage``: 1..100 or ADAPTIVE; 0: every node is looked at.
         """
-        p = _Pointers("add_profile")
+        p = Pointers("add_profile")
         specs = _ffi.new("ks_score_spec[]", max(len(scores), 1))
         for out_spec, spec in zip(specs, scores, strict=False):
             _fill_score(p, out_spec, spec)
@@ -727,7 +733,7 @@ class Engine:
         profile.n_user_filters = len(user_filters)
         profile.user_filter = p.of(arrays.int32(user_filters), np.int32, (None,), "user_filters")
         out = _ffi.new("int32_t *")
-        _raise("add_profile", _lib.ks_profile_add(self._engine, profile, out))
+        check_status("add_profile", _lib.ks_profile_add(self._engine, profile, out))
         return int(out[0])
 
     # ---- users' plugins and columns ----
@@ -746,7 +752,7 @@ class Engine:
         return self._add_user("add_user_score", _lib.ks_user_score_add, hook, which, normalize)
 
     def _add_user(self, where: str, add: Any, hook: plugins.Hook, which: I32, normalize: str) -> int:
-        p, inputs = _Pointers(where), hook.inputs
+        p, inputs = Pointers(where), hook.inputs
         kinds = arrays.int32([leaf.kind for leaf in inputs.node + inputs.pod])
         s, out = _ffi.new("ks_user_spec *"), _ffi.new("int32_t *")
         s.function, s.context = hook.function, hook.context
@@ -754,24 +760,24 @@ class Engine:
         s.input = p.of(kinds, np.int32, (None,), "input")
         s.which = p.of(which, np.int32, kinds.shape, "which")
         s.normalize = plugins.NORMALIZATIONS[normalize]
-        _raise(where, add(self._engine, s, out))
+        check_status(where, add(self._engine, s, out))
         self._users.append(hook)
         return int(out[0])
 
-    def _raise(self, where: str, status: int, got: object = None) -> None:
+    def check_status(self, where: str, status: int, got: object = None) -> None:
         """As the function, for calls that ask users' plugins or `set_recheck`'s method: their own error comes first."""
         if self._rechecker is not None and self._rechecker.error is not None:
             error, self._rechecker.error = self._rechecker.error, None
             raise error
         if status == _lib.KS_EPLUGIN:
             failure = _ffi.new("ks_user_failure *")
-            _raise(where, _lib.ks_user_failed(self._engine, failure))
+            check_status(where, _lib.ks_user_failed(self._engine, failure))
             hook = self._users[failure.user]
             if hook.error is not None:
                 node = [float(failure.node[i]) for i in range(len(hook.inputs.node))]
                 pod = [float(failure.pod[i]) for i in range(len(hook.inputs.pod))]
                 raise hook.error(plugins.Failure(failure.row, node, pod, bool(failure.raised), float(failure.value)))
-        _raise(where, status, got)
+        check_status(where, status, got)
 
     def _no_rejections(self) -> I64:
         """Zeros for the counts of ks_summary and ks_preemption."""
@@ -780,17 +786,17 @@ class Engine:
     def add_node_column(self) -> int:
         """Add a column to the nodes, NaN everywhere; returns its id. O(N)."""
         out = _ffi.new("int32_t *")
-        _raise("add_node_column", _lib.ks_node_column_add(self._engine, out))
+        check_status("add_node_column", _lib.ks_node_column_add(self._engine, out))
         return int(out[0])
 
     def set_node_column(self, column: int, row: I32, value: F64) -> None:
-        p, n = _Pointers("set_node_column"), len(row)
+        p, n = Pointers("set_node_column"), len(row)
         columns = (p.of(row, np.int32, (n,), "row"), p.of(value, np.float64, (n,), "value"))
-        _raise("set_node_column", _lib.ks_node_column_set(self._engine, column, n, *columns), column)
+        check_status("set_node_column", _lib.ks_node_column_set(self._engine, column, n, *columns), column)
 
     def set_fragmentation(self, cpu: I64, count: I32, milli: I32, models: U64, frequency: F64) -> None:
         """Set the typical pods that fragmentation is measured against; every column is ``[T]``."""
-        p, n = _Pointers("set_fragmentation"), len(cpu)
+        p, n = Pointers("set_fragmentation"), len(cpu)
         t = _ffi.new("ks_typical_pods *")
         t.n = n
         t.cpu = p.of(cpu, np.int64, (n,), "cpu")
@@ -798,13 +804,13 @@ class Engine:
         t.milli = p.of(milli, np.int32, (n,), "milli")
         t.models = p.of(models, np.uint64, (n,), "models")
         t.frequency = p.of(frequency, np.float64, (n,), "frequency")
-        _raise("set_fragmentation", _lib.ks_fragmentation_set(self._engine, t))
+        check_status("set_fragmentation", _lib.ks_fragmentation_set(self._engine, t))
 
     def fragmentation(self) -> F64:
         """Fragmented thousandths of devices, ``[N]``. O(N T)."""
         out = np.zeros(self.n_rows, dtype=np.float64)
-        p = _Pointers("fragmentation")
-        _raise(
+        p = Pointers("fragmentation")
+        check_status(
             "fragmentation",
             _lib.ks_fragmentation(self._engine, p.of(out, np.float64, (None,), "out")),
         )
@@ -813,13 +819,13 @@ class Engine:
     # ---- pods ----
 
     def _account(self, where: str, call: Any, class_id: I32, node: I32, devices: U64 | None) -> None:
-        p, n = _Pointers(where), len(class_id)
+        p, n = Pointers(where), len(class_id)
         done = _ffi.new("int32_t *")
         classes = p.of(class_id, np.int32, (n,), "class_id")
         nodes = p.of(node, np.int32, (n,), "node")
         masks = p.of(devices, np.uint64, (n,), "devices")
         status = call(self._engine, n, classes, nodes, masks, done)
-        _raise(where, status, f"item {int(done[0])} of {n}")
+        check_status(where, status, f"item {int(done[0])} of {n}")
 
     def bind(self, class_id: I32, node: I32, devices: U64 | None = None) -> None:
         """Put pods on nodes unconditionally; without ``devices`` C takes the best-fitting ones."""
@@ -831,7 +837,7 @@ class Engine:
 
     def place(self, options: Options, class_id: I32) -> Decisions:
         """Decide pods one after another, in one call; if a user's plugin fails, none of them is placed."""
-        p, n = _Pointers("place"), len(class_id)
+        p, n = Pointers("place"), len(class_id)
         classes = p.of(class_id, np.int32, (n,), "class_id")
         out = Decisions.empty(n)
         done = _ffi.new("int32_t *")
@@ -841,7 +847,7 @@ class Engine:
         _read_options(c_options, options)
         if status == _lib.KS_EPLUGIN and options.commit:
             self._take_back(class_id, out, np.arange(n) < int(done[0]))
-        self._raise("place", status, f"pod {int(done[0])} of {n}" if n else None)
+        self.check_status("place", status, f"pod {int(done[0])} of {n}" if n else None)
         return out
 
     def _take_back(self, class_id: I32, out: Decisions, committed: npt.NDArray[np.bool_]) -> None:
@@ -853,7 +859,7 @@ class Engine:
 
     def know_pods(self, class_id: I32, node: I32, priority: I32, started: I64, budgets: I32, devices: U64) -> I32:
         """Make running pods known, ``[n]`` each; their handles. All or none."""
-        p, n, s = _Pointers("know_pods"), len(class_id), _ffi.new("ks_known_spec *")
+        p, n, s = Pointers("know_pods"), len(class_id), _ffi.new("ks_known_spec *")
         s.n = n
         columns = {"class_id": class_id, "node": node, "priority": priority, "budgets": budgets}
         for name, column in columns.items():
@@ -861,38 +867,38 @@ class Engine:
         s.started = p.of(started, np.int64, (n,), "started")
         s.devices = p.of(devices, np.uint64, (n,), "devices")
         handle = np.full(n, -1, dtype=np.int32)
-        _raise("know_pods", _lib.ks_pods_know(self._engine, s, p.out(handle, np.int32, (n,), "handle")), n)
+        check_status("know_pods", _lib.ks_pods_know(self._engine, s, p.out(handle, np.int32, (n,), "handle")), n)
         return handle
 
     def forget_pods(self, handle: I32) -> None:
         """Give handles up."""
-        p = _Pointers("forget_pods")
+        p = Pointers("forget_pods")
         pointer = p.of(handle, np.int32, (None,), "handle")
-        _raise("forget_pods", _lib.ks_pods_forget(self._engine, len(handle), pointer), len(handle))
+        check_status("forget_pods", _lib.ks_pods_forget(self._engine, len(handle), pointer), len(handle))
 
     def set_budgets(self, allowed: I32) -> None:
         """How many pods each disruption budget lets go."""
-        p = _Pointers("set_budgets")
+        p = Pointers("set_budgets")
         pointer = p.of(allowed, np.int32, (None,), "allowed")
-        _raise("set_budgets", _lib.ks_budgets_set(self._engine, len(allowed), pointer), len(allowed))
+        check_status("set_budgets", _lib.ks_budgets_set(self._engine, len(allowed), pointer), len(allowed))
 
     def add_budget_set(self, budgets: I32) -> int:
         """The budgets that a pod counts for, as a number."""
-        p, out = _Pointers("add_budget_set"), _ffi.new("int32_t *")
+        p, out = Pointers("add_budget_set"), _ffi.new("int32_t *")
         pointer = p.of(budgets, np.int32, (None,), "budgets")
-        _raise("add_budget_set", _lib.ks_budget_set_add(self._engine, len(budgets), pointer, out), len(budgets))
+        check_status("add_budget_set", _lib.ks_budget_set_add(self._engine, len(budgets), pointer, out), len(budgets))
         return int(out[0])
 
     def nominate(self, class_id: int, row: int, priority: int) -> int:
         """A pod waits for a row; its handle."""
         out = _ffi.new("int32_t[1]")
         status = _lib.ks_nominate(self._engine, 1, [class_id], [row], [priority], out)
-        _raise("nominate", status, class_id)
+        check_status("nominate", status, class_id)
         return int(out[0])
 
     def unnominate(self, handle: int) -> None:
         """It waits no more."""
-        _raise("unnominate", _lib.ks_unnominate(self._engine, 1, [handle]), handle)
+        check_status("unnominate", _lib.ks_unnominate(self._engine, 1, [handle]), handle)
 
     @contextmanager
     def asking(self, priority: int, nominated: int = -1, has_volumes: bool = False) -> Iterator[None]:
@@ -906,17 +912,17 @@ class Engine:
 
     def _ask(self, asker: tuple[int, int, bool] | None) -> None:
         if asker is None:
-            _raise("asking", _lib.ks_asked(self._engine))
+            check_status("asking", _lib.ks_asked(self._engine))
         else:
-            _raise("asking", _lib.ks_asking(self._engine, asker[0], asker[1]), asker[1])
+            check_status("asking", _lib.ks_asking(self._engine, asker[0], asker[1]), asker[1])
         recheck = _lib.ks_python_recheck if asker is not None and asker[2] else _ffi.NULL
-        _raise("asking", _lib.ks_recheck_set(self._engine, recheck, self._handle or _ffi.NULL))
+        check_status("asking", _lib.ks_recheck_set(self._engine, recheck, self._handle or _ffi.NULL))
         self._asker = asker
 
     def own_node(self, profile: int, class_id: int) -> int:
         """Row that the asking pod is nominated for, if it passes there; else -1."""
         out = _ffi.new("int32_t *")
-        self._raise("own_node", _lib.ks_own_node_of(self._engine, profile, class_id, out), class_id)
+        self.check_status("own_node", _lib.ks_own_node_of(self._engine, profile, class_id, out), class_id)
         return int(out[0])
 
     def set_recheck(self, recheck: Recheck) -> None:
@@ -944,7 +950,7 @@ class Engine:
         count
             Also why rows that were tried stay shut.
         """
-        p, io = _Pointers("preempt"), _ffi.new("ks_preemption *")
+        p, io = Pointers("preempt"), _ffi.new("ks_preemption *")
         io.profile, io.class_id, io.priority, io.list_all = profile, class_id, priority, list_all
         io.open = p.of(open_rows, np.uint8, (self.n_rows,), "open_rows")
         rejected = self._no_rejections()
@@ -952,7 +958,7 @@ class Engine:
         if count:
             io.rejected = p.out(rejected, np.int64, rejected.shape, "rejected")
             io.insufficient = p.out(insufficient, np.int64, insufficient.shape, "insufficient")
-        self._raise("preempt", _lib.ks_preempt(self._engine, io), class_id)
+        self.check_status("preempt", _lib.ks_preempt(self._engine, io), class_id)
         n = io.n_candidates if list_all else 0
         victims = [tuple(io.candidate_victim[io.candidate_start[i] : io.candidate_start[i + 1]]) for i in range(n)]
         return Preemption(
@@ -975,7 +981,7 @@ class Engine:
 
         All running pods must be known. The decisions end behind that pod.
         """
-        p, n, v = _Pointers("place_evicting"), len(class_id), _ffi.new("ks_evicting *")
+        p, n, v = Pointers("place_evicting"), len(class_id), _ffi.new("ks_evicting *")
         classes = p.of(class_id, np.int32, (n,), "class_id")
         v.priority = p.of(priority, np.int32, (n,), "priority")
         v.may_evict = p.of(may_evict, np.uint8, (n,), "may_evict")
@@ -988,7 +994,7 @@ class Engine:
         c_options = _fill_options(options)
         status = _lib.ks_place_evicting(self._engine, c_options, v, n, classes, _decision_columns(p, out, n), done)
         _read_options(c_options, options)
-        self._raise("place_evicting", status, f"pod {int(done[0])} of {n}" if n else None)
+        self.check_status("place_evicting", status, f"pod {int(done[0])} of {n}" if n else None)
         end = int(done[0])
         columns = Decisions(out.node[:end], out.score[:end], out.ties[:end], out.feasible[:end], out.devices[:end])
         return columns, Evicting(handle[:end], start[: end + 1], arrays.int32(list(v.victim[0 : int(start[end])])))
@@ -1005,7 +1011,7 @@ class Engine:
         class_id
             ``[start[G]]``.
         """
-        p, n, n_pods = _Pointers("place_groups"), len(minimum), len(class_id)
+        p, n, n_pods = Pointers("place_groups"), len(minimum), len(class_id)
         classes = p.of(class_id, np.int32, (n_pods,), "class_id")
         out, groups, done = Decisions.empty(n_pods), Groups.empty(n), _ffi.new("int32_t *")
         if len(start) != n + 1 or start[n] != n_pods:
@@ -1026,7 +1032,7 @@ class Engine:
             kept = (at < int(done[0])) & (groups.placed != 0)
             kept |= (at == int(done[0])) & (minimum == 0)  # the one that failed; with a minimum C took it back
             self._take_back(class_id, out, np.repeat(kept, np.diff(start)))
-        self._raise("place_groups", status, f"group {int(done[0])} of {n}" if n else None)
+        self.check_status("place_groups", status, f"group {int(done[0])} of {n}" if n else None)
         return out, groups
 
     def run(
@@ -1038,7 +1044,7 @@ class Engine:
         series: bool = False,
     ) -> tuple[Decisions, Series | None]:
         """Run arrivals (``p + 1``) and departures (``-(p + 1)``) in one call; ``decisions`` is updated in place."""
-        p, n, n_pods = _Pointers("run"), len(event), len(pod_class)
+        p, n, n_pods = Pointers("run"), len(event), len(pod_class)
         events = p.of(event, np.int32, (n,), "event")
         classes = p.of(pod_class, np.int32, (n_pods,), "pod_class")
         out = Decisions.empty(n_pods) if decisions is None else decisions
@@ -1053,20 +1059,20 @@ class Engine:
         columns = _decision_columns(p, out, n_pods)
         status = _lib.ks_run(self._engine, c_options, n, events, n_pods, classes, columns, c_series, done)
         _read_options(c_options, options)
-        self._raise("run", status, f"event {int(done[0])} of {n}" if n else None)
+        self.check_status("run", status, f"event {int(done[0])} of {n}" if n else None)
         return out, record
 
     def speculate(self) -> int:
         """Open a speculation; what is placed, bound or released from now on can be undone."""
         out = _ffi.new("int64_t *")
-        _raise("speculate", _lib.ks_speculate(self._engine, out))
+        check_status("speculate", _lib.ks_speculate(self._engine, out))
         return int(out[0])
 
     def rollback(self, mark: int) -> None:
-        _raise("rollback", _lib.ks_rollback(self._engine, mark), mark)
+        check_status("rollback", _lib.ks_rollback(self._engine, mark), mark)
 
     def keep(self, mark: int) -> None:
-        _raise("keep", _lib.ks_keep(self._engine, mark), mark)
+        check_status("keep", _lib.ks_keep(self._engine, mark), mark)
 
     def explain(self, profile: int, class_id: int, n_scores: int) -> Verdicts:
         """Why, for every row; ``n_scores`` is the profile's number of score plugins. O(N (R + S))."""
@@ -1081,7 +1087,7 @@ class Engine:
             skipped=np.zeros(n_scores, dtype=np.uint8),
             total=np.zeros(n, dtype=np.int64),
         )
-        p = _Pointers("explain")
+        p = Pointers("explain")
         status = _lib.ks_explain(
             self._engine,
             profile,
@@ -1095,17 +1101,17 @@ class Engine:
             p.of(out.skipped, np.uint8, (n_scores,), "skipped"),
             p.of(out.total, np.int64, (n,), "total"),
         )
-        self._raise("explain", status, class_id)
+        self.check_status("explain", status, class_id)
         return out
 
     def summarize(self, profile: int, class_id: int) -> Counts:
         """The same in numbers. O(N), without a column of any row."""
         rejected = self._no_rejections()
         insufficient = np.zeros(self._n_resources, dtype=np.int64)
-        p, o = _Pointers("summarize"), _ffi.new("ks_summary *")
+        p, o = Pointers("summarize"), _ffi.new("ks_summary *")
         o.rejected = p.out(rejected, np.int64, rejected.shape, "rejected")
         o.insufficient = p.out(insufficient, np.int64, insufficient.shape, "insufficient")
-        self._raise("summarize", _lib.ks_summarize(self._engine, profile, class_id, o), class_id)
+        self.check_status("summarize", _lib.ks_summarize(self._engine, profile, class_id, o), class_id)
         return Counts(rejected, insufficient, o.feasible, o.score, o.ties, o.node)
 
 
@@ -1113,7 +1119,7 @@ class ClassForm:
     """A ClassSpec as C reads it, for many classes that differ in their amounts only: filling it in costs tens of us."""
 
     def __init__(self, spec: ClassSpec) -> None:
-        self._pointers = p = _Pointers("add_class")
+        self._pointers = p = Pointers("add_class")
         self.spec = c = _ffi.new("ks_class_spec *")
         c.node_name = spec.node_name
         c.tolerates_unschedulable = int(spec.tolerates_unschedulable)
@@ -1140,7 +1146,7 @@ def _fill_amounts(alive: list[Any], amounts: Sequence[tuple[int, int]]) -> tuple
     return len(amounts), resource, amount
 
 
-def _fill_selector(p: _Pointers, out: Any, s: Selector, name: str) -> None:
+def _fill_selector(p: Pointers, out: Any, s: Selector, name: str) -> None:
     n_terms, n = len(s.term_start) - 1, len(s.key)
     if n_terms == 0 and n == 0:
         return  # as C's zeros say
@@ -1157,9 +1163,7 @@ def _fill_selector(p: _Pointers, out: Any, s: Selector, name: str) -> None:
     out.value = p.of(s.value, np.int32, (None,), f"{name}.value")
 
 
-def _fill_rules(
-    p: _Pointers, out: Any, prefix: str, rules: Sequence[tuple[int, ...]], columns: tuple[str, ...]
-) -> None:
+def _fill_rules(p: Pointers, out: Any, prefix: str, rules: Sequence[tuple[int, ...]], columns: tuple[str, ...]) -> None:
     """Columns ``<prefix>_<column>`` of a structure from rules as tuples."""
     setattr(out, f"n_{prefix}", len(rules))
     for at, column in enumerate(columns):
@@ -1167,7 +1171,7 @@ def _fill_rules(
         setattr(out, name, p.of(arrays.int32([rule[at] for rule in rules]), np.int32, (len(rules),), name))
 
 
-def _fill_score(p: _Pointers, out: Any, s: ScoreSpec) -> None:
+def _fill_score(p: Pointers, out: Any, s: ScoreSpec) -> None:
     n = len(s.resource)
     out.plugin, out.weight, out.variant = s.plugin, s.weight, s.variant
     out.n_resources = n
@@ -1194,7 +1198,7 @@ def _read_options(o: Any, options: Options) -> None:
     options.next_node = int(o.next_node)
 
 
-def _decision_columns(p: _Pointers, out: Decisions, n: int) -> Any:
+def _decision_columns(p: Pointers, out: Decisions, n: int) -> Any:
     d = _ffi.new("ks_decisions *")
     d.node = p.out(out.node, np.int32, (n,), "node")
     d.score = p.out(out.score, np.int64, (n,), "score")

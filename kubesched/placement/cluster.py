@@ -596,6 +596,15 @@ class Cluster:
 
     # ---- state ----
 
+    def allocations(self) -> dict[str, dict[str, Any]]:
+        """Devices of every claim that has some, by ``namespace/name`` of the claim. O(claims).
+
+        Each is what the claim's ``status.allocation`` would be. The claim that kube-scheduler makes for the extended
+        resources of a pod has no name yet; it is ``namespace/pod/<extended-resources>``.
+        """
+        found = self._state.claims.allocations()
+        return {name: claims.allocation_object(allocation) for name, allocation in found.items()}
+
     def snapshot(self) -> Cluster:
         """An independent copy. O(nodes + pods)."""
         copied = self._tables(copy=True)

@@ -254,6 +254,23 @@ def _allocation(status: View) -> claim_rows.Allocation:
     )
 
 
+def allocation_object(allocation: claim_rows.Allocation) -> dict[str, Any]:
+    """An allocation as the ``status.allocation`` of its claim; shares have no ids yet, as before they are written."""
+    results = []
+    for held in allocation.devices:
+        driver, pool, device = held.device
+        result: dict[str, Any] = {"request": held.request, "driver": driver, "pool": pool, "device": device}
+        if held.admin:
+            result["adminAccess"] = True
+        if held.consumed:
+            result["consumedCapacity"] = {name: quantity.text(amount) for name, amount in held.consumed}
+        results.append(result)
+    out: dict[str, Any] = {"devices": {"results": results}}
+    if allocation.terms is not None:
+        out["nodeSelector"] = {"nodeSelectorTerms": [selectors.term_object(term) for term in allocation.terms]}
+    return out
+
+
 def _id(view: View) -> claim_rows.DeviceId:
     return (view.text("driver"), view.text("pool"), view.text("device"))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from kubesched.api.fields import View
 from kubesched.base import errors
@@ -33,3 +34,13 @@ def _requirement(view: View, is_field: bool) -> rows.Requirement:
             "metadata.name In or NotIn",
         )
     return rows.Requirement(key, operator, view.texts("values"), is_field)
+
+
+def term_object(term: rows.Term) -> dict[str, Any]:
+    """A term as a NodeSelectorTerm; the opposite of `requirements`."""
+    out: dict[str, Any] = {}
+    for one in term.requirements:
+        kind = "matchFields" if one.is_field else "matchExpressions"
+        values = {"values": list(one.values)} if one.values else {}
+        out.setdefault(kind, []).append({"key": one.key, "operator": one.operator, **values})
+    return out

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The search for devices on one node: claims in order, requests in order, devices in the order of their pools.
+"""Devices for claims: what is asked, in the form in which C searches, and what it found.
 
-The first solution is taken, and which one that is decides where later pods fit; so this follows upstream's search step
-by step, with what it leaves behind where a candidate fails late (counters that a tainted or constrained device
-consumed stay consumed for the rest of the search on that node).
-Source: dynamic-resource-allocation/structured/internal/incubating (allocator, constraint, consumable_capacity), v1.36.
+A question is made once for claims of equal specs: its requests and alternatives in order, and for each content of a
+device whether selectors take it, what is consumed of it and the values that constraints compare. C looks for devices
+(`core/src/dra.c`, which follows upstream's search step by step) and asks for contents that the question does not know
+yet. Source: dynamic-resource-allocation/structured/internal/incubating, v1.36.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from kubesched.kernel import arrays, device_pools
+from kubesched.kernel.arrays import I32
 from kubesched.state import claim_rows
 from kubesched.state.claim_rows import (
     Amounts,
@@ -21,11 +25,13 @@ from kubesched.state.claim_rows import (
     Content,
     DeviceClass,
     DeviceId,
+    Held,
     Request,
     RequestPolicy,
     SelectorError,
 )
-from kubesched.state.pools import Counters, Pool, Visible
+from kubesched.state.intern import Interner
+from kubesched.state.pools import Pool
 
 MAX_STEPS = 1_000_000
 """Arbitrary: upstream gives up on a node after ten seconds; a count gives the same answer on every machine."""
@@ -33,6 +39,8 @@ INVALID_POOLS = "invalid resource pools were encountered"
 NOT_ALL = "cannot allocate all claims"
 _NANO = 10**9
 _SCHEDULING = ("NoExecute", "NoSchedule")
+_MODES = {claim_rows.EXACT_COUNT: device_pools.EXACT_COUNT, claim_rows.ALL: device_pools.ALL}
+_FEW = 16  # arbitrary: contents that a question learns at once, at first
 
 
 class AllocationError(Exception):
@@ -44,28 +52,9 @@ class AllocationError(Exception):
         self.text = text
 
 
-class _TooManyError(Exception):
-    """A claim would hold more devices than it can."""
-
-
-@dataclass(slots=True)
-class Taken:
-    """What is taken of all devices of the cluster."""
-
-    whole: dict[DeviceId, int] = field(default_factory=dict)
-    """Devices taken as a whole, with the number of claims."""
-    shares: dict[DeviceId, int] = field(default_factory=dict)
-    """Devices shared, with the number of shares."""
-    consumed: dict[DeviceId, dict[str, int]] = field(default_factory=dict)
-    """Capacity that shares consume."""
-
-    def is_taken(self, device: DeviceId) -> bool:
-        return device in self.whole or device in self.shares or device in self.consumed
-
-
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A device chosen for a claim."""
+    """A device chosen for a claim; pool and device are positions."""
 
     request: str
     pool: int
@@ -83,81 +72,7 @@ class Found:
     score: int = 0
 
 
-@dataclass(slots=True)
-class _Plan:
-    """A request or an alternative, checked."""
-
-    request: Request
-    device_class: DeviceClass
-    parent: str = ""
-    n_devices: int = 0
-    everything: list[tuple[int, int]] = field(default_factory=list)
-    """(pool, device) of all that match, in mode All."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.parent}/{self.request.name}" if self.parent else self.request.name
-
-
-# ---- constraints ----
-
-
-class _Matching:
-    """All devices have one value of an attribute."""
-
-    def __init__(self, constraint: Constraint) -> None:
-        self._names = frozenset(constraint.requests)
-        self._attribute = constraint.attribute
-        self._value: claim_rows.Value | None = None
-        self._n = 0
-
-    def _concerns(self, request: str, alternative: str) -> bool:
-        return (
-            not self._names or request in self._names or bool(alternative and f"{request}/{alternative}" in self._names)
-        )
-
-    def add(self, request: str, alternative: str, device: Content) -> bool:
-        if not self._concerns(request, alternative):
-            return True
-        value = attribute_of(device, self._attribute)
-        if value is None:
-            return False
-        if self._n == 0:
-            self._value, self._n = value, 1
-            return True
-        if not value[0] or value != self._value:
-            return False
-        self._n += 1
-        return True
-
-    def remove(self, request: str, alternative: str) -> None:
-        if self._concerns(request, alternative):
-            self._n -= 1
-
-
-class _Distinct(_Matching):
-    """No two requests have one value of an attribute; of a request, only the last device counts."""
-
-    def __init__(self, constraint: Constraint) -> None:
-        super().__init__(constraint)
-        self._values: dict[str, claim_rows.Value] = {}
-
-    def add(self, request: str, alternative: str, device: Content) -> bool:
-        if not self._concerns(request, alternative):
-            return True
-        value = attribute_of(device, self._attribute)
-        if value is None:
-            return False
-        if self._n and self._values and (not value[0] or value in self._values.values()):
-            return False
-        self._values[request] = value
-        self._n += 1
-        return True
-
-    def remove(self, request: str, alternative: str) -> None:
-        if self._concerns(request, alternative):
-            self._values.pop(request, None)
-            self._n -= 1
+# ---- what depends on the content of a device alone ----
 
 
 def attribute_of(device: Content, name: str) -> claim_rows.Value | None:
@@ -167,9 +82,6 @@ def attribute_of(device: Content, name: str) -> claim_rows.Value | None:
         return attributes[name]
     domain, found, short = name.partition("/")
     return attributes.get(short) if found and domain == device.driver else None
-
-
-# ---- capacity ----
 
 
 def _wholes(nano: int) -> int:
@@ -210,19 +122,15 @@ def _breaks(amount: int, policy: RequestPolicy | None) -> bool:
     return bool(policy.values) and amount not in (policy.values or ())
 
 
-def _has_room(asked: Amounts, device: Content, taken: Mapping[str, int], taking: Mapping[str, int]) -> bool:
-    """Whether a request fits into what is left of a device's capacity."""
-    capacity, wanted = dict(device.capacity), dict(asked)
-    if not wanted.keys() <= capacity.keys():
-        return False
-    for name, one in capacity.items():
-        amount = consumption(wanted.get(name), one)
-        if _breaks(amount, one.policy) or amount + taken.get(name, 0) + taking.get(name, 0) > one.value:
-            return False
-    return True
-
-
-# ---- taints ----
+def consumed(request: Request, device: Content) -> list[int] | None:
+    """What a request consumes of each capacity of a device that nobody uses; None: there is not enough."""
+    capacity, wanted = dict(device.capacity), dict(request.capacity)
+    amounts = [consumption(wanted.get(name), one) for name, one in device.capacity]
+    fits = wanted.keys() <= capacity.keys() and not any(
+        _breaks(amount, one.policy) or amount > one.value
+        for amount, one in zip(amounts, capacity.values(), strict=True)
+    )
+    return amounts if fits else None
 
 
 def _is_kept_off(device: Content, request: Request) -> bool:
@@ -238,351 +146,346 @@ def _tolerates(t: claim_rows.DeviceToleration, taint: claim_rows.DeviceTaint) ->
     return t.operator == "Exists" or (t.operator in ("", "Equal") and t.value == taint.value)
 
 
-# ---- the search ----
-
-Matches = Callable[[str, Visible], bool]
-"""Whether an expression selects a device."""
+# ---- questions ----
 
 
-class Search:
-    """One search on one node.
+@dataclass(slots=True)
+class _Plan:
+    """A request or an alternative, checked."""
+
+    request: Request
+    claim: int
+    base: int
+    """First request of the claim with the name of the plan's request; requests count through all claims."""
+    parent: str = ""
+    device_class: DeviceClass | None = None
+    broken: str = ""
+    """Why the search stops here."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.parent}/{self.request.name}" if self.parent else self.request.name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names by which constraints mean it."""
+        return frozenset((self.parent, self.name)) if self.parent else frozenset((self.name,))
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """Claims to be met at once."""
+
+    claims: tuple[ClaimSpec, ...]
+    plans: list[_Plan]
+    broken: dict[int, str]
+    """By claim: why its constraints cannot be met."""
+    asked: device_pools.Question
+    errors: dict[tuple[int, int], AllocationError] = field(default_factory=dict)
+    """By content and plan."""
+    n_known: int = 0
+    starts: dict[tuple[int, ...], int] = field(default_factory=dict)
+    """Where amounts that are consumed stand."""
+
+    @property
+    def constraints(self) -> list[Constraint]:
+        return [constraint for claim in self.claims for constraint in claim.constraints]
+
+    def start_of(self, amounts: tuple[int, ...]) -> int:
+        found = self.starts.get(amounts)
+        if found is None:
+            found = self.starts[amounts] = self.asked.add_amounts(amounts)
+        return found
+
+
+def _planned(claims: Sequence[ClaimSpec], classes: Mapping[str, DeviceClass]) -> Iterator[list[_Plan]]:
+    """The plans of each request."""
+    n = 0
+    for c, claim in enumerate(claims):
+        first: dict[str, int] = {}
+        for request in claim.requests:
+            base = first.setdefault(request.name, n)
+            parts = request.alternatives or ((request.exactly,) if request.exactly is not None else ())
+            yield [_plan(_Plan(part, c, base, request.name if request.alternatives else ""), classes) for part in parts]
+            n += 1
+
+
+def _plan(plan: _Plan, classes: Mapping[str, DeviceClass]) -> _Plan:
+    """Find the class of a plan, and what is wrong with it."""
+    request = plan.request
+    name = request.device_class
+    plan.device_class = classes.get(name)
+    problem = ""
+    if None in request.selectors:
+        at = request.selectors.index(None)
+        problem = f", selector #{at}: CEL expression empty (unsupported selector type?)"
+    elif not name:
+        problem = ": missing device class name (unsupported request type?)"
+    elif plan.device_class is None:
+        missing = f'deviceclass.resource.k8s.io "{name}" not found'
+        problem = f": could not retrieve device class {name}: {missing}"
+    elif request.mode not in _MODES:
+        problem = f": unsupported count mode {request.mode}"
+    plan.broken = f", request {request.name}{problem}" if problem else ""
+    return plan
+
+
+def _starts(counts: Sequence[int]) -> I32:
+    return arrays.int32([0, *np.cumsum(counts, dtype=np.int64).tolist()])
+
+
+def _question(claims: tuple[ClaimSpec, ...], classes: Mapping[str, DeviceClass]) -> Question:
+    by_request = list(_planned(claims, classes))
+    plans = [plan for of_request in by_request for plan in of_request]
+    broken = {}
+    for c, claim in enumerate(claims):
+        bad = [i for i, constraint in enumerate(claim.constraints) if not constraint.kind]
+        if bad:
+            broken[c] = f", constraint #{bad[0]}: empty constraint (unsupported constraint type?)"
+    constraints = [(c, constraint) for c, claim in enumerate(claims) for constraint in claim.constraints]
+    concerns = [
+        plan.claim == c and (not constraint.requests or not plan.names.isdisjoint(constraint.requests))
+        for c, constraint in constraints
+        for plan in plans
+    ]
+
+    def flags(values: list[bool]) -> np.ndarray:
+        return np.array(values, dtype=np.uint8)
+
+    modes = [device_pools.BROKEN if plan.broken else _MODES[plan.request.mode] for plan in plans]
+    asked = device_pools.Question(
+        max_steps=MAX_STEPS,
+        request_start=_starts([len(claim.requests) for claim in claims]),
+        plan_start=_starts([len(of_request) for of_request in by_request]),
+        constraint_start=_starts([len(claim.constraints) for claim in claims]),
+        is_broken=flags([c in broken for c in range(len(claims))]),
+        mode=np.array(modes, dtype=np.uint8),
+        count=arrays.int32([plan.request.count for plan in plans]),
+        is_admin=flags([plan.request.admin for plan in plans]),
+        is_alternative=flags([bool(plan.parent) for plan in plans]),
+        base=arrays.int32([plan.base for plan in plans]),
+        is_distinct=flags([constraint.kind == "distinct" for _, constraint in constraints]),
+        concerns=flags(concerns),
+    )
+    return Question(claims, plans, broken, asked)
+
+
+# ---- the allocator ----
+
+Matches = Callable[[str, int, Content], bool]
+"""Whether an expression selects devices of a content, given with its number; raises SelectorError."""
+
+
+class Allocator:
+    """All pools, who holds their devices, and the search.
 
     Parameters
     ----------
-    pools
-        That the node sees, in order.
-    taken
-        By claims of the cluster.
     classes
         Device classes by name.
+    contents
+        Contents of devices by number; more may come.
     matches
-        Evaluates a selector; raises SelectorError.
+        Evaluates a selector.
     """
 
-    def __init__(
-        self, pools: Sequence[Pool], taken: Taken, classes: Mapping[str, DeviceClass], matches: Matches
-    ) -> None:
-        self._pools = pools
-        self._taken = taken
+    def __init__(self, classes: Mapping[str, DeviceClass], contents: Interner[Content], matches: Matches) -> None:
         self._classes = classes
+        self._contents = contents
         self._matches = matches
-        self._claims: Sequence[ClaimSpec] = ()
-        self._plans: dict[tuple[int, int, int], _Plan] = {}
-        self._constraints: list[list[_Matching]] = []
-        self._selected: dict[tuple[int, int, int, DeviceId], bool] = {}
-        self._available: dict[str, Counters] = {}
-        self._consumed: dict[str, Counters] = {}
-        self._taking: dict[DeviceId, set[int]] = {}
-        self._taking_capacity: dict[DeviceId, dict[str, int]] = {}
-        self._picks: list[list[Pick]] = []
-        self._chosen: dict[tuple[int, int], int] = {}
-        self._n_steps = 0
+        self._pools = device_pools.DevicePools()
+        self._n_pools = self._n_contents = 0
+        self._devices: Interner[DeviceId] = Interner()
+        self._families: Interner[tuple[str, str]] = Interner()
+        self._names: Interner[str] = Interner()
+        self._counters: Interner[tuple[str, str]] = Interner()
+        self._capacities: Interner[str] = Interner()
+        self._values: Interner[claim_rows.Value] = Interner()
+        self._questions: dict[tuple[ClaimSpec, ...], Question] = {}
 
-    def run(self, claims: Sequence[ClaimSpec]) -> Found | str:
+    # ---- pools and what is held of them ----
+
+    def add(self, pool: Pool) -> int:
+        """Take over a pool as some nodes see it; its number. O(devices)."""
+        while self._n_contents < len(self._contents):
+            self._add_content(self._contents.value(self._n_contents))
+            self._n_contents += 1
+        counters = [((name, counter), n) for name, of in pool.counters.items() for counter, n in of.items()]
+        spec = device_pools.PoolSpec(
+            name=self._names.id(pool.name),
+            family=self._families.id(pool.id),
+            is_usable=pool.is_usable,
+            device=[self._devices.id(device.id) for device in pool.devices],
+            content=[device.number for device in pool.devices],
+            is_here=[device.is_here for device in pool.devices],
+            counters=[(self._counters.id(counter), n) for counter, n in counters],
+            elsewhere_device=[self._devices.id(device.id) for device in pool.elsewhere],
+            elsewhere_content=[device.number for device in pool.elsewhere],
+        )
+        self._pools.add_pool(spec)
+        self._n_pools += 1
+        return self._n_pools - 1
+
+    def _add_content(self, content: Content) -> None:
+        uses = [(self._counters.id((name, counter)), n) for name, of in content.counters for counter, n in of]
+        capacity = [(self._capacities.id(name), one.value) for name, one in content.capacity]
+        self._pools.add_content(content.is_shared, uses, capacity)
+
+    def hold(self, held: Held, sign: int) -> None:
+        """A claim comes to hold a device, or gives it back (-1)."""
+        device = self._devices.id(held.device)
+        if not held.is_share:
+            self._pools.hold(device, sign, 0)
+            return
+        self._pools.hold(device, 0, sign, [(self._capacities.id(name), sign * n) for name, n in held.consumed])
+
+    def state(self, pool: Pool) -> bytes:
+        """Equal for two pools of one kind exactly if the same is held of both."""
+        return self._pools.state(pool.number)
+
+    # ---- the search ----
+
+    def search(self, claims: tuple[ClaimSpec, ...], pools: Sequence[Pool], numbers: I32) -> Found | str:
         """Devices for all the claims, or why there are none.
+
+        Parameters
+        ----------
+        claims
+            What each asks for.
+        pools, numbers
+            That a node sees, in order.
 
         Raises
         ------
         AllocationError
             A claim or class is wrong.
         """
-        self._claims = claims
-        self._picks = [[] for _ in claims]
-        for c, claim in enumerate(claims):
-            self._check(c, claim)
-        try:
-            found = self._next((0, 0, 0, 0), False, (0, 0))
-        except _TooManyError:
-            found = False
-        if not found:
-            return INVALID_POOLS if any(pool.is_invalid for pool in self._pools) else NOT_ALL
-        return Found(tuple(map(tuple, self._picks)), self._score())
+        question = self._questions.get(claims)
+        if question is None:
+            question = self._questions[claims] = _question(claims, self._classes)
+        if len(question.asked.known) < self._n_contents:
+            question.asked.grow(self._n_contents)
+        while True:
+            answer = self._pools.search(question.asked, numbers)
+            if answer.status != device_pools.NEEDS_CONTENT:
+                break
+            self._learn(question, pools, answer)
+        if answer.status == device_pools.FOUND:
+            return self._found(question, pools, answer.picks)
+        if answer.status == device_pools.NONE:
+            return INVALID_POOLS if any(pool.is_invalid for pool in pools) else NOT_ALL
+        raise _error(question, pools, answer)
 
-    def _score(self) -> int:
-        total = 0
-        for c, claim in enumerate(self._claims):
-            names = {pick.request for pick in self._picks[c]}
-            for request in claim.requests:
-                for i, one in enumerate(request.alternatives):
-                    total += (claim_rows.MAX_ALTERNATIVES - i) * (f"{request.name}/{one.name}" in names)
-        return total
+    def _learn(self, question: Question, pools: Sequence[Pool], answer: device_pools.Answer) -> None:
+        """Complete the question for the content that was met, and for as many behind it as it knows already."""
+        asked = question.asked
+        left = question.n_known + _FEW
+        for pool in pools[answer.pool :]:
+            for device in pool.devices:
+                if not asked.known[device.number]:
+                    self._learn_one(question, device.number, device.content)
+                    left -= 1
+            if left <= 0:
+                return
 
-    # ---- checks before the search ----
-
-    def _check(self, c: int, claim: ClaimSpec) -> None:
-        least = 0
-        for r, request in enumerate(claim.requests):
-            parts = request.alternatives or ((request.exactly,) if request.exactly is not None else ())
-            counts = []
-            for s, part in enumerate(parts):
-                plan = self._plan(c, r, s, part, request.name if request.alternatives else "")
-                self._plans[c, r, s] = plan
-                counts.append(plan.n_devices)
-            least += min(counts)
-        if least > claim_rows.MAX_RESULTS:
-            limit = claim_rows.MAX_RESULTS
-            raise AllocationError(c, f": number of requested devices {least} exceeds the claim limit of {limit}")
-        constraints: list[_Matching] = []
-        for i, constraint in enumerate(claim.constraints):
-            if not constraint.kind:
-                raise AllocationError(c, f", constraint #{i}: empty constraint (unsupported constraint type?)")
-            constraints.append((_Matching if constraint.kind == "match" else _Distinct)(constraint))
-        self._constraints.append(constraints)
-
-    def _plan(self, c: int, r: int, s: int, request: Request, parent: str) -> _Plan:
-        where = f", request {request.name}"
-        for i, selector in enumerate(request.selectors):
-            if selector is None:
-                text = f"{where}, selector #{i}: CEL expression empty (unsupported selector type?)"
-                raise AllocationError(c, text)
-        if not request.device_class:
-            raise AllocationError(c, f"{where}: missing device class name (unsupported request type?)")
-        device_class = self._classes.get(request.device_class)
-        if device_class is None:
-            name = request.device_class
-            missing = f'deviceclass.resource.k8s.io "{name}" not found'
-            raise AllocationError(c, f"{where}: could not retrieve device class {name}: {missing}")
-        plan = _Plan(request, device_class, parent)
-        if request.mode == claim_rows.EXACT_COUNT:
-            plan.n_devices = request.count
-        elif request.mode == claim_rows.ALL:
-            plan.everything = self._everything((c, r, s), plan)
-            plan.n_devices = len(plan.everything)
-        else:
-            raise AllocationError(c, f"{where}: unsupported count mode {request.mode}")
-        return plan
-
-    def _everything(self, at: tuple[int, int, int], plan: _Plan) -> list[tuple[int, int]]:
-        out = []
-        for p, pool in enumerate(self._pools):
-            if not pool.is_usable:
-                state = "being updated" if pool.is_incomplete else "invalid"
-                text = f"asks for all devices, but resource pool {pool.driver}/{pool.name} is currently {state}"
-                raise AllocationError(at[0], f", request {plan.request.name}: {text}")
-            for d, device in enumerate(pool.devices):
-                if self._is_selected(at, plan, device) and self._has_room(plan.request, device):
-                    out.append((p, d))
-        return out
-
-    # ---- the search itself ----
-
-    def _next(self, at: tuple[int, int, int, int], in_alternative: bool, start: tuple[int, int]) -> bool:
-        """Find devices from a position on: claim, request, alternative, device; ``start``: pool, device."""
-        c, r, s, n = at
-        self._n_steps += 1
-        if self._n_steps > MAX_STEPS:
-            raise AllocationError(None, "timed out trying to allocate devices")
-        if c >= len(self._claims):
-            return True
-        if r >= len(self._claims[c].requests):
-            try:
-                return self._next((c + 1, 0, 0, 0), False, (0, 0))
-            except _TooManyError:
-                return False
-        plan = self._plans[c, r, s]
-        if plan.parent and not in_alternative:
-            return self._alternatives(c, r)
-        is_all = plan.request.mode == claim_rows.ALL
-        if is_all and not plan.everything:
-            return False
-        if n >= plan.n_devices:
-            return self._next((c, r + 1, 0, 0), False, (0, 0))
-        if len(self._picks[c]) + plan.n_devices - n > claim_rows.MAX_RESULTS:
-            raise _TooManyError
-        if is_all:
-            return self._take_all(at, plan, in_alternative)
-        return self._take_one(at, plan, in_alternative, start)
-
-    def _alternatives(self, c: int, r: int) -> bool:
-        all_too_many = True
-        s = 0
-        while (c, r, s) in self._plans:
-            try:
-                found = self._next((c, r, s, 0), True, (0, 0))
-            except _TooManyError:
-                s += 1
+    def _learn_one(self, question: Question, number: int, content: Content) -> None:
+        asked = question.asked
+        at = number * len(question.plans)
+        for s, plan in enumerate(question.plans):
+            if plan.broken:
                 continue
-            all_too_many = False
-            if found:
-                return True
-            s += 1
-        if all_too_many:
-            raise _TooManyError
-        return False
+            amounts = consumed(plan.request, content)
+            bits = self._selected(question, s, number, content)
+            bits |= device_pools.KEPT_OFF if _is_kept_off(content, plan.request) else 0
+            bits |= device_pools.NO_ROOM if amounts is None else 0
+            asked.fits[at + s] = bits
+            if amounts:
+                asked.amount_start[at + s] = question.start_of(tuple(amounts))
+        at = number * len(asked.is_distinct)
+        for k, constraint in enumerate(question.constraints):
+            asked.value[at + k] = self._value(content, constraint.attribute)
+        asked.known[number] = 1
+        question.n_known += 1
 
-    def _take_all(self, at: tuple[int, int, int, int], plan: _Plan, in_alternative: bool) -> bool:
-        c, r, s, n = at
-        p, d = plan.everything[n]
-        undo = self._take(at, plan, p, d, must=True)
-        if undo is None:
-            return False
-        return self._go_on((c, r, s, n + 1), in_alternative, (0, 0), undo)
+    def _value(self, content: Content, attribute: str) -> int:
+        value = attribute_of(content, attribute)
+        if value is None:
+            return device_pools.ABSENT
+        return self._values.id(value) if value[0] else device_pools.UNKNOWN
 
-    def _take_one(
-        self, at: tuple[int, int, int, int], plan: _Plan, in_alternative: bool, start: tuple[int, int]
-    ) -> bool:
-        c, r, s, n = at
-        for p in range(start[0], len(self._pools)):
-            pool = self._pools[p]
-            if not pool.is_usable:
-                continue
-            for d in range(start[1] if p == start[0] else 0, len(pool.devices)):
-                device = pool.devices[d]
-                if self._is_in_use(c, plan.request, device.id):
-                    continue
-                if not self._is_selected((c, r, s), plan, device) or not self._has_room(plan.request, device):
-                    continue
-                undo = self._take(at, plan, p, d, must=False)
-                if undo is not None and self._go_on((c, r, s, n + 1), in_alternative, (p, d + 1), undo):
-                    return True
-        return False
+    def _selected(self, question: Question, s: int, number: int, content: Content) -> int:
+        plan = question.plans[s]
+        assert plan.device_class is not None  # it would be broken
+        parts = (
+            (None, f"class {plan.device_class.name}", plan.device_class.selectors),
+            (plan.claim, "", plan.request.selectors),
+        )
+        for claim, name, selectors in parts:
+            for i, selector in enumerate(selectors):
+                try:
+                    if not self._matches(selector or "", number, content):
+                        return 0
+                except SelectorError as error:
+                    question.errors[number, s] = AllocationError(claim, f"{name}: selector #{i}: {error}")
+                    return device_pools.FAILS
+        return device_pools.SELECTED
 
-    def _go_on(
-        self, at: tuple[int, int, int, int], in_alternative: bool, start: tuple[int, int], undo: Callable[[], None]
-    ) -> bool:
-        """Search the rest; give the device back if there is no way."""
-        try:
-            found = self._next(at, in_alternative, start)
-        except (_TooManyError, AllocationError):
-            undo()
-            raise
-        if not found:
-            undo()
-        return found
-
-    def _is_in_use(self, c: int, request: Request, device: DeviceId) -> bool:
-        taking = self._taking.get(device)
-        if request.admin:
-            return bool(taking) and c in (taking or ())
-        return device in self._taken.whole or bool(taking)
-
-    def _is_selected(self, at: tuple[int, int, int], plan: _Plan, device: Visible) -> bool:
-        key = (*at, device.id)
-        known = self._selected.get(key)
-        if known is None:
-            name = f"class {plan.device_class.name}"
-            known = (
-                self._all_match(None, name, plan.device_class.selectors, device)
-                and self._all_match(at[0], "", plan.request.selectors, device)
-                and device.is_here
-            )
-            self._selected[key] = known
-        return known
-
-    def _all_match(self, c: int | None, name: str, selectors: Sequence[str | None], device: Visible) -> bool:
-        for i, selector in enumerate(selectors):
-            try:
-                if not self._matches(selector or "", device):
-                    return False
-            except SelectorError as error:
-                raise AllocationError(c, f"{name}: selector #{i}: {error}") from None
-        return True
-
-    def _has_room(self, request: Request, device: Visible) -> bool:
-        if not device.content.capacity and not request.capacity:
-            return True
-        taken = self._taken.consumed.get(device.id, {})
-        return _has_room(request.capacity, device.content, taken, self._taking_capacity.get(device.id, {}))
-
-    def _take(
-        self, at: tuple[int, int, int, int], plan: _Plan, p: int, d: int, must: bool
-    ) -> Callable[[], None] | None:
-        """Take a device if counters, taints, constraints and capacity allow it; what undoes it again."""
-        c = at[0]
-        pool, request = self._pools[p], plan.request
-        device = pool.devices[d]
-        content, shared = device.content, device.content.is_shared
-        if self._is_in_use(c, request, device.id) and not (shared and request.admin):
-            return None
-        in_part = shared and (device.id in self._taken.consumed or device.id in self._taking_capacity)
-        if content.counters and not in_part and not self._count(pool, content):
-            return None
-        base, alternative = (plan.parent, request.name) if plan.parent else (request.name, "")
-        if _is_kept_off(content, request) or not self._constrain(c, base, alternative, device, plan, must):
-            return None
-        taking = self._taking.setdefault(device.id, set())
-        if not shared:
-            taking.add(c)
-        if not self._has_room(request, device):
-            return None
-        consumed = self._share(request, device) if shared else ()
-        self._picks[c].append(Pick(plan.name, p, d, request.admin, shared, consumed))
-        n_before = len(self._picks[c]) - 1
-
-        def undo() -> None:
-            for constraint in self._constraints[c]:
-                constraint.remove(base, alternative)
-            taking.discard(c)
-            if shared:
-                self._unshare(device.id, consumed)
-            elif content.counters:
-                self._uncount(pool, content)
-            del self._picks[c][n_before:]
-
-        return undo
-
-    def _constrain(self, c: int, base: str, alternative: str, device: Visible, plan: _Plan, must: bool) -> bool:
-        constraints = self._constraints[c]
-        for i, constraint in enumerate(constraints):
-            if constraint.add(base, alternative, device.content):
-                continue
-            if must:
-                text = f"cannot add device {'/'.join(device.id)} because a claim constraint would not be satisfied"
-                raise AllocationError(c, f", request {plan.request.name}: {text}")
-            for earlier in constraints[:i]:
-                earlier.remove(base, alternative)
-            return False
-        return True
-
-    # ---- capacity and counters in the making ----
-
-    def _share(self, request: Request, device: Visible) -> Amounts:
-        wanted = dict(request.capacity)
-        consumed = tuple((name, consumption(wanted.get(name), one)) for name, one in device.content.capacity)
-        taking = self._taking_capacity.setdefault(device.id, {})
-        for name, amount in consumed:
-            taking[name] = taking.get(name, 0) + amount
-        return consumed
-
-    def _unshare(self, device: DeviceId, consumed: Amounts) -> None:
-        taking = self._taking_capacity.get(device)
-        if not consumed or taking is None:
-            return
-        for name, amount in consumed:
-            taking[name] -= amount
-        if not any(taking.values()):
-            del self._taking_capacity[device]
-
-    def _count(self, pool: Pool, device: Content) -> bool:
-        """Consume counters, if enough is left; counts are kept by the name of the pool alone, as upstream does."""
-        available = self._available.get(pool.name)
-        if available is None:
-            available = self._available[pool.name] = left(pool, self._taken)
-        consumed = self._consumed.setdefault(pool.name, {})
-        _add(consumed, device.counters, 1)
-        for name, counters in available.items():
-            used = consumed.get(name, {})
-            if any(amount < used.get(counter, 0) for counter, amount in counters.items()):
-                self._uncount(pool, device)
-                return False
-        return True
-
-    def _uncount(self, pool: Pool, device: Content) -> None:
-        _add(self._consumed[pool.name], device.counters, -1)
+    def _found(self, question: Question, pools: Sequence[Pool], picks: list[list[int]]) -> Found:
+        by_claim: list[list[Pick]] = [[] for _ in question.claims]
+        for c, s, p, d in picks:
+            plan, content = question.plans[s], pools[p].devices[d].content
+            taken: Amounts = ()
+            if content.is_shared:
+                names = [name for name, _ in content.capacity]
+                taken = tuple(zip(names, consumed(plan.request, content) or (), strict=True))
+            by_claim[c].append(Pick(plan.name, p, d, plan.request.admin, content.is_shared, taken))
+        return Found(tuple(map(tuple, by_claim)), _score(question.claims, by_claim))
 
 
-def _add(counters: Counters, amounts: tuple[tuple[str, Amounts], ...], sign: int) -> None:
-    for name, part in amounts:
-        of_set = counters.setdefault(name, {})
-        for counter, amount in part:
-            of_set[counter] = of_set.get(counter, 0) + sign * amount
+def _score(claims: Sequence[ClaimSpec], picks: Sequence[Sequence[Pick]]) -> int:
+    return sum(
+        alternative_score(claim, {pick.request for pick in of_claim})
+        for claim, of_claim in zip(claims, picks, strict=True)
+    )
 
 
-def left(pool: Pool, taken: Taken) -> Counters:
-    """Counters of a pool that taken devices leave; may be negative."""
-    out = {name: dict(counters) for name, counters in pool.counters.items()}
-    consuming = [(d.id, d.content.counters) for d in pool.devices if d.content.counters]
-    for device, amounts in (*consuming, *pool.elsewhere):
-        if taken.is_taken(device):
-            _add(out, amounts, -1)
-    return out
+def alternative_score(claim: ClaimSpec, requests: set[str]) -> int:
+    """The raw score of a claim: 8 less the position of the alternative that was taken, of each request with some.
+
+    Parameters
+    ----------
+    claim
+        What it asks for.
+    requests
+        Names of the requests that got devices, ``request/alternative`` where there are alternatives.
+    """
+    return sum(
+        claim_rows.MAX_ALTERNATIVES - i
+        for request in claim.requests
+        for i, one in enumerate(request.alternatives)
+        if f"{request.name}/{one.name}" in requests
+    )
+
+
+def _error(question: Question, pools: Sequence[Pool], answer: device_pools.Answer) -> AllocationError:
+    """Why the search stopped."""
+    c, status = answer.claim, answer.status
+    if status == device_pools.ASKS_TOO_MANY:
+        limit = claim_rows.MAX_RESULTS
+        return AllocationError(c, f": number of requested devices {answer.n_least} exceeds the claim limit of {limit}")
+    if status == device_pools.CLAIM_BROKEN:
+        return AllocationError(c, question.broken[c])
+    if status == device_pools.REQUEST_BROKEN:
+        return AllocationError(c, question.plans[answer.plan].broken)
+    if status == device_pools.TIMED_OUT:
+        return AllocationError(None, "timed out trying to allocate devices")
+    pool, request = pools[answer.pool], question.plans[answer.plan].request.name
+    if status == device_pools.POOL_FLAWED:
+        state = "being updated" if pool.is_incomplete else "invalid"
+        text = f"asks for all devices, but resource pool {pool.driver}/{pool.name} is currently {state}"
+        return AllocationError(c, f", request {request}: {text}")
+    device = pool.devices[answer.device]
+    if status == device_pools.CONSTRAINT_BROKEN:
+        text = f"cannot add device {'/'.join(device.id)} because a claim constraint would not be satisfied"
+        return AllocationError(c, f", request {request}: {text}")
+    return question.errors[device.number, answer.plan]

@@ -12,7 +12,7 @@ Source: plugins/dynamicresources, v1.36.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -22,22 +22,31 @@ from kubesched.base import errors
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, U8
 from kubesched.state import allocator, claim_rows, node_match, rows
-from kubesched.state.allocator import AllocationError, Found, Search, Taken
-from kubesched.state.claim_rows import Allocation, ClaimRow, ClaimSpec, DeviceClass, Devices, Held, SelectorError
+from kubesched.state.allocator import AllocationError, Allocator, Found, alternative_score
+from kubesched.state.claim_rows import (
+    Allocation,
+    ClaimRow,
+    ClaimSpec,
+    Content,
+    DeviceClass,
+    Devices,
+    Held,
+    SelectorError,
+)
 from kubesched.state.extended_claims import claim_of
 from kubesched.state.intern import Interner
-from kubesched.state.pools import Pool, Pools, Visible
+from kubesched.state.pools import Pool, Pools, View
 from kubesched.state.row_labels import Bool, RowLabels, RowLog
 from kubesched.state.stateful import Rejection, VerdictReasons
 
 PLUGIN = "DynamicResources"
 UNLIMITED = rows.MAX_QUANTITY
 """Allocatable of an extended resource that a node does not have but a device class stands behind."""
+EXTENDED = "<extended-resources>"
+"""Name of the claim that stands for a pod's extended resources until it is written."""
 NO_CLAIMS = "no new claims to deallocate"
 UNAVAILABLE = "resourceclaim not available on the node"
 _STALE = "cannot schedule extended resource claim"
-_MOST_LIFTED = 62
-"""Bits of a column."""
 _MOST_ANSWERS = 200_000  # arbitrary: bounds memory; answers are found again
 _FEW = 64  # arbitrary: up to here rows are set one by one rather than as a whole column
 
@@ -50,7 +59,7 @@ class Nodes(Protocol):
 
     def resource_id(self, name: str) -> int: ...
 
-    def lift(self, resource: str) -> None: ...
+    def lift(self, resources: Sequence[str]) -> None: ...
 
     def row_of(self, name: str) -> int | None: ...
 
@@ -145,39 +154,51 @@ class Claims:
         self._classes: dict[str, DeviceClass] = {}
         self._by_resource: dict[str, DeviceClass] = {}
         """Extended resource to the class behind it."""
-        self._lifted: dict[str, int] = {}
-        """Bit of each extended resource that NodeResourcesFit leaves to this plugin."""
+        self._lifted: dict[str, None] = {}
+        """Extended resources that NodeResourcesFit leaves to this plugin, in order."""
         self._made: dict[str, _Undo] = {}
         """What claims were before `reserve`, by pod."""
         self._last: tuple[str, _Wanted] | None = None
         """The pod that was asked about last, until a claim changes."""
         self._pods: dict[str, rows.PodDevices] = {}
         self._extended: dict[str, Allocation] = {}
-        self._taken = Taken()
         self._specs: Interner[ClaimSpec] = Interner()
         self._asked: Interner[tuple[rows.ContainerDevices, ...]] = Interner()
         self._kinds: Interner[tuple[int, ...]] = Interner([()])
         self._journal: list[_Undo] = []
-        self._matched: dict[tuple[str, int], bool | SelectorError] = {}
-        self._forget_rows()
+        self._forget_rows(())
 
-    def _forget_rows(self) -> None:
-        self._pools = Pools((), self._admits)
+    def _forget_rows(self, slices: Sequence[claim_rows.Slice]) -> None:
+        """Start anew with pools of these slices; nothing is held and no row was looked at."""
+        self._matched: dict[tuple[str, object], bool | SelectorError] = {}
+        self._rest_of: dict[int, object] = {}
+        contents: Interner[Content] = Interner()
+        self._allocator = Allocator(self._classes, contents, self._matches)
+        self._pools = Pools(slices, self._admits, contents, self._allocator.add)
         self._masks: dict[tuple[rows.Term, ...], Bool] = {}
-        self._seen: dict[int, tuple[Pool, ...]] = {}
-        self._rows_of: dict[tuple[str, str], set[int]] = {}
+        self._views: dict[int, View] = {}
+        """What each row sees."""
+        self._row_of: dict[tuple[str, str], int] = {}
+        """The row that sees a pool which no other one sees."""
+        self._patterns_of: dict[tuple[str, str], set[int]] = {}
+        """Patterns of views in which a pool is that several rows may see."""
+        self._version: dict[int, int] = {}
+        """By pattern: number of the last change of a shared pool in it."""
         self._holding: I32 = np.zeros(0, dtype=np.int32)
         """Number of what each row holds."""
-        self._lacking: I64 = np.zeros(0, dtype=np.int64)
-        """Bits of the lifted resources that each row does not offer itself."""
+        self._offered: I32 = np.zeros(0, dtype=np.int32)
+        """Number of the lifted resources that each row offers itself."""
+        self._offers: Interner[frozenset[str]] = Interner([frozenset()])
         self._holdings: Interner[object] = Interner([()])
         self._states: Interner[object] = Interner()
-        self._shared_of: dict[int, tuple[Pool, ...]] = {}
         self._log = RowLog()
         """Rows that hold something else than before."""
         self._n_shared = 0
         self._columns: dict[tuple[int, ...], _Column] = {}
-        self._answers: dict[tuple[tuple[int, ...], int, int, tuple[int, ...]], _Answer] = {}
+        self._answers: dict[tuple[tuple[int, ...], int, int], tuple[int, _Answer]] = {}
+        """With the version of the pattern."""
+        self._grouped: tuple[int, bool, I64, I64] | None = None
+        """Rows that hold the same: changes of rows in it, whether it looks at offers, first of each group, inverse."""
         self._applied: dict[int, _Applied] = {}
 
     # ---- what there is ----
@@ -192,32 +213,23 @@ class Claims:
         self._devices = devices
         self._classes = {one.name: one for one in devices.classes}
         self._by_resource = _resources_of(devices.classes)
-        self._taken = Taken()
         self._journal.clear()
         self._made.clear()
         self._last = None
+        self._forget_rows(devices.slices)
         self._claims = {row.key: self._new_claim(row) for row in devices.claims}
         for claim in self._claims.values():
             self._hold(claim.allocation, 1)
-        self._matched.clear()
-        self._forget_rows()
-        self._pools = Pools(devices.slices, self._admits)
-        for one in devices.classes:
-            if one.resource:
-                self._lift(one.resource)
+        self._lift(one.resource for one in devices.classes if one.resource)
         self.set_rows(range(self._nodes.engine.n_rows))
 
-    def _lift(self, resource: str) -> None:
-        """From now on NodeResourcesFit leaves the resource to this plugin where a node does not offer it."""
-        if resource in self._lifted:
-            return
-        if len(self._lifted) == _MOST_LIFTED:
-            raise errors.UnsupportedError(
-                resource, "is one extended resource too many that devices stand in for", None, f"{_MOST_LIFTED}"
-            )
-        self._lifted[resource] = len(self._lifted)
-        self._nodes.lift(resource)
-        self._see_lacking(range(len(self._holding)))
+    def _lift(self, resources: Iterable[str]) -> None:
+        """From now on NodeResourcesFit leaves the resources to this plugin where a node does not offer them."""
+        new = [resource for resource in dict.fromkeys(resources) if resource not in self._lifted]
+        if new:
+            self._lifted.update(dict.fromkeys(new))
+            self._nodes.lift(new)
+            self._see_offers(range(len(self._holding)), new)
 
     def _new_claim(self, row: ClaimRow) -> _Claim:
         stays = row.allocation is not None and not row.reserved_for
@@ -232,6 +244,11 @@ class Claims:
             for claim in self._claims.values()
         ]
         return replace(self._devices, claims=tuple(now))
+
+    def allocations(self) -> dict[str, Allocation]:
+        """By ``namespace/name`` of the claim; for a pod's extended resources after the pod's name. O(claims)."""
+        out = {key: claim.allocation for key, claim in self._claims.items() if claim.allocation is not None}
+        return out | {f"{pod}/{EXTENDED}": allocation for pod, allocation in self._extended.items()}
 
     def put(self, more: Devices) -> None:
         """Add classes, slices, claims and templates, or replace those of the same name. O(all of them + nodes).
@@ -267,8 +284,7 @@ class Claims:
         if now is None:
             return
         self.load(now)
-        for resource in other._lifted:
-            self._lift(resource)
+        self._lift(other._lifted)
         self._pods = dict(other._pods)
         for claim in self._claims.values():
             claim.stays = other._claims[claim.row.key].stays
@@ -292,8 +308,7 @@ class Claims:
             return pod.shape
         if self._devices is None:
             self.load(Devices())
-        for resource in {resource for one in extended for resource, _ in one.amounts}:
-            self._lift(resource)
+        self._lift(resource for one in extended for resource, _ in one.amounts)
         self._pods[pod.key] = pod.devices
         specs = []
         for one in pod.devices.claims:
@@ -339,25 +354,26 @@ class Claims:
         again = range(len(self._holding)) if self._pools.uses_selectors else changed
         for row in again:
             self._look(row)
-        self._see_lacking(changed)
+        self._see_offers(changed, list(self._lifted), anew=True)
 
     def _grow(self) -> None:
         more = self._nodes.engine.n_rows - len(self._holding)
         if more:
             self._holding = np.concatenate([self._holding, np.zeros(more, dtype=np.int32)])
-            self._lacking = np.concatenate([self._lacking, np.zeros(more, dtype=np.int64)])
+            self._offered = np.concatenate([self._offered, np.zeros(more, dtype=np.int32)])
 
-    def _see_lacking(self, changed: Sequence[int]) -> None:
-        """Note which lifted resources rows do not offer themselves."""
-        if not self._lifted or not len(changed):
+    def _see_offers(self, changed: Sequence[int], resources: Sequence[str], anew: bool = False) -> None:
+        """Note which of some lifted resources rows offer themselves; ``anew``: and no others."""
+        if not resources or not len(changed):
             return
         at = arrays.int32(list(changed))
         allocatable = self._nodes.engine.columns().allocatable
-        bits = np.zeros(len(at), dtype=np.int64)
-        for resource, bit in self._lifted.items():
-            lacks = allocatable[self._nodes.resource_id(resource)][at] == UNLIMITED
-            bits |= lacks.astype(np.int64) << bit
-        self._lacking[at] = bits
+        if anew:
+            self._offered[at] = 0
+        for resource in resources:
+            for row in at[allocatable[self._nodes.resource_id(resource)][at] != UNLIMITED].tolist():
+                offers = self._offers.value(int(self._offered[row])) | {resource}
+                self._offered[row] = self._offers.id(offers)
         self._log.add(at.tolist())
 
     def _admits(self, where: claim_rows.NodeChoice) -> Bool:
@@ -371,59 +387,29 @@ class Claims:
 
     def _look(self, row: int) -> None:
         """Find anew which pools a row sees."""
-        name = self._nodes.node_name(row)
-        pools = self._pools.seen_by(name, row) if name is not None else ()
-        before = self._seen.get(row, ())
-        if row in self._seen and len(before) == len(pools) and all(a is b for a, b in zip(before, pools, strict=True)):
-            self._note(row)
-            return
-        for pool in before:
-            self._rows_of[pool.id].discard(row)
-        self._seen[row] = pools
-        for pool in pools:
-            at = self._rows_of.setdefault(pool.id, set())
-            at.add(row)
-            if len(at) == 2:  # the other row's part of it is no longer its own
-                for other in at - {row}:
-                    self._note(other)
+        view = self._pools.seen_by(self._nodes.node_name(row), row)
+        before = self._views.get(row)
+        if before is not view:
+            for pool in before.own if before is not None else ():
+                self._row_of.pop(pool.id, None)
+            self._row_of.update(dict.fromkeys([pool.id for pool in view.own], row))
+            self._views[row] = view
+            if view.pattern not in self._version:
+                self._version[view.pattern] = 0
+                for pool in view.shared:
+                    self._patterns_of.setdefault(pool.id, set()).add(view.pattern)
         self._note(row)
 
     def _note(self, row: int) -> None:
-        """Number what a row holds now."""
-        parts: list[object] = []
-        shared = []
-        for pool in self._seen[row]:
-            if len(self._rows_of[pool.id]) > 1:
-                shared.append(pool)
-                parts.append((pool.kind, pool.id))
-            else:
-                parts.append((pool.kind, self._state(pool)))
-            parts.append(self._namesake(row, pool))
-        number = self._holdings.id(tuple(parts))
-        self._shared_of.setdefault(number, tuple(shared))
-        self._holding[row] = number
+        """Number what a row holds now, but for pools that other rows may see."""
+        view = self._views[row]
+        self._holding[row] = self._holdings.id((view.pattern, *[self._state(pool) for pool in view.own]))
         self._log.add((row,))
-
-    def _namesake(self, row: int, pool: Pool) -> int:
-        """Position of the first pool with counters of this name: they are counted together."""
-        if not pool.counters:
-            return -1
-        return next(i for i, p in enumerate(self._seen[row]) if p.counters and p.name == pool.name)
 
     def _state(self, pool: Pool) -> int:
         """Number of what is taken of a pool."""
         if pool.state < 0:
-            taken = self._taken
-            ids = [device.id for device in pool.devices]
-            used = tuple([device in taken.whole for device in ids])
-            consumed = tuple(
-                (i, device in taken.shares, tuple(sorted(taken.consumed.get(device, {}).items())))
-                for i, device in enumerate(ids if taken.shares or taken.consumed else ())
-                if device in taken.consumed or device in taken.shares
-            )
-            counters = allocator.left(pool, taken) if pool.counters else {}
-            known = tuple(sorted((name, tuple(sorted(of.items()))) for name, of in counters.items()))
-            pool.state = self._states.id((used, consumed, known))
+            pool.state = self._states.id(self._allocator.state(pool))
         return pool.state
 
     # ---- taking devices ----
@@ -432,83 +418,82 @@ class Claims:
         """Take the devices of an allocation, or give them back."""
         pools = set()
         for held in allocation.devices if allocation is not None else ():
-            if held.admin:
-                continue
-            pools.add(held.device[:2])
-            if not held.is_share:
-                _count(self._taken.whole, held.device, sign)
-                continue
-            _count(self._taken.shares, held.device, sign)
-            of_device = self._taken.consumed.setdefault(held.device, {})
-            for name, amount in held.consumed:
-                of_device[name] = of_device.get(name, 0) + sign * amount
-            if not any(of_device.values()):
-                del self._taken.consumed[held.device]
+            if not held.admin:
+                pools.add(held.device[:2])
+                self._allocator.hold(held, sign)
         for pool in pools:
             self._changed(pool)
 
     def _changed(self, pool: tuple[str, str]) -> None:
         """Something of a pool was taken or given back."""
-        at = self._rows_of.get(pool, ())
-        for row in at:
-            for seen in self._seen[row]:
+        row = self._row_of.get(pool)
+        if row is not None:
+            for seen in self._views[row].own:
                 if seen.id == pool:
                     seen.state = -1
-        if len(at) == 1:
-            self._note(next(iter(at)))
-        elif at:
+            self._note(row)
+        patterns = self._patterns_of.get(pool)
+        if patterns:
             self._n_shared += 1
+            self._version.update(dict.fromkeys(patterns, self._n_shared))
 
     # ---- searching ----
 
     def _answer(self, search: tuple[int, ...], row: int) -> _Answer:
         """What the search says for a row; found once for all rows that hold the same."""
-        number = int(self._holding[row])
-        lacking = int(self._lacking[row]) if search[-1] >= 0 else 0
-        shared = self._shared_of.get(number, ())
-        key = (search, number, lacking, tuple(self._state(pool) for pool in shared) if shared else ())
-        found = self._answers.get(key)
-        if found is None:
-            if len(self._answers) >= _MOST_ANSWERS:
-                self._answers.clear()
-            found = self._answers[key] = self._search(search, row)
+        offered = int(self._offered[row]) if search[-1] >= 0 else 0
+        key = (search, int(self._holding[row]), offered)
+        version = self._version[self._views[row].pattern]
+        known = self._answers.get(key)
+        if known is not None and known[0] == version:
+            return known[1]
+        if len(self._answers) >= _MOST_ANSWERS:
+            self._answers.clear()
+        found = self._search(search, row)
+        self._answers[key] = version, found
         return found
 
     def _search(self, search: tuple[int, ...], row: int) -> _Answer:
         specs = [self._specs.value(number) for number in search[:-1]]
         if search[-1] >= 0:
             asked = self._asked.value(search[-1])
-            lacking = int(self._lacking[row])
-            names = [
-                resource
-                for resource, bit in self._lifted.items()
-                if lacking >> bit & 1 and resource in self._by_resource
-            ]
+            wanted = {resource for one in asked for resource, _ in one.amounts}
+            names = wanted & self._by_resource.keys() - self._offers.value(int(self._offered[row]))
             specs.append(claim_of(asked, {name: self._by_resource[name] for name in names}))
         if not any(spec.requests for spec in specs):
             return _Answer(0, Found(tuple(() for _ in specs)))
+        view = self._views[row]
         try:
-            found = Search(self._seen.get(row, ()), self._taken, self._classes, self._matches).run(specs)
+            found = self._allocator.search(tuple(specs), view.pools, view.numbers)
         except AllocationError as error:
             return _Answer(self._failed, error=error)
         if isinstance(found, str):
             return _Answer(self._reasons.code(PLUGIN, (found,), unresolvable=True))
         return _Answer(0, found)
 
-    def _matches(self, expression: str, device: Visible) -> bool:
-        key = (expression, device.number)
+    def _matches(self, expression: str, number: int, content: Content) -> bool:
+        """Whether an expression selects devices of a content; found once for those that it cannot tell apart."""
+        looks = "attributes" in expression or "capacity" in expression
+        rest = self._rest_of[number] if number in self._rest_of else self._rest(number, content)
+        key = (expression, number if looks else rest)
         known = self._matched.get(key)
         if known is None:
             if self._devices is None or self._devices.selectors is None:
                 raise errors.StateError("devices", "are selected", expression, "something that evaluates selectors")
             try:
-                known = self._devices.selectors.matches(expression, device.content)
+                known = self._devices.selectors.matches(expression, content)
             except SelectorError as error:
                 known = error
             self._matched[key] = known
         if isinstance(known, SelectorError):
             raise known
         return known
+
+    def _rest(self, number: int, content: Content) -> object:
+        """What selectors see of a device besides attributes and capacity; attributes without value fail all of them."""
+        odd = tuple(one for one in content.attributes if one[1][0] in ("", "version"))
+        rest = self._rest_of[number] = (content.driver, content.is_shared, odd)
+        return rest
 
     def _column(self, search: tuple[int, ...]) -> _Column:
         """Answers for all rows, brought up to date: only rows that changed are looked at."""
@@ -539,21 +524,29 @@ class Claims:
 
     def _refill(self, column: _Column, search: tuple[int, ...]) -> None:
         """Answer once for each distinct holding."""
-        kinds = self._holding.astype(np.int64)
-        if search[-1] >= 0:
-            _, lacking = np.unique(self._lacking, return_inverse=True)
-            kinds = kinds * (int(lacking.max(initial=0)) + 1) + lacking
-        _, first, inverse = np.unique(kinds, return_index=True, return_inverse=True)
-        answers = [self._answer(search, int(row)) for row in first]
+        first, inverse = self._groups(search[-1] >= 0)
+        answers = [self._answer(search, row) for row in first.tolist()]
         code = np.array([answer.code for answer in answers], dtype=np.uint8)[inverse]
         scores = [answer.found.score if answer.found is not None else 0 for answer in answers]
         raw = np.array(scores, dtype=np.int64)[inverse]
-        more = len(code) - len(column.code)
-        differs = (code != np.pad(column.code, (0, more))) | (raw != np.pad(column.raw, (0, more)))
+        if len(column.code) < len(code):
+            more = len(code) - len(column.code)
+            column.code, column.raw = np.pad(column.code, (0, more)), np.pad(column.raw, (0, more))
+        differs = (code != column.code) | (raw != column.raw)
         column.code, column.raw = code, raw
         column.changes.add(np.flatnonzero(differs).tolist())
-        failed = ((answer.error, int(row)) for answer, row in zip(answers, first, strict=True) if answer.error)
+        failed = ((answer.error, row) for answer, row in zip(answers, first.tolist(), strict=True) if answer.error)
         column.error = next(failed, None)
+
+    def _groups(self, by_offers: bool) -> tuple[I64, I64]:
+        """Rows that hold the same: the first of each group, and the group of each row. Kept until a row changes."""
+        if self._grouped is None or self._grouped[:2] != (self._log.end, by_offers):
+            kinds = self._holding.astype(np.int64)
+            if by_offers:
+                kinds = kinds * len(self._offers) + self._offered
+            _, first, inverse = np.unique(kinds, return_index=True, return_inverse=True)
+            self._grouped = (self._log.end, by_offers, first, inverse)
+        return self._grouped[2:]
 
     # ---- the plugin ----
 
@@ -617,20 +610,18 @@ class Claims:
 
     def _constant(self, wanted: _Wanted) -> int:
         """Score of the claims that are allocated already."""
-        total = 0
-        for claim in wanted.claims:
-            names = {held.request for held in claim.allocation.devices} if claim.allocation is not None else set()
-            for request in claim.row.spec.requests:
-                for i, one in enumerate(request.alternatives):
-                    total += (claim_rows.MAX_ALTERNATIVES - i) * (f"{request.name}/{one.name}" in names)
-        return total
+        return sum(
+            alternative_score(claim.row.spec, {held.request for held in claim.allocation.devices})
+            for claim in wanted.claims
+            if claim.allocation is not None
+        )
 
     def _failure(self, wanted: _Wanted, error: AllocationError, row: int) -> Rejection:
         """An error of the search, with the names of this pod's claims."""
         text = error.text
         if error.claim is not None:
             missing = wanted.missing
-            name = missing[error.claim].row.key if error.claim < len(missing) else "<extended-resources>"
+            name = missing[error.claim].row.key if error.claim < len(missing) else EXTENDED
             text = f"claim {name}{text}"
         elif "timed out" in text:
             text = f"node {self._nodes.node_name(row)}: {text}"
@@ -701,7 +692,7 @@ class Claims:
         if wanted.missing or wanted.search[-1] >= 0:
             answer = self._answer(wanted.search, row)
             picks = answer.found.picks if answer.found is not None else ()
-            seen = self._seen.get(row, ())
+            seen = self._views[row].pools
             made = [_allocation(self._nodes.node_name(row) or "", seen, of) for of in picks]
             for claim, allocation in zip(wanted.missing, made, strict=False):
                 claim.allocation = allocation
@@ -807,14 +798,6 @@ class Claims:
             if claim.reserved in ((), (uid,)):
                 return "deallocation of ResourceClaim completed"
         return "still not schedulable"
-
-
-def _count(counts: dict[claim_rows.DeviceId, int], device: claim_rows.DeviceId, sign: int) -> None:
-    left = counts.get(device, 0) + sign
-    if left > 0:
-        counts[device] = left
-    else:
-        counts.pop(device, None)
 
 
 def _resources_of(classes: Sequence[DeviceClass]) -> dict[str, DeviceClass]:

@@ -289,14 +289,16 @@ class ClusterState:
             device_model=arrays.int32(models),
         )
 
-    def lift(self, resource: str) -> None:
-        """A resource that devices stand in for does not bind nodes that do not offer it themselves. O(nodes)."""
-        slot, now = self.resource_id(resource), self.engine.columns()
+    def lift(self, resources: Sequence[str]) -> None:
+        """Resources that devices stand in for do not bind nodes that do not offer them themselves. O(nodes)."""
+        slots = [self.resource_id(resource) for resource in resources]
+        now = self.engine.columns()
         at = np.flatnonzero(now.live).astype(np.int32)
         if not at.size:
             return
         allocatable = np.ascontiguousarray(np.array(now.allocatable)[:, at])
-        allocatable[slot][allocatable[slot] == 0] = UNLIMITED
+        for slot in slots:
+            allocatable[slot][allocatable[slot] == 0] = UNLIMITED
         hostnames = [NO_NODE if name is None else self._values.id(name) for name in self.hostnames(at)]
         names = ("name_id", "label_set", "taint_set", "image_set", "unschedulable", "device_count", "device_model")
         columns = {name: getattr(now, name)[at] for name in names}

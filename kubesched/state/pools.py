@@ -8,10 +8,13 @@ Source: dynamic-resource-allocation/structured/internal/incubating/pools_incubat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from kubesched.state.claim_rows import Amounts, Content, Device, DeviceId, NodeChoice, Slice
+import numpy as np
+
+from kubesched.kernel.arrays import I32
+from kubesched.state.claim_rows import Content, Device, DeviceId, NodeChoice, Slice
 from kubesched.state.intern import Interner
 from kubesched.state.row_labels import Bool
 
@@ -52,10 +55,12 @@ class Pool:
     is_incomplete: bool = False
     is_invalid: bool = False
     devices: tuple[Visible, ...] = ()
-    elsewhere: tuple[tuple[DeviceId, tuple[tuple[str, Amounts], ...]], ...] = ()
+    elsewhere: tuple[Visible, ...] = ()
     counters: Counters = field(default_factory=dict)
     kind: int = -1
     binds: bool = False
+    number: int = -1
+    """Of the pool as these nodes see it, in the order in which they were made."""
     state: int = -1
     """Number of what is taken of it; -1: to be found again. Equal for pools of one kind with the same taken."""
 
@@ -80,6 +85,36 @@ class _Source:
     def all(self) -> list[Slice]:
         return [s for slices in self.local.values() for s in slices] + self.shared + self.counters
 
+    @property
+    def is_own(self) -> bool:
+        """No more than one node can see devices of it."""
+        return not self.shared and len(self.local) <= 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a node sees.
+
+    Parameters
+    ----------
+    pools
+        In the order in which they are searched.
+    numbers
+        Of the pools, ``[len(pools)]``.
+    own
+        Those that no other node sees.
+    shared
+        The other ones.
+    pattern
+        Equal for views that differ in the names of own pools only.
+    """
+
+    pools: tuple[Pool, ...]
+    numbers: I32
+    own: tuple[Pool, ...]
+    shared: tuple[Pool, ...]
+    pattern: int
+
 
 class Pools:
     """All slices, and the pools that nodes see.
@@ -90,20 +125,38 @@ class Pools:
         Of the cluster.
     admits
         Rows that a node choice admits, ``[n_rows]``; asked for choices by selector only.
+    contents
+        Contents of devices by number.
+    add
+        Takes over each pool that is made; returns its number.
     """
 
-    def __init__(self, slices: Sequence[Slice], admits: Callable[[NodeChoice], Bool]) -> None:
+    def __init__(
+        self,
+        slices: Sequence[Slice],
+        admits: Callable[[NodeChoice], Bool],
+        contents: Interner[Content],
+        add: Callable[[Pool], int],
+    ) -> None:
         self._admits = admits
+        self._contents = contents
+        self._add = add
         self._sources: dict[tuple[str, str], _Source] = {}
         self._by_node: dict[str, set[tuple[str, str]]] = {}
-        self._contents: Interner[Content] = Interner()
         self._kinds: Interner[object] = Interner()
+        self._patterns: Interner[object] = Interner()
         self._made: dict[object, Pool | None] = {}
+        self._views: dict[tuple[int, ...], View] = {}
+        self._reached: dict[tuple[bool, ...], dict[tuple[str, str], Pool]] = {}
+        """Pools of shared slices alone, by which of their choices of nodes admit the node."""
         for one in slices:
             self._sort_in(one)
         shared = [(key, source) for key, source in self._sources.items() if source.shared]
         self._shared = dict(shared)
         """Pools of which a slice reaches nodes by something else than one name."""
+        wheres = [s.where for _, source in shared for s in source.shared]
+        wheres += [d.where for _, source in shared for s in source.shared for d in s.devices]
+        self._wheres = list(dict.fromkeys(wheres))
         self._flawed = [pool for key in self._sources if (pool := self._ghost(key)) is not None]
 
     def _sort_in(self, one: Slice) -> None:
@@ -120,9 +173,7 @@ class Pools:
     @property
     def uses_selectors(self) -> bool:
         """Whether what a node sees depends on its labels."""
-        wheres = [s.where for source in self._shared.values() for s in source.shared]
-        wheres += [d.where for source in self._shared.values() for s in source.shared for d in s.devices]
-        return any(where.terms is not None for where in wheres)
+        return any(where.terms is not None for where in self._wheres)
 
     def _ghost(self, key: tuple[str, str]) -> Pool | None:
         """What nodes see of a pool of which only counters reach them: nothing, unless it is flawed."""
@@ -132,20 +183,46 @@ class Pools:
 
     # ---- what one node sees ----
 
-    def seen_by(self, name: str, row: int) -> tuple[Pool, ...]:
-        """Pools in the order in which they are searched. O(slices that might reach the node)."""
+    def seen_by(self, name: str | None, row: int) -> View:
+        """Pools in the order in which they are searched; none without a name. O(slices that might reach the node)."""
+        if name is None:
+            return self._view(())
+        own = self._by_node.get(name, set())
+        reached = tuple([self._matches(where, name, row) for where in self._wheres])
+        found = self._reached.get(reached)
+        if found is None:
+            found = self._reached[reached] = self._of_keys(self._shared.keys(), name, row, with_local=False)
+        if own:
+            found = {key: pool for key, pool in found.items() if key not in own} | self._of_keys(own, name, row)
+        for pool in self._flawed:
+            found = found if pool.id in found else {**found, pool.id: pool}
+        return self._view(tuple(sorted(found.values(), key=lambda pool: (pool.binds, pool.id))))
+
+    def _of_keys(
+        self, keys: Iterable[tuple[str, str]], name: str, row: int, with_local: bool = True
+    ) -> dict[tuple[str, str], Pool]:
+        """Pools that a node sees, of some."""
         found: dict[tuple[str, str], Pool] = {}
-        keys = self._by_node.get(name, set()) | self._shared.keys()
         for key in keys:
             source = self._sources[key]
-            reaching = source.local.get(name, []) + [s for s in source.shared if self._reaches(s, name, row)]
-            if reaching:
-                pool = self._pool(key, reaching + source.counters, (name, row))
-                if pool is not None:
-                    found[key] = pool
-        for pool in self._flawed:
-            found.setdefault(pool.id, pool)
-        return tuple(sorted(found.values(), key=lambda pool: (pool.binds, pool.id)))
+            local = source.local.get(name, []) if with_local else []
+            reaching = local + [s for s in source.shared if self._reaches(s, name, row)]
+            pool = self._pool(key, reaching + source.counters, (name, row)) if reaching else None
+            if pool is not None:
+                found[key] = pool
+        return found
+
+    def _view(self, pools: tuple[Pool, ...]) -> View:
+        key = tuple([pool.number for pool in pools])
+        view = self._views.get(key)
+        if view is None:
+            owned = [self._sources[pool.id].is_own and pool.is_usable for pool in pools]
+            own = tuple(pool for pool, is_own in zip(pools, owned, strict=True) if is_own)
+            shared = tuple(pool for pool, is_own in zip(pools, owned, strict=True) if not is_own)
+            numbers = np.array(key, dtype=np.int32)
+            pattern = self._patterns.id(tuple(_patterns(pools, owned)))
+            view = self._views[key] = View(pools, numbers, own, shared, pattern)
+        return view
 
     def _reaches(self, one: Slice, name: str, row: int) -> bool:
         if not one.where.is_open:
@@ -190,6 +267,7 @@ class Pools:
             elsewhere = [s for s in others if s.name not in names]
             self._fill(pool, sorted(slices, key=lambda s: s.name), elsewhere, missing)
         self._set_kind(pool)
+        pool.number = self._add(pool)
         return pool
 
     def _fill(self, pool: Pool, slices: list[Slice], elsewhere: list[Slice], missing: _Names) -> None:
@@ -209,7 +287,7 @@ class Pools:
         pool.devices, pool.counters = devices, counters
         pool.binds = any(device.content.binds for device in devices)
         pool.elsewhere = tuple(
-            ((s.driver, s.pool, d.name), d.content.counters) for s in elsewhere for d in s.devices if d.content.counters
+            self._visible(s, d, is_here=False) for s in elsewhere for d in s.devices if d.content.counters
         )
 
     def _visible(self, one: Slice, device: Device, is_here: bool) -> Visible:
@@ -222,8 +300,19 @@ class Pools:
         name = pool.name if any(flags) else ""  # errors tell the name
         devices = tuple((d.number, d.is_here, d.where.node is not None, d.where.terms) for d in pool.devices)
         counters = tuple(sorted((n, tuple(sorted(c.items()))) for n, c in pool.counters.items()))
-        elsewhere = tuple(amounts for _, amounts in pool.elsewhere)
+        elsewhere = tuple(device.number for device in pool.elsewhere)
         pool.kind = self._kinds.id((pool.driver, name, flags, devices, counters, elsewhere))
+
+
+def _patterns(pools: Sequence[Pool], owned: Sequence[bool]) -> Iterator[object]:
+    """What tells views apart but for what is taken of own pools and their names.
+
+    Pools of one name are counted together, whatever their drivers: the position of the first tells.
+    """
+    first: dict[str, int] = {}
+    for i, (pool, is_own) in enumerate(zip(pools, owned, strict=True)):
+        namesake = first.setdefault(pool.name, i) if pool.counters else -1
+        yield (pool.kind, namesake) if is_own else (pool.kind, namesake, pool.id)
 
 
 def _is_backed(counters: Counters, content: Content) -> bool:

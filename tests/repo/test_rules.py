@@ -63,7 +63,7 @@ def test_every_c_source_is_built_and_has_a_test() -> None:
 def test_every_c_function_is_bound() -> None:
     header = text_of(ROOT / "core" / "include" / "ks.h")
     region = header[header.index("/* ffi:begin */") : header.index("/* ffi:end */")]
-    binding = text_of(ROOT / "kubesched" / "kernel" / "native.py")
+    binding = "".join(text_of(ROOT / "kubesched" / "kernel" / name) for name in ("native.py", "device_pools.py"))
     functions = set(re.findall(r"\b(ks_[a-z_]+)\(", re.sub(r"/\*.*?\*/", "", region, flags=re.DOTALL)))
     assert len(functions) > 20
     for name in functions:

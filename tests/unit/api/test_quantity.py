@@ -65,3 +65,8 @@ def test_other_types_name_the_field(value: object) -> None:
 def test_numbers_are_read_as_yaml_gives_them() -> None:
     assert quantity.read_nano(2, "here") == 2 * 10**9
     assert quantity.read_nano(0.5, "here") == 5 * 10**8
+
+
+@pytest.mark.parametrize("given", ["0", "1", "1536Mi", "80Gi", "1500m", "7u", "3n", "1000", "1Ti"])
+def test_writes_what_it_reads(given: str) -> None:
+    assert quantity.text(quantity.parse_nano(given)) == given

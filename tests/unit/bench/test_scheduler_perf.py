@@ -123,38 +123,124 @@ def test_the_judge_admits_what_holds() -> None:
     assert judge.nodes() == {"a/0": "n0", "a/4": "n2"}
 
 
-def _with_claims(name: str, *claims: str) -> dict[str, Any]:
+# ---- the devices of the judge ----
+
+OURS = {"cel": {"expression": 'device.driver == "d"'}}
+ALL_TAKEN = {"p/x": [("r", "a")], "p/y": [("r", "b")]}
+
+
+def _claims_pod(*claims: str) -> dict[str, Any]:
     spec = {"containers": [{}], "resourceClaims": [{"name": c, "resourceClaimName": c} for c in claims]}
-    return {"metadata": {"namespace": "a", "name": name}, "spec": spec}
+    return {"metadata": {"namespace": "p", "name": "-".join(claims)}, "spec": spec}
 
 
-def _devices(*claims: str) -> list[dict[str, Any]]:
-    """Two nodes, the first with two devices, and claims for one each."""
-    slices = {"kind": "ResourceSlice", "metadata": {}, "spec": {"nodeName": "n0", "devices": [{}, {}]}}
-    spec = {"devices": {"requests": [{"name": "r", "exactly": {}}]}}
-    made = [{"kind": "ResourceClaim", "metadata": {"namespace": "a", "name": c}, "spec": spec} for c in claims]
-    return [_node("n0", "east"), _node("n1", "west"), slices, *made]
+def _slice(node: str, *devices: dict[str, Any], **more: Any) -> dict[str, Any]:
+    pool = {"name": node, "generation": 1, "resourceSliceCount": 1}
+    spec = {"driver": "d", "pool": pool, "nodeName": node, "devices": list(devices), **more}
+    return {"kind": "ResourceSlice", "metadata": {}, "spec": spec}
+
+
+def _claim(name: str, count: int = 1, constraints: Any = (), **exactly: Any) -> dict[str, Any]:
+    request = {"name": "r", "exactly": {"deviceClassName": "c", "count": count, **exactly}}
+    spec = {"devices": {"requests": [request], "constraints": list(constraints)}}
+    return {"kind": "ResourceClaim", "metadata": {"namespace": "p", "name": name}, "spec": spec}
+
+
+def _judged(slices: list[dict[str, Any]], claims: list[dict[str, Any]], on: dict[str, str | None]) -> Judge:
+    """Two nodes; a pod for each claim, on the node given."""
+    behind = {"kind": "DeviceClass", "metadata": {"name": "c"}, "spec": {"selectors": [OURS]}}
+    judge = Judge([_node("n0", "east"), _node("n1", "west"), behind, *slices, *claims])
+    for claim, node in on.items():
+        judge.place(f"p/{claim}", _claims_pod(claim), node)
+    return judge
+
+
+def _held(devices: dict[str, list[tuple[str, str]]], node: str = "n0") -> dict[str, Any]:
+    return {
+        claim: {"devices": {"results": [{"request": r, "driver": "d", "pool": node, "device": d} for r, d in of]}}
+        for claim, of in devices.items()
+    }
+
+
+SHARED = {"name": "a", "allowMultipleAllocations": True, "capacity": {"m": {"value": "3"}}}
+COUNTED = [{"name": n, "consumesCounters": [{"counterSet": "s", "counters": {"k": {"value": "2"}}}]} for n in "ab"]
+COUNTERS = [{"name": "s", "counters": {"k": {"value": "3"}}}]
+AB = [{"name": "a", "attributes": {"m": {"int": 1}}}, {"name": "b", "attributes": {"m": {"int": 2}}}]
+TAINTED = {"name": "a", "taints": [{"key": "t", "effect": "NoSchedule"}]}
+HALF = {"capacity": {"requests": {"m": "2"}}}
+XY: dict[str, str | None] = {"x": "n0", "y": "n0"}
 
 
 @pytest.mark.parametrize(
-    ("pods", "nodes", "message"),
+    ("slices", "claims", "on", "held", "message"),
     [
-        ([_with_claims("p", "x")], ["n1"], "not enough devices"),
-        ([_with_claims("p", "x"), _with_claims("q", "y", "z")], ["n0", "n0"], "not enough devices"),
-        ([_with_claims("p", "x"), _with_claims("q", "x")], ["n0", "n1"], "its devices elsewhere"),
-        ([_with_claims("p", "x"), _with_claims("q", "y")], ["n0", None], "was left out, but fits"),
+        (
+            [_slice("n0", *AB)],
+            [_claim("x"), _claim("y")],
+            XY,
+            {"p/x": [("r", "a")], "p/y": [("r", "a")]},
+            "more than once",
+        ),
+        ([_slice("n0", *AB)], [_claim("x")], {"x": "n1"}, {"p/x": [("r", "a")]}, "does not reach n1"),
+        ([_slice("n0", *AB)], [_claim("x")], {"x": "n0"}, {}, "a pod and no devices"),
+        ([_slice("n0", *AB)], [_claim("x", 2)], {"x": "n0"}, {"p/x": [("r", "a")]}, "wrong number of devices"),
+        ([_slice("n0", *AB)], [_claim("x")], {"x": "n0"}, {"p/x": [("r", "z")]}, "not there"),
+        (
+            [_slice("n0", *AB)],
+            [_claim("x", 2, [{"matchAttribute": "m"}])],
+            {"x": "n0"},
+            {"p/x": [("r", "a"), ("r", "b")]},
+            "differ",
+        ),
+        (
+            [_slice("n0", *AB)],
+            [_claim("x", selectors=[{"cel": {"expression": 'device.driver == "e"'}}])],
+            {"x": "n0"},
+            {"p/x": [("r", "a")]},
+            "not selected",
+        ),
+        ([_slice("n0", TAINTED)], [_claim("x")], {"x": "n0"}, {"p/x": [("r", "a")]}, "taint"),
+        (
+            [_slice("n0", SHARED)],
+            [_claim("x", **HALF), _claim("y", **HALF)],
+            XY,
+            {"p/x": [("r", "a")], "p/y": [("r", "a")]},
+            "not enough m",
+        ),
+        (
+            [_slice("n0", *COUNTED, sharedCounters=COUNTERS)],
+            [_claim("x"), _claim("y")],
+            XY,
+            ALL_TAKEN,
+            "not enough s.k",
+        ),
+        ([_slice("n0", *AB)], [_claim("x")], {"x": "n0"}, {"p/x": [("r", "a"), ("q", "b")]}, "no request asks for"),
     ],
 )
-def test_the_judge_counts_devices(pods: list[dict[str, Any]], nodes: list[str | None], message: str) -> None:
-    judge = Judge(_devices("x", "y", "z"))
+def test_the_judge_objects_to_devices(
+    slices: list[dict[str, Any]],
+    claims: list[dict[str, Any]],
+    on: dict[str, str | None],
+    held: dict[str, list[tuple[str, str]]],
+    message: str,
+) -> None:
     with pytest.raises(errors.KubeschedError, match=message):
-        for pod, node in zip(pods, nodes, strict=True):
-            judge.place(f"a/{pod['metadata']['name']}", pod, node)
+        _judged(slices, claims, on).check_devices(_held(held))
 
 
-def test_the_judge_gives_devices_back() -> None:
-    judge = Judge(_devices("x", "y", "z"))
-    judge.place("a/p", _with_claims("p", "x", "y"), "n0")
-    judge.place("a/q", _with_claims("q", "z"), None)
-    judge.release("a/p")
-    judge.place("a/q", _with_claims("q", "z"), "n0")
+def test_the_judge_finds_devices_for_a_pod_that_was_left_out() -> None:
+    template = {**_claim("t"), "kind": "ResourceClaimTemplate"}
+    template["spec"] = {"spec": template["spec"]}
+    judge = _judged([_slice("n0", *AB)], [template], {})
+    pod = _claims_pod("x")
+    pod["spec"]["resourceClaims"] = [{"name": "x", "resourceClaimTemplateName": "t"}]
+    judge.place("p/x", pod, None)
+    with pytest.raises(errors.KubeschedError, match="was left out, but its devices are there"):
+        judge.check_devices({})
+
+
+def test_the_judge_admits_devices_that_hold() -> None:
+    judge = _judged([_slice("n0", *AB)], [_claim("x"), _claim("y")], XY)
+    judge.check_devices(_held(ALL_TAKEN))
+    judge.release("p/x")
+    judge.check_devices(_held({"p/y": [("r", "b")]}))
