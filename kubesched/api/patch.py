@@ -31,16 +31,27 @@ def _copy(value: Any) -> Any:
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """RFC 7386: objects are merged, null deletes, everything else replaces."""
+    """RFC 7386: objects are merged, null deletes, everything else replaces.
+
+    As in upstream's library, nulls vanish from objects in a list that replaces something, unless that was an object.
+    """
     if not isinstance(patch, dict):
         return patch
     out = dict(target) if isinstance(target, dict) else {}
     for name, value in patch.items():
         if value is None:
             out.pop(name, None)
+        elif isinstance(out.get(name), dict):
+            out[name] = merge(out[name], value)
         else:
-            out[name] = merge(out.get(name), value)
+            out[name] = _without_nulls(value)
     return out
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 # ---- JSON patch ----
@@ -51,85 +62,123 @@ class _NotApplicable(Exception):
 
 
 def json_patch(target: Any, operations: Any) -> Any:
-    """RFC 6902.
+    """RFC 6902, with the liberties of upstream's library: a member of an object that is not there reads as null.
 
     Raises
     ------
     StatusError
-        400: no patch; 413: too many operations or too much copied; 422: an operation does not apply.
+        400: no patch; 413: too many operations; 422: an operation does not apply, or too much is copied.
     """
     if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
-        raise status.bad_request(
-            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
-        )
+        raise status.bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
     if len(operations) > MAX_OPERATIONS:
-        count = len(operations)
-        raise status.too_large(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}")
-    document = [_copy(target)]  # in a box: the root can be replaced
-    copied = 0
-    for operation in operations:
-        try:
-            if operation.get("op") == "copy":
-                copied += len(orjson.dumps(_get(document, _pointer(operation, "from"))))
-                if copied > MAX_COPIED:
-                    raise status.unprocessable()
-            _apply(document, operation)
-        except _NotApplicable:
-            raise status.unprocessable() from None
-    return document[0]
-
-
-def _pointer(operation: Object, name: str) -> list[str]:
-    text = operation.get(name)
-    if not isinstance(text, str) or (text and not text.startswith("/")):
-        raise _NotApplicable
-    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
-
-
-def _apply(document: list[Any], operation: Object) -> None:
-    path = _pointer(operation, "path")
-    match operation.get("op"):
-        case "add":
-            _add(document, path, _value(operation))
-        case "remove":
-            _remove(document, path)
-        case "replace":
-            _get(document, path)
-            if path:
-                parent, key = _parent(document, path)
-                parent[_index(parent, key, len(parent)) if isinstance(parent, list) else key] = _value(operation)
-            else:
-                document[0] = _value(operation)
-        case "move":
-            source = _pointer(operation, "from")
-            if path[: len(source)] == source and path != source:
-                raise _NotApplicable
-            value = _get(document, source)
-            _remove(document, source)
-            _add(document, path, value)
-        case "copy":
-            _add(document, path, _copy(_get(document, _pointer(operation, "from"))))
-        case "test":
-            _test(document, path, operation.get("value"))
-        case _:
-            raise _NotApplicable
-
-
-def _value(operation: Object) -> Any:
-    if "value" not in operation:
-        raise _NotApplicable
-    return _copy(operation["value"])
-
-
-def _test(document: list[Any], path: list[str], wanted: Any) -> None:
+        limit = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+        raise status.too_large(limit)
+    document = _Document(_copy(target))
     try:
-        found = _get(document, path)
+        for operation in operations:
+            document.apply(operation)
     except _NotApplicable:
-        if wanted is None:  # an absent value equals null
+        raise status.unprocessable() from None
+    return document.root
+
+
+class _Document:
+    """What a patch works on. Operations find the container of their path, then do something to its key."""
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self.copied = 0
+
+    def apply(self, operation: Object) -> None:
+        path = _pointer(operation, "path")
+        match operation.get("op"):
+            case "add":
+                _add(*self._place(path), _copy(operation.get("value")))
+            case "remove":
+                _remove(*self._place(path))
+            case "replace":
+                self._replace(path, _copy(operation.get("value")))
+            case "move":
+                value = _remove(*self._place(_pointer(operation, "from")))
+                _add(*self._place(path), value)
+            case "copy":
+                value = _get(*self._place(_pointer(operation, "from")))
+                place = self._place(path)
+                self.copied += len(orjson.dumps(value))
+                if self.copied > MAX_COPIED:
+                    raise _NotApplicable
+                _add(*place, _copy(value))
+            case "test":
+                if not same(_get(*self._place(path)) if path else self.root, operation.get("value")):
+                    raise _NotApplicable
+            case _:
+                raise _NotApplicable
+
+    def _place(self, path: str) -> tuple[Any, str]:
+        """The container of a path, and the key in it."""
+        parts = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")]
+        if len(parts) < 2:
+            raise _NotApplicable
+        found = self.root
+        for part in parts[1:-1]:
+            found = _get(found, part)
+            if not isinstance(found, dict | list):
+                raise _NotApplicable
+        return found, parts[-1]
+
+    def _replace(self, path: str, value: Any) -> None:
+        if not path:
+            if not isinstance(value, dict | list):
+                raise _NotApplicable
+            self.root = value
             return
-        raise
-    if not same(found, wanted):
+        container, key = self._place(path)
+        if isinstance(container, dict):
+            container[key] = value
+        else:
+            container[_index(key, len(container))] = value
+
+
+def _pointer(operation: Object, name: str) -> str:
+    text = operation.get(name)
+    if not isinstance(text, str):
         raise _NotApplicable
+    return text
+
+
+def _index(key: str, end: int) -> int:
+    """An index below ``end``; negative ones count from there."""
+    digits = key[1:] if key[:1] in ("+", "-") else key
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        raise _NotApplicable
+    at = int(key)
+    if not -end <= at < end:
+        raise _NotApplicable
+    return at + end if at < 0 else at
+
+
+def _get(container: Any, key: str) -> Any:
+    if isinstance(container, dict):
+        return container.get(key)
+    return container[_index(key, len(container))]
+
+
+def _add(container: Any, key: str, value: Any) -> None:
+    if isinstance(container, dict):
+        container[key] = value
+    elif key == "-":
+        container.append(value)
+    else:
+        container.insert(_index(key, len(container) + 1), value)
+
+
+def _remove(container: Any, key: str) -> Any:
+    if isinstance(container, list):
+        return container.pop(_index(key, len(container)))
+    if key not in container:
+        raise _NotApplicable
+    return container.pop(key)
 
 
 def same(left: Any, right: Any) -> bool:
@@ -141,63 +190,6 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
     return bool(left == right)
-
-
-def _parent(document: list[Any], path: list[str]) -> tuple[Any, str]:
-    parent = _get(document, path[:-1])
-    if not isinstance(parent, dict | list):
-        raise _NotApplicable
-    return parent, path[-1]
-
-
-def _index(items: list[Any], key: str, end: int) -> int:
-    """An index of a list below ``end``; negative ones count from the end."""
-    digits = key.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or (len(digits) > 1 and digits[0] == "0"):
-        raise _NotApplicable
-    at = int(key)
-    if at < 0:
-        at += end
-    if not 0 <= at < end:
-        raise _NotApplicable
-    return at
-
-
-def _get(document: list[Any], path: list[str]) -> Any:
-    found = document[0]
-    for key in path:
-        if isinstance(found, dict) and key in found:
-            found = found[key]
-        elif isinstance(found, list):
-            found = found[_index(found, key, len(found))]
-        else:
-            raise _NotApplicable
-    return found
-
-
-def _add(document: list[Any], path: list[str], value: Any) -> None:
-    if not path:
-        document[0] = value
-        return
-    parent, key = _parent(document, path)
-    if isinstance(parent, dict):
-        parent[key] = value
-    elif key == "-":
-        parent.append(value)
-    else:
-        parent.insert(_index(parent, key, len(parent) + 1), value)
-
-
-def _remove(document: list[Any], path: list[str]) -> None:
-    if not path:
-        raise _NotApplicable
-    parent, key = _parent(document, path)
-    if isinstance(parent, list):
-        del parent[_index(parent, key, len(parent))]
-    elif key in parent:
-        del parent[key]
-    else:
-        raise _NotApplicable
 
 
 # ---- strategic merge patch ----
@@ -263,23 +255,11 @@ def _merge_field(original: Object, name: str, value: Any, kind: Type, deleting: 
 
 
 def _put_new(original: Object, name: str, value: Any) -> None:
-    _drop_nulls(value)
-    value, keep = _without_directives(value)
+    value, keep = _without_directives(_without_nulls(value))
     if keep:
         original[name] = value
     else:
         original.pop(name, None)
-
-
-def _drop_nulls(value: Any) -> None:
-    if isinstance(value, dict):
-        for name in [name for name, item in value.items() if item is None]:
-            del value[name]
-        for item in value.values():
-            _drop_nulls(item)
-    elif isinstance(value, list):
-        for item in value:
-            _drop_nulls(item)
 
 
 def _without_directives(value: Any) -> tuple[Any, bool]:
@@ -349,11 +329,35 @@ def _merge_ordered(original: Object, patch: Object, kind: Type) -> None:
             merged = _without_directives(wanted)[0]
         elif _strategy(field) == "merge":
             merged = _merge_list(_list(current), _list(wanted), field, False)
+            if key:
+                before = _old_order(before, _list(wanted), key)
         else:
             merged = _list(wanted)
         theirs, ours = _partition(merged, order, key)
         original[name] = _in_order(theirs, ours, order, before, key)
         patch.pop(name, None)
+
+
+def _old_order(before: list[Any], patch: list[Any], key: str) -> list[Any]:
+    """The old list as upstream still sees it when it puts the new one in order.
+
+    It deletes and appends in the array of the old list: deleted elements move the later ones up, and new elements stand
+    in the places that became free at its end.
+    """
+    if any(isinstance(item, dict) and item.get(_MARKER) == "replace" for item in patch):
+        return before
+    out, size = list(before), len(before)
+    for item in patch:
+        if isinstance(item, dict) and item.get(_MARKER) == "delete":
+            for at in reversed([i for i in range(size) if out[i].get(key) == item.get(key)]):
+                out[at : size - 1] = out[at + 1 : size]
+                size -= 1
+    present = [item.get(key) for item in out[:size]]
+    for item in patch:
+        if _MARKER not in item and item.get(key) not in present and size < len(out):
+            out[size] = item
+            size += 1
+    return out
 
 
 def _list(value: Any) -> list[Any]:
