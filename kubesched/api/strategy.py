@@ -7,6 +7,7 @@ with metadata validated: the generic strategy. Rows live in `kubesched.api.group
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ class Column:
     description: str = ""
     format: str = ""
     priority: int = 0
+    value: Callable[[Object, datetime.datetime], Any] = field(default=lambda obj, now: None)  # the cell, as of now
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,7 @@ class Strategy:
         _no_fields  # selectable fields beside metadata.name and metadata.namespace
     )
     selectable: tuple[str, ...] = ()  # their names
-    columns: Sequence[Column] = ()
-    cells: Callable[[Object], list[Any]] | None = None  # None: name and age
+    columns: Sequence[Column] = ()  # none: name and time of creation
     ttl: float | None = None  # seconds after which an untouched object goes (events)
 
     def part(self, subresource: str) -> Part | None:

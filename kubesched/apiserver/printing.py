@@ -1,30 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows and columns of a kind for Tables: its own, or its name and age."""
+"""Rows and columns of a kind for Tables: its own, or its name and when it was made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from kubesched.api import columns as shared
 from kubesched.api.strategy import Column, Object
 from kubesched.apiserver.resource import Resource
 
 _DEFAULT = (
-    Column("Name", "string", "Name must be unique within a namespace.", "name"),
+    shared.name(),
     Column(
         "Created At",
         "date",
         "CreationTimestamp is a timestamp representing the server time when this object was created.",
+        value=lambda obj, now: obj["metadata"].get("creationTimestamp", "<unknown>"),
     ),
 )
 
 
 def columns(resource: Resource) -> tuple[list[Object], Callable[[Object], list[Any]]]:
     """Column definitions of a kind, and the function that makes the cells of an object."""
-    strategy = resource.strategy
-    if strategy.cells is None:
-        return [_definition(column) for column in _DEFAULT], _default_cells
-    return [_definition(column) for column in strategy.columns], strategy.cells
+    chosen = resource.strategy.columns or _DEFAULT
+    now = resource.now()
+    return [_definition(column) for column in chosen], lambda obj: [column.value(obj, now) for column in chosen]
 
 
 def _definition(column: Column) -> Object:
@@ -35,8 +36,3 @@ def _definition(column: Column) -> Object:
         "description": column.description,
         "priority": column.priority,
     }
-
-
-def _default_cells(obj: Object) -> list[Any]:
-    metadata = obj["metadata"]
-    return [metadata["name"], metadata.get("creationTimestamp", "<unknown>")]
