@@ -125,13 +125,13 @@ def selector(found: Object | None) -> str:
     return selectors.text(found) if found and selectors.of_object(found) else "<none>"
 
 
-def containers(*path: str) -> tuple[Column, Column]:
+def containers(*path: str, wide: bool = True) -> tuple[Column, Column]:
     """Names and images of the containers of a pod template."""
 
     def joined(field: str) -> Callable[[Object], str]:
         return lambda obj: ",".join(item.get(field) or "" for item in at(obj, *path, "spec", "containers") or ())
 
     return (
-        made("Containers", joined("name"), wide=True, description="Names of each container in the template."),
-        made("Images", joined("image"), wide=True, description="Images referenced by each container in the template."),
+        made("Containers", joined("name"), wide=wide, description="Names of each container in the template."),
+        made("Images", joined("image"), wide=wide, description="Images referenced by each container in the template."),
     )

@@ -11,7 +11,7 @@ import importlib
 
 from kubesched.api.strategy import GENERIC, Strategy
 
-_MODULES: dict[str, str] = {"": "core"}
+_MODULES: dict[str, str] = {"": "core", "apps": "apps", "batch": "batch"}
 """API group → module here."""
 
 

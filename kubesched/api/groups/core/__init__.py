@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-from kubesched.api.groups.core import namespaces, pods
+from kubesched.api.groups.core import cluster, config, namespaces, network, pods
 from kubesched.api.strategy import Strategy
 
 STRATEGIES: dict[str, Strategy] = {
+    **cluster.STRATEGIES,
+    **config.STRATEGIES,
+    **network.STRATEGIES,
     "namespaces": namespaces.NAMESPACES,
     "pods": pods.PODS,
 }

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from kubesched.api import names
+from kubesched.api import columns, names
 from kubesched.api.strategy import STATUS, Object, Part, Strategy, carry
 
 _FINALIZER = "kubernetes"
@@ -55,6 +55,11 @@ NAMESPACES = Strategy(
     has_status=True,
     select=_select,
     selectable=("status.phase",),
+    columns=(
+        columns.name(),
+        columns.text("Status", "status", "phase", description="The status of the namespace"),
+        columns.age(),
+    ),
     holds=_holds,
     ending=_end,
 )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from kubesched.api.groups.core import podspec
+from kubesched.api.groups.core import pod_columns, podspec
 from kubesched.api.strategy import Object, Strategy
 
 _ENDED = ("Succeeded", "Failed")
@@ -53,4 +53,5 @@ PODS = Strategy(
     returns_deleted=True,
     select=_select,
     selectable=tuple(_select({})),
+    columns=pod_columns.COLUMNS,
 )

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs and CronJobs. Source: pkg/apis/batch/v1/defaults.go, pkg/registry/batch, v1.36."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from kubesched.api import columns, meta, status
+from kubesched.api.columns import at
+from kubesched.api.groups.core import podspec
+from kubesched.api.status import FieldError
+from kubesched.api.strategy import Column, Object, Strategy
+
+_UID = "controller-uid"
+_NAME = "job-name"
+_PREFIX = "batch.kubernetes.io/"
+
+
+def _absent(obj: Object, name: str, value: Any) -> None:
+    if obj.get(name) is None:
+        obj[name] = value
+
+
+def _default_job_spec(spec: Object) -> None:
+    podspec.default_template(spec.setdefault("template", {}))
+    for policy in (spec.get("podFailurePolicy") or {}).get("rules") or ():
+        for pattern in policy.get("onPodConditions") or ():
+            pattern["status"] = pattern.get("status") or "True"
+
+
+def _default_job(obj: Object) -> None:
+    spec: Object = obj.setdefault("spec", {})
+    if spec.get("completions") is None and spec.get("parallelism") is None:
+        spec["completions"] = 1
+    _absent(spec, "parallelism", 1)
+    _absent(spec, "backoffLimit", 2**31 - 1 if spec.get("backoffLimitPerIndex") is not None else 6)
+    labels = at(spec, "template", "metadata", "labels")
+    if labels and not obj["metadata"].get("labels"):
+        obj["metadata"]["labels"] = dict(labels)
+    _absent(spec, "completionMode", "NonIndexed")
+    _absent(spec, "suspend", False)
+    _absent(spec, "podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
+    _absent(spec, "manualSelector", False)
+    _default_job_spec(spec)
+
+
+def _prepare_job(obj: Object) -> None:
+    """Without a selector of its own, a Job's pods carry its UID and name, and are selected by the UID."""
+    spec = obj["spec"]
+    if spec.get("manualSelector"):
+        return
+    uid, name = obj["metadata"]["uid"], obj["metadata"].get("name", "")
+    labels = spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {})
+    for key, value in ((_UID, uid), (_NAME, name)):
+        labels.setdefault(key, value)
+        labels.setdefault(_PREFIX + key, value)
+    if not spec.get("selector"):
+        spec["selector"] = {"matchLabels": {}}
+    spec["selector"].setdefault("matchLabels", {}).setdefault(_PREFIX + _UID, uid)
+
+
+def _default_cron_job(obj: Object) -> None:
+    spec: Object = obj.setdefault("spec", {})
+    spec["concurrencyPolicy"] = spec.get("concurrencyPolicy") or "Allow"
+    _absent(spec, "suspend", False)
+    _absent(spec, "successfulJobsHistoryLimit", 3)
+    _absent(spec, "failedJobsHistoryLimit", 1)
+    _default_job_spec(spec.setdefault("jobTemplate", {}).setdefault("spec", {}))
+
+
+_FIXED = ("completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy")
+
+
+def _validate_job(obj: Object) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    why = "must be greater than or equal to 0"
+    found = [
+        status.invalid_value(f"spec.{name}", spec[name], why)
+        for name in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
+        if (spec.get(name) or 0) < 0
+    ]
+    policy = at(spec, "template", "spec", "restartPolicy")
+    if policy not in ("OnFailure", "Never"):
+        field = "spec.template.spec.restartPolicy"
+        if policy == "Always":
+            found.append(status.not_supported(field, policy, ["OnFailure", "Never"]))
+        else:
+            found.append(status.required(field, 'valid values: "OnFailure", "Never"'))
+    return found
+
+
+def _validate_job_update(new: Object, old: Object) -> list[FieldError]:
+    found = _validate_job(new)
+    for name in _FIXED:
+        if at(new, "spec", name) != at(old, "spec", name):
+            found.append(status.invalid_value(f"spec.{name}", at(new, "spec", name), "field is immutable"))
+    return found
+
+
+def _validate_cron_job(obj: Object) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    found = []
+    if not spec.get("schedule"):
+        found.append(status.required("spec.schedule"))
+    if spec.get("concurrencyPolicy") not in ("Allow", "Forbid", "Replace"):
+        policies = ["Allow", "Forbid", "Replace"]
+        found.append(status.not_supported("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), policies))
+    if len(obj["metadata"].get("name", "")) > 52:
+        found.append(
+            status.invalid_value("metadata.name", obj["metadata"]["name"], "must be no more than 52 characters")
+        )
+    return found
+
+
+def _completions(obj: Object) -> str:
+    done = at(obj, "status", "succeeded") or 0
+    wanted = at(obj, "spec", "completions")
+    if wanted is not None:
+        return f"{done}/{wanted}"
+    parallel = at(obj, "spec", "parallelism") or 0
+    return f"{done}/1 of {parallel}" if parallel > 1 else f"{done}/1"
+
+
+def _job_status(obj: Object) -> str:
+    true = {item.get("type") for item in at(obj, "status", "conditions") or () if item.get("status") == "True"}
+    for kind in ("Complete", "Failed"):
+        if kind in true:
+            return kind
+    if obj["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    return next((kind for kind in ("Suspended", "FailureTarget", "SuccessCriteriaMet") if kind in true), "Running")
+
+
+def _duration(obj: Object, now: datetime.datetime) -> str:
+    started, ended = at(obj, "status", "startTime"), at(obj, "status", "completionTime")
+    if not started:
+        return ""
+    end = meta.parse_time(ended) if ended else now
+    return columns.human((end - meta.parse_time(started)).total_seconds())
+
+
+def _last_schedule(obj: Object, now: datetime.datetime) -> str:
+    last = at(obj, "status", "lastScheduleTime")
+    return columns.since(last, now) if last else "<none>"
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "jobs": Strategy(
+        default=_default_job,
+        prepare_create=_prepare_job,
+        validate=_validate_job,
+        validate_update=_validate_job_update,
+        has_status=True,
+        has_generation=True,
+        orphan_by_default=True,
+        select=lambda obj: {"status.successful": str(at(obj, "status", "succeeded") or 0)},
+        selectable=("status.successful",),
+        columns=(
+            columns.name(),
+            columns.made("Status", _job_status, description="Status of the job."),
+            columns.made("Completions", _completions),
+            Column("Duration", description="Time required to complete the job.", value=_duration),
+            columns.age(),
+            *columns.containers("spec", "template"),
+            columns.made("Selector", lambda obj: columns.selector(at(obj, "spec", "selector")), wide=True),
+        ),
+    ),
+    "cronjobs": Strategy(
+        default=_default_cron_job,
+        validate=_validate_cron_job,
+        validate_update=lambda new, old: _validate_cron_job(new),
+        has_status=True,
+        has_generation=True,
+        columns=(
+            columns.name(),
+            columns.text("Schedule", "spec", "schedule"),
+            columns.text("Timezone", "spec", "timeZone", empty="<none>"),
+            columns.made("Suspend", lambda obj: str(bool(at(obj, "spec", "suspend"))).capitalize(), "boolean"),
+            columns.count("Active", "status", "active"),
+            Column("Last Schedule", value=_last_schedule),
+            columns.age(),
+            *columns.containers("spec", "jobTemplate", "spec", "template"),
+            columns.made(
+                "Selector", lambda obj: columns.selector(at(obj, "spec", "jobTemplate", "spec", "selector")), wide=True
+            ),
+        ),
+    ),
+}
+"""By plural."""

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes, volumes, events, replication controllers.
+
+Source: pkg/apis/core/v1/defaults.go, pkg/printers/internalversion, pkg/registry/core, v1.36.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from kubesched.api import columns, status
+from kubesched.api.columns import at
+from kubesched.api.groups.core import podspec
+from kubesched.api.status import FieldError
+from kubesched.api.strategy import Column, Object, Scale, Strategy
+
+_ROLE = "node-role.kubernetes.io/"
+_OLD_ROLE = "kubernetes.io/role"
+_MODES = {
+    "ReadWriteOnce": "RWO",
+    "ReadOnlyMany": "ROX",
+    "ReadWriteMany": "RWX",
+    "ReadWriteOncePod": "RWOP",
+}
+_EVENT_SECONDS = 3600.0
+
+
+def _absent(obj: Object, name: str, value: Any) -> None:
+    if obj.get(name) is None:
+        obj[name] = value
+
+
+# ---- nodes ----
+
+
+def _default_node(obj: Object) -> None:
+    state = obj.get("status") or {}
+    if state.get("allocatable") is None and state.get("capacity") is not None:
+        state["allocatable"] = dict(state["capacity"])
+
+
+def _node_status(obj: Object) -> str:
+    words = [
+        "Ready" if item.get("status") == "True" else "NotReady"
+        for item in at(obj, "status", "conditions") or ()
+        if item.get("type") == "Ready"
+    ][-1:] or ["Unknown"]
+    if at(obj, "spec", "unschedulable"):
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def _roles(obj: Object) -> str:
+    labels = obj["metadata"].get("labels") or {}
+    found = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)} | {labels.get(_OLD_ROLE, "")}
+    return ",".join(sorted(found - {""})) or "<none>"
+
+
+def _node_address(kind: str) -> Any:
+    def value(obj: Object) -> str:
+        found = at(obj, "status", "addresses") or ()
+        return next((item.get("address", "") for item in found if item.get("type") == kind), "<none>")
+
+    return value
+
+
+def _kernel(obj: Object) -> str:
+    info = at(obj, "status", "nodeInfo") or {}
+    version = info.get("kernelVersion") or "<unknown>"
+    return f"{version} ({info['architecture']})" if info.get("architecture") else version
+
+
+# ---- volumes ----
+
+
+def _default_volume(obj: Object) -> None:
+    obj.setdefault("status", {}).setdefault("phase", "Pending")
+    spec: Object = obj.setdefault("spec", {})
+    spec["persistentVolumeReclaimPolicy"] = spec.get("persistentVolumeReclaimPolicy") or "Retain"
+    _absent(spec, "volumeMode", "Filesystem")
+    podspec.default_source(spec)
+
+
+def _default_claim(obj: Object) -> None:
+    _absent(obj.setdefault("spec", {}), "volumeMode", "Filesystem")
+    obj.setdefault("status", {}).setdefault("phase", "Pending")
+
+
+def _pending(obj: Object) -> None:
+    obj["status"] = {"phase": "Pending"}
+
+
+def _validate_claim(obj: Object) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    found = []
+    modes = spec.get("accessModes") or []
+    if not modes:
+        found.append(status.required("spec.accessModes", "at least 1 access mode is required"))
+    found += [status.not_supported("spec.accessModes", mode, sorted(_MODES)) for mode in modes if mode not in _MODES]
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        why = "may not use ReadWriteOncePod with other access modes"
+        found.append(status.forbidden_field("spec.accessModes", why))
+    if "storage" not in (at(spec, "resources", "requests") or {}):
+        found.append(status.required("spec.resources[storage]"))
+    return found
+
+
+def _validate_claim_update(new: Object, old: Object) -> list[FieldError]:
+    before, after = dict(old.get("spec") or {}), dict(new.get("spec") or {})
+    for name in ("resources", "volumeAttributesClassName"):
+        before.pop(name, None)
+        after.pop(name, None)
+    if not before.get("volumeName"):  # binding sets it
+        after.pop("volumeName", None)
+        before.pop("volumeName", None)
+    if before != after:
+        why = (
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        )
+        return [status.forbidden_field("spec", why)]
+    return _validate_claim(new)
+
+
+def _validate_volume(obj: Object) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    found = []
+    if not spec.get("accessModes"):
+        found.append(status.required("spec.accessModes"))
+    if not spec.get("capacity"):
+        found.append(status.required("spec.capacity"))
+    elif set(spec["capacity"]) != {"storage"}:
+        found.append(status.not_supported("spec.capacity", spec["capacity"], ["storage"]))
+    return found
+
+
+def _phase(obj: Object) -> str:
+    return "Terminating" if obj["metadata"].get("deletionTimestamp") else at(obj, "status", "phase") or ""
+
+
+def _access(modes: Any) -> str:
+    found = list(dict.fromkeys(modes or ()))
+    return ",".join(short for mode, short in _MODES.items() if mode in found)
+
+
+def _volume_claim(obj: Object) -> str:
+    claim = at(obj, "spec", "claimRef")
+    return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
+
+
+def _class_of(obj: Object) -> str:
+    annotations = obj["metadata"].get("annotations") or {}
+    old = annotations.get("volume.beta.kubernetes.io/storage-class")
+    return old if old is not None else at(obj, "spec", "storageClassName") or ""
+
+
+def _claim_capacity(obj: Object) -> str:
+    return at(obj, "status", "capacity", "storage") or "0" if at(obj, "spec", "volumeName") else ""
+
+
+def _claim_modes(obj: Object) -> str:
+    return _access(at(obj, "status", "accessModes")) if at(obj, "spec", "volumeName") else ""
+
+
+# ---- events ----
+
+
+def _first_seen(obj: Object, now: datetime.datetime) -> str:
+    return columns.since(obj.get("firstTimestamp") or obj.get("eventTime"), now)
+
+
+def _last_seen(obj: Object, now: datetime.datetime) -> str:
+    if obj.get("series"):
+        return columns.since(obj["series"].get("lastObservedTime"), now)
+    return columns.since(obj["lastTimestamp"], now) if obj.get("lastTimestamp") else _first_seen(obj, now)
+
+
+def _about(obj: Object) -> str:
+    target = obj.get("involvedObject") or {}
+    kind = (target.get("kind") or "").lower()
+    return f"{kind}/{target['name']}" if target.get("name") else kind
+
+
+def _event_source(obj: Object) -> str:
+    source = obj.get("source") or {}
+    component = source.get("component") or obj.get("reportingComponent") or ""
+    instance = source.get("host") or obj.get("reportingInstance") or ""
+    return f"{component}, {instance}" if instance else component
+
+
+def _times_seen(obj: Object) -> int:
+    found: int = at(obj, "series", "count") if obj.get("series") else obj.get("count") or 1
+    return found
+
+
+def _select_event(obj: Object) -> dict[str, str]:
+    target = obj.get("involvedObject") or {}
+    names = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+    source = at(obj, "source", "component") or obj.get("reportingComponent") or ""
+    return {f"involvedObject.{name}": target.get(name) or "" for name in names} | {
+        "reason": obj.get("reason") or "",
+        "reportingComponent": obj.get("reportingComponent") or "",
+        "source": source,
+        "type": obj.get("type") or "",
+    }
+
+
+# ---- replication controllers ----
+
+
+def _default_controller(obj: Object) -> None:
+    spec: Object = obj.setdefault("spec", {})
+    _absent(spec, "replicas", 1)
+    template = spec.get("template")
+    if template is not None:
+        podspec.default_template(template)
+        labels = at(template, "metadata", "labels")
+        if labels:
+            spec["selector"] = spec.get("selector") or dict(labels)
+            obj["metadata"]["labels"] = obj["metadata"].get("labels") or dict(labels)
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "nodes": Strategy(
+        default=_default_node,
+        has_status=True,
+        returns_deleted=False,
+        select=lambda obj: {"spec.unschedulable": "true" if at(obj, "spec", "unschedulable") else "false"},
+        selectable=("spec.unschedulable",),
+        columns=(
+            columns.name(),
+            columns.made("Status", _node_status, description="The status of the node"),
+            columns.made("Roles", _roles, description="The roles of the node"),
+            columns.age(),
+            columns.text("Version", "status", "nodeInfo", "kubeletVersion"),
+            columns.made("Internal-IP", _node_address("InternalIP"), wide=True),
+            columns.made("External-IP", _node_address("ExternalIP"), wide=True),
+            columns.text("OS-Image", "status", "nodeInfo", "osImage", empty="<unknown>", wide=True),
+            columns.made("Kernel-Version", _kernel, wide=True),
+            columns.text(
+                "Container-Runtime", "status", "nodeInfo", "containerRuntimeVersion", empty="<unknown>", wide=True
+            ),
+        ),
+    ),
+    "persistentvolumes": Strategy(
+        default=_default_volume,
+        prepare_create=_pending,
+        validate=_validate_volume,
+        has_status=True,
+        returns_deleted=True,
+        columns=(
+            columns.name(),
+            columns.text("Capacity", "spec", "capacity", "storage", empty="0"),
+            columns.made("Access Modes", lambda obj: _access(at(obj, "spec", "accessModes"))),
+            columns.text("Reclaim Policy", "spec", "persistentVolumeReclaimPolicy"),
+            columns.made("Status", _phase),
+            columns.made("Claim", _volume_claim),
+            columns.made("StorageClass", _class_of),
+            columns.text("VolumeAttributesClass", "spec", "volumeAttributesClassName", empty="<unset>"),
+            columns.text("Reason", "status", "reason"),
+            columns.age(),
+            columns.text("VolumeMode", "spec", "volumeMode", empty="<unset>", wide=True),
+        ),
+    ),
+    "persistentvolumeclaims": Strategy(
+        default=_default_claim,
+        prepare_create=_pending,
+        validate=_validate_claim,
+        validate_update=_validate_claim_update,
+        has_status=True,
+        returns_deleted=True,
+        columns=(
+            columns.name(),
+            columns.made("Status", _phase),
+            columns.text("Volume", "spec", "volumeName"),
+            columns.made("Capacity", _claim_capacity),
+            columns.made("Access Modes", _claim_modes),
+            columns.made("StorageClass", _class_of),
+            columns.text("VolumeAttributesClass", "spec", "volumeAttributesClassName", empty="<unset>"),
+            columns.age(),
+            columns.text("VolumeMode", "spec", "volumeMode", empty="<unset>", wide=True),
+        ),
+    ),
+    "events": Strategy(
+        create_on_update=True,
+        collectable=False,
+        ttl=_EVENT_SECONDS,
+        select=_select_event,
+        selectable=tuple(_select_event({})),
+        columns=(
+            Column("Last Seen", value=_last_seen),
+            columns.text("Type", "type"),
+            columns.text("Reason", "reason"),
+            columns.made("Object", _about),
+            columns.text("Subobject", "involvedObject", "fieldPath", wide=True),
+            columns.made("Source", _event_source, wide=True),
+            columns.made("Message", lambda obj: (obj.get("message") or "").strip()),
+            Column("First Seen", priority=1, value=_first_seen),
+            columns.made("Count", _times_seen, wide=True),
+            Column("Name", format="name", priority=1, value=lambda obj, now: obj["metadata"]["name"]),
+        ),
+    ),
+    "replicationcontrollers": Strategy(
+        default=_default_controller,
+        has_status=True,
+        has_generation=True,
+        orphan_by_default=True,
+        scale=Scale(),
+        select=lambda obj: {"status.replicas": str(at(obj, "status", "replicas") or 0)},
+        selectable=("status.replicas",),
+        columns=(
+            columns.name(),
+            columns.number("Desired", "spec", "replicas"),
+            columns.number("Current", "status", "replicas"),
+            columns.number("Ready", "status", "readyReplicas"),
+            columns.age(),
+            *columns.containers("spec", "template"),
+            columns.made("Selector", lambda obj: columns.labels(at(obj, "spec", "selector")), wide=True),
+        ),
+    ),
+}
+"""By plural."""
