@@ -92,3 +92,78 @@ def text(nano: int) -> str:
         return f"{nano // unit}{suffix}"
     units = [(suffix, amount >> bits) for suffix, bits in _BINARY.items() if amount and amount % (1 << bits) == 0]
     return f"{units[-1][1]}{units[-1][0]}" if units else str(amount)
+
+
+# ---- as the API prints them ----
+
+FORMAT_ERROR = r"quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+_ANY_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*(?:[-+]?[0-9]*))\Z")
+_EXPONENT = re.compile(r"[eE]([+-]?[0-9]{1,9})\Z")
+_DECIMAL_SUFFIX = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
+_BINARY_SUFFIX = {power: suffix for suffix, power in _BINARY.items()}
+_MAX = 2**63 - 1
+
+
+@lru_cache(maxsize=65536)
+def canonical(text: str) -> str:
+    """The quantity as a server writes it back: no fraction, the largest suffix of its kind that keeps it exact.
+
+    Raises
+    ------
+    ValueError
+        Not a quantity; ``str()`` is upstream's text.
+    """
+    match = _ANY_NUMBER.match(text.strip())
+    if match is None or not match[0]:
+        raise ValueError(FORMAT_ERROR)
+    sign, whole, fraction, suffix = match[1], match[2], match[3] or "", match[4]
+    if len(whole) + len(fraction) > _MAX_LENGTH:
+        raise ValueError("unable to parse numeric part of quantity")
+    if not int(whole or "0") and not int(fraction or "0"):
+        return _zero(suffix)
+    digits = int(whole + fraction)
+    if suffix in _BINARY:
+        return _binary(sign, digits << _BINARY[suffix], len(fraction))
+    return _decimal(sign, digits, _exponent(suffix) - len(fraction), scientific=suffix not in _DECIMAL)
+
+
+def _zero(suffix: str) -> str:
+    if suffix not in _BINARY:
+        _exponent(suffix)
+    return "0"
+
+
+def _exponent(suffix: str) -> int:
+    """Of a decimal suffix, in letters or digits."""
+    if suffix in _DECIMAL:
+        return _DECIMAL[suffix]
+    found = _EXPONENT.match(suffix)
+    if found is None or abs(int(found[1])) > 10 * _MAX_EXPONENT:
+        raise ValueError("unable to parse quantity's suffix")
+    return int(found[1])
+
+
+def _decimal(sign: str, digits: int, exponent: int, *, scientific: bool) -> str:
+    """Digits and a power of ten that is a multiple of three; billionths are the finest, rounded away from zero."""
+    if exponent < -9:
+        digits, exponent = -(-digits // 10 ** (-9 - exponent)), -9
+    while digits % 10 == 0:
+        digits, exponent = digits // 10, exponent + 1
+    digits, exponent = digits * 10 ** (exponent % 3), exponent - exponent % 3
+    minus = "-" if sign == "-" else ""
+    if scientific:
+        return f"{minus}{digits}e{exponent}" if exponent else f"{minus}{digits}"
+    if exponent > 18:
+        digits, exponent = digits * 10 ** (exponent - 18), 18
+    return f"{minus}{digits}{_DECIMAL_SUFFIX[exponent]}"
+
+
+def _binary(sign: str, digits: int, places: int) -> str:
+    """As a multiple of a power of 1024, if it is a whole number of at least that; else as a decimal."""
+    whole, rest = divmod(digits, 10**places)
+    if rest or whole < 1024:
+        return _decimal(sign, digits, -places, scientific=False)
+    whole, power = min(whole, _MAX), 0
+    while whole % 1024 == 0:
+        whole, power = whole // 1024, power + 10
+    return f"{'-' if sign == '-' else ''}{whole}{_BINARY_SUFFIX.get(power, '')}"

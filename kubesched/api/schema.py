@@ -6,8 +6,7 @@ schema becomes the same classes. Everything that walks objects walks these.
 
 The archive holds for each Go package a member ``types/PACKAGE.json``: name of a type -> a type expression, or for a
 struct ``{"fields": [[name, type expression, number, flags, {what else is known}], ...], "atomic": true}``. Type
-expressions are Go's, with names as OpenAPI writes them. Flags:
-``i`` embedded, ``o`` omitempty, ``z`` omitzero, ``-`` not in JSON.
+expressions are Go's, with names as OpenAPI writes them. Flags: ``i`` embedded, ``o`` omitempty, ``z`` omitzero.
 """
 
 from __future__ import annotations
@@ -58,10 +57,10 @@ class Field:
     type: Type
     number: int = 0  # on the wire; 0: not on the wire (custom resources)
     within: tuple[int, ...] = ()  # numbers of the embedded messages it travels in; in JSON it is the object's own
+    embedded: tuple[str, ...] = ()  # names in Go of what it is embedded in, which error texts show
     pointer: bool = False  # zero is a value: never left out when it is set
     omit_empty: bool = False  # zero, "", [] and {} are left out; what is an OBJECT or TIME and no pointer never is
     omit_zero: bool = False  # an OBJECT or TIME that is no pointer is left out too when it is zero
-    hidden: bool = False  # on the wire, but not in JSON
     merge_key: str = ""  # strategic merge
     patch_strategy: tuple[str, ...] = ()  # "merge", "replace", "retainKeys"
     default: object = None
@@ -237,8 +236,10 @@ class _Fields(Mapping[str, Field]):
 def _fields(name: str, text: str, number: int, flags: str, extra: Mapping[str, Any] | None = None) -> Iterator[Field]:
     """The field of a row, or the fields of the struct that it embeds."""
     if "i" in flags:
+        name = text.rpartition(".")[2]
         for inner in expression(text).fields.values():
-            yield replace(inner, within=(number, *inner.within) if number else ())
+            wire = {"within": (number, *inner.within)} if number else {"number": 0}
+            yield replace(inner, embedded=(name, *inner.embedded), **wire)
         return
     extra = extra or {}
     yield Field(
@@ -248,7 +249,6 @@ def _fields(name: str, text: str, number: int, flags: str, extra: Mapping[str, A
         pointer=text.startswith("*"),
         omit_empty="o" in flags,
         omit_zero="z" in flags,
-        hidden="-" in flags,
         merge_key=extra.get("merge", ""),
         patch_strategy=tuple(extra["strategy"].split(",")) if "strategy" in extra else (),
         default=extra.get("default"),

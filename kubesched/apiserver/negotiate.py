@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kubesched.api import status
-
-JSON = "application/json"
-YAML = "application/yaml"
-PROTOBUF = "application/vnd.kubernetes.protobuf"
+from kubesched.api.codec import JSON, PROTOBUF, YAML
 
 BUILT_IN = (JSON, YAML, PROTOBUF)
 CUSTOM = (JSON, YAML)  # custom resources have no wire numbers

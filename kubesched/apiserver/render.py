@@ -12,10 +12,11 @@ from typing import Any
 import orjson
 
 from kubesched.api import codec, status
+from kubesched.api.codec import JSON
 from kubesched.api.strategy import Object
 from kubesched.apiserver import printing
 from kubesched.apiserver.message import Response
-from kubesched.apiserver.negotiate import JSON, Format
+from kubesched.apiserver.negotiate import Format
 from kubesched.apiserver.resource import Item, Resource
 from kubesched.store import Entry
 

@@ -16,11 +16,12 @@ from typing import NamedTuple
 import orjson
 
 from kubesched.api import selectors, status
+from kubesched.api.codec import JSON
 from kubesched.api.options import ListOptions
 from kubesched.api.strategy import Object
 from kubesched.apiserver import render
 from kubesched.apiserver.message import Stream
-from kubesched.apiserver.negotiate import JSON, Format
+from kubesched.apiserver.negotiate import Format
 from kubesched.apiserver.resource import Note, Resource
 from kubesched.store import Compacted, Entry, Event, EventKind, Subscription
 

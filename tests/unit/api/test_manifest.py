@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubesched.api import manifest
+from kubesched.api import manifest, yamltext
 from kubesched.base import errors
 
 POD = "kind: Pod\nmetadata: {name: a}\n"
@@ -63,7 +63,7 @@ BOMB = "kind: Pod\nmetadata: {name: x}\na: &a [x, x, x, x, x, x, x, x, x]\n" + "
         ("a.yaml", "kind: Pod\nkind: Node\n", "line 2: has a key twice, got 'kind'"),
         ("a.yaml", "a: " + "[" * 300 + "]" * 300, "is nested too deeply"),
         ("a.yaml", "a: [1\n", "is not YAML"),
-        ("a.yaml", "a: " + "x" * (manifest.MAX_YAML_SCALAR + 1), "is too long"),
+        ("a.yaml", "a: " + "x" * (yamltext.MAX_SCALAR + 1), "is too long"),
         ("a.yaml", "[1, 2]", "is not an object"),
         ("a.yaml", "metadata: {name: x}", "kind: is missing"),
         ("a.yaml", "kind: Pod\nmetadata: {}", "metadata.name: is missing"),

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON from strangers: read within limits, and looked at again where the order and repetition of keys matter.
+
+orjson reads it. What orjson lets pass is checked before: depth. What it drops silently, keys that stand twice, is
+looked for only when somebody wants to know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+import orjson
+
+MAX_DEPTH = 200
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
+_STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
+
+
+class Malformed(ValueError):
+    """Not JSON, or beyond the limits; ``str()`` is upstream's text where upstream has one."""
+
+
+class Pairs(list[tuple[str, Any]]):
+    """An object with its keys in order, also those that stand there twice."""
+
+
+def loads(body: bytes) -> Any:
+    """Read JSON; of keys that stand twice the last counts.
+
+    Raises
+    ------
+    Malformed
+        Not JSON, not UTF-8, nested too deeply.
+    """
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        _check_depth(body)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(_explain(body, str(error))) from None
+
+
+def _check_depth(body: bytes) -> None:
+    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKET)
+    if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > MAX_DEPTH:
+        raise Malformed(f"exceeded max depth of {MAX_DEPTH}")
+
+
+_CONTEXTS = (
+    ("Expecting value", "looking for beginning of value"),
+    ("Expecting property name", "looking for beginning of object key string"),
+    ("Illegal trailing comma", "looking for beginning of object key string"),
+    ("Expecting ':'", "after object key"),
+    ("Extra data", "after top-level value"),
+    ("Invalid control character", "in string literal"),
+    ("Invalid \\", "in string escape code"),
+)
+
+
+def _explain(body: bytes, why: str) -> str:
+    """What is wrong, in upstream's words: the other reader knows better where it stopped and why."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        return f"invalid UTF-8 at byte {error.start}"
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except Malformed as error:
+        return str(error)
+    except json.JSONDecodeError as error:
+        at, message = error.pos, error.msg
+        if at >= len(text) or message.startswith("Unterminated string"):
+            return "unexpected end of JSON input"
+        context = next((said for start, said in _CONTEXTS if message.startswith(start)), "")
+        if not context:  # a comma or the end was expected
+            context = "after object key:value pair" if _in_object(text[:at]) else "after array element"
+        return f"invalid character {_quoted(text[at])} {context}"
+    except (RecursionError, ValueError):
+        return why
+    return why  # what only one of them minds: lone surrogates, numbers without end
+
+
+def _refuse(constant: str) -> None:
+    """NaN and the infinities are no JSON."""
+    where = "in numeric literal" if constant[0] == "-" else "looking for beginning of value"
+    raise Malformed(f"invalid character '{constant.lstrip('-')[0]}' {where}")
+
+
+def _in_object(text: str) -> bool:
+    """Whether the innermost open bracket is a brace."""
+    open_: list[int] = []
+    for bracket in _STRING.sub(b"", text.encode()).translate(None, _NO_BRACKET):
+        if _STEP[bracket] > 0:
+            open_.append(bracket)
+        elif open_:
+            open_.pop()
+    return bool(open_) and open_[-1] == ord("{")
+
+
+def _quoted(char: str) -> str:
+    return {"'": "'\\''", '"': "'\"'", "\\": "'\\\\'"}.get(char) or (
+        f"'{char}'" if char.isprintable() else f"'\\x{ord(char):02x}'"
+    )
+
+
+def pairs(body: bytes) -> Any:
+    """Read JSON that `loads` has read, with objects as `Pairs`."""
+    return json.loads(body, object_pairs_hook=Pairs)
+
+
+class _TwiceError(Exception):
+    pass
+
+
+def _once(found: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(found)
+    if len(out) != len(found):
+        raise _TwiceError
+    return out
+
+
+def has_duplicates(body: bytes, read: Any) -> bool:
+    """Whether a key stands twice in an object of ``body``, which was read as ``read``."""
+    if orjson.dumps(read) == body.strip():  # what most clients send is what would be written
+        return False
+    try:
+        json.loads(body, object_pairs_hook=_once)
+    except _TwiceError:
+        return True
+    return False
+
+
+def duplicates(value: Any, path: str = "") -> Iterator[str]:
+    """Paths of keys that stand twice, in the order of the document, of a value read by `pairs`."""
+    if isinstance(value, Pairs):
+        seen: set[str] = set()
+        for name, item in value:
+            inner = f"{path}.{name}" if path else name
+            if name in seen:
+                yield inner
+            seen.add(name)
+            yield from duplicates(item, inner)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from duplicates(item, f"{path}[{i}]")
