@@ -397,6 +397,17 @@ typedef struct ks_evicting {
 typedef int32_t (*ks_recheck)(void *context, int32_t row, int32_t n_gone, const int32_t *gone, int32_t n_come,
                               const int32_t *come);
 
+/* What happens in an event run. event[i] = p + 1: pod p arrives, -(p + 1): pod p leaves (ignored if it has no node). */
+typedef struct ks_tape {
+    int32_t n_events;
+    const int32_t *event; /* [n_events] */
+    int32_t n_pods;
+    const int32_t *pod_class; /* [n_pods] */
+    const int32_t *instead;   /* [n_pods] pod that p ends and whose node and devices it takes when it arrives, KS_NONE:
+                                 p is decided; NULL: all are */
+    int32_t stop;             /* 1: end behind the first pod that finds no node */
+} ks_tape;
+
 /* Columns of an event run, one entry an event, state after the event. Any may be NULL. */
 typedef struct ks_series {
     int64_t *used_device_milli;  /* over all nodes */
@@ -508,10 +519,9 @@ ks_status ks_place(ks_engine *engine, ks_options *options, int32_t n, const int3
  * *n_done counts finished groups. Without options.commit nothing stays, and each group meets the same state. */
 ks_status ks_place_groups(ks_engine *engine, ks_options *options, const ks_groups *groups, const int32_t *class_id,
                           const ks_decisions *out, int32_t *n_done);
-/* Discrete-event run. event[i] = p + 1: pod p arrives, -(p + 1): pod p leaves (ignored if it was not placed).
- * pod_class [n_pods]; `out` columns are [n_pods], in and out: node must be KS_NONE for pods not yet arrived. */
-ks_status ks_run(ks_engine *engine, ks_options *options, int32_t n_events, const int32_t *event,
-                 int32_t n_pods, const int32_t *pod_class, const ks_decisions *out,
+/* Discrete-event run. `out` columns are [n_pods], in and out: node is KS_NONE for pods that have not arrived, others run
+ * there already. *n_done counts events. */
+ks_status ks_run(ks_engine *engine, ks_options *options, const ks_tape *tape, const ks_decisions *out,
                  const ks_series *series, int32_t *n_done);
 
 /* Makes running pods known, newest last on their row, so that they can be evicted; bind them first. All or none. */

@@ -122,29 +122,55 @@ static run_totals sum_totals(ks_engine *e, bool fragmentation) {
     return t;
 }
 
-static ks_status arrive(ks_engine *e, ks_options *o, int32_t pod, const int32_t *pod_class, const ks_decisions *out) {
-    return out->node[pod] != KS_NONE ? KS_ESTATE : ks_place_one(e, o, pod_class[pod], true, out, pod);
+static uint64_t devices_of(const ks_decisions *out, int32_t pod) {
+    return out->devices == NULL ? 0 : out->devices[pod];
 }
 
-static ks_status leave(ks_engine *e, int32_t pod, const int32_t *pod_class, const ks_decisions *out) {
+static ks_status leave(ks_engine *e, const ks_tape *t, int32_t pod, const ks_decisions *out) {
     if (out->node[pod] == KS_NONE)
         return KS_OK;
-    return ks_account(e, pod_class[pod], out->node[pod], out->devices == NULL ? 0 : out->devices[pod], false);
+    return ks_account(e, t->pod_class[pod], out->node[pod], devices_of(out, pod), false);
 }
 
-static ks_status check_run(const ks_engine *e, int32_t n_events, const int32_t *event, int32_t n_pods,
-                           const int32_t *pod_class, const ks_decisions *out, const int32_t *n_done) {
-    if (e == NULL || out == NULL || out->node == NULL || n_done == NULL || n_events < 0 || n_pods < 0)
+/* The pod is what another became: that one makes room first, and is put back if this one cannot be counted. */
+static ks_status take_over(ks_engine *e, const ks_tape *t, int32_t pod, const ks_decisions *out) {
+    int32_t old = t->instead[pod], row = out->node[old];
+    if (row == KS_NONE)
+        return KS_OK;
+    uint64_t devices = devices_of(out, old);
+    KS_TRY(ks_account(e, t->pod_class[old], row, devices, false));
+    ks_status status = ks_account(e, t->pod_class[pod], row, devices, true);
+    if (status != KS_OK) {
+        KS_TRY(ks_account(e, t->pod_class[old], row, devices, true));
+        return status;
+    }
+    out->node[pod] = row;
+    if (out->devices != NULL)
+        out->devices[pod] = devices;
+    return KS_OK;
+}
+
+static bool is_change(const ks_tape *t, int32_t pod) { return t->instead != NULL && t->instead[pod] != KS_NONE; }
+
+static ks_status arrive(ks_engine *e, ks_options *o, const ks_tape *t, int32_t pod, const ks_decisions *out) {
+    if (out->node[pod] != KS_NONE)
+        return KS_ESTATE;
+    return is_change(t, pod) ? take_over(e, t, pod, out) : ks_place_one(e, o, t->pod_class[pod], true, out, pod);
+}
+
+static ks_status check_tape(const ks_engine *e, const ks_tape *t, const ks_decisions *out) {
+    if (t->n_events < 0 || t->n_pods < 0 || (t->n_events > 0 && !t->event) || (t->n_pods > 0 && !t->pod_class))
         return KS_EINVAL;
-    if ((n_events > 0 && event == NULL) || (n_pods > 0 && pod_class == NULL))
-        return KS_EINVAL;
-    for (int32_t i = 0; i < n_events; i++)
-        if (event[i] == 0 || event[i] > n_pods || event[i] < -n_pods)
+    for (int32_t i = 0; i < t->n_events; i++)
+        if (t->event[i] == 0 || t->event[i] > t->n_pods || t->event[i] < -t->n_pods)
             return KS_ERANGE;
-    for (int32_t i = 0; i < n_pods; i++)
+    for (int32_t i = 0; i < t->n_pods; i++)
         if (out->node[i] < KS_NONE || out->node[i] >= e->n_rows)
             return KS_ERANGE;
-    return check_classes(e, n_pods, pod_class);
+    for (int32_t i = 0; t->instead != NULL && i < t->n_pods; i++)
+        if (t->instead[i] < KS_NONE || t->instead[i] >= t->n_pods || t->instead[i] == i)
+            return KS_ERANGE;
+    return check_classes(e, t->n_pods, t->pod_class);
 }
 
 /* Adds what the event changed on its row. The cached fragmentation still holds the row's value from before the
@@ -163,29 +189,44 @@ static void record(ks_engine *e, const ks_series *series, int32_t at, int32_t ro
         series->fragmented_milli[at] = t->fragmented;
 }
 
-ks_status ks_run(ks_engine *e, ks_options *o, int32_t n_events, const int32_t *event, int32_t n_pods,
-                 const int32_t *pod_class, const ks_decisions *out, const ks_series *series, int32_t *n_done) {
-    KS_TRY(check_run(e, n_events, event, n_pods, pod_class, out, n_done));
+static int64_t milli_of(const ks_engine *e, const ks_tape *t, int32_t pod) {
+    const ks_class *c = &e->classes.at[t->pod_class[pod]];
+    return (int64_t)c->device_milli * c->device_count;
+}
+
+/* One event; `row` and `milli`: where, and by how much the devices in use there changed. */
+static ks_status happen(ks_engine *e, ks_options *o, const ks_tape *t, int32_t at, const ks_decisions *out,
+                        int32_t *row, int64_t *milli) {
+    bool comes = t->event[at] > 0;
+    int32_t pod = (comes ? t->event[at] : -t->event[at]) - 1;
+    KS_TRY(comes ? arrive(e, o, t, pod, out) : leave(e, t, pod, out));
+    *row = out->node[pod];
+    *milli = comes ? milli_of(e, t, pod) : -milli_of(e, t, pod);
+    if (comes && is_change(t, pod))
+        *milli -= milli_of(e, t, t->instead[pod]);
+    return KS_OK;
+}
+
+ks_status ks_run(ks_engine *e, ks_options *o, const ks_tape *t, const ks_decisions *out, const ks_series *series,
+                 int32_t *n_done) {
+    if (e == NULL || t == NULL || out == NULL || out->node == NULL || n_done == NULL)
+        return KS_EINVAL;
     *n_done = 0;
+    KS_TRY(check_tape(e, t, out));
     KS_TRY(check_options(e, o));
     run_totals totals = {0, 0.0};
     if (series != NULL)
         totals = sum_totals(e, series->fragmented_milli != NULL);
     if (o->driver != KS_DRIVER_DENSE)
-        KS_TRY(ks_index_expect(e, o->profile, o->driver, n_pods, pod_class));
-    for (; *n_done < n_events; (*n_done)++) {
-        int32_t i = *n_done, pod = (event[i] > 0 ? event[i] : -event[i]) - 1;
-        int32_t row = out->node[pod];
-        if (event[i] > 0) {
-            KS_TRY(arrive(e, o, pod, pod_class, out));
-            row = out->node[pod];
-        } else {
-            KS_TRY(leave(e, pod, pod_class, out));
-        }
-        const ks_class *c = &e->classes.at[pod_class[pod]];
-        int64_t milli = (int64_t)c->device_milli * c->device_count;
+        KS_TRY(ks_index_expect(e, o->profile, o->driver, t->n_pods, t->pod_class));
+    bool ends = false;
+    for (; *n_done < t->n_events && !ends; (*n_done)++) {
+        int32_t row = KS_NONE;
+        int64_t milli = 0;
+        KS_TRY(happen(e, o, t, *n_done, out, &row, &milli));
         if (series != NULL)
-            record(e, series, i, row, event[i] > 0 ? milli : -milli, &totals);
+            record(e, series, *n_done, row, milli, &totals);
+        ends = t->stop != 0 && t->event[*n_done] > 0 && row == KS_NONE && !is_change(t, t->event[*n_done] - 1);
     }
     return KS_OK;
 }

@@ -75,7 +75,8 @@ static void test_runs_arrive_and_leave(void) {
     ks_options o = {.profile = policy};
     ks_decisions out = {.node = node, .devices = devices};
     ks_series series = {used, fragmented};
-    CHECK_EQ(ks_run(e, &o, 5, event, 3, classes, &out, &series, &done), KS_OK);
+    ks_tape tape = {.n_events = 5, .event = event, .n_pods = 3, .pod_class = classes};
+    CHECK_EQ(ks_run(e, &o, &tape, &out, &series, &done), KS_OK);
     CHECK_EQ(used[0], 600);
     CHECK_EQ(used[1], 1200);
     CHECK_EQ(used[2], 600);
@@ -84,10 +85,57 @@ static void test_runs_arrive_and_leave(void) {
     CHECK_EQ(node[0], 1);
     CHECK_EQ(devices[0], 1);
     CHECK_EQ(devices[2], 1); /* the device that the first gave back */
+    tape.n_events = 1;
     event[0] = 9;
-    CHECK_EQ(ks_run(e, &o, 1, event, 3, classes, &out, NULL, &done), KS_ERANGE);
+    CHECK_EQ(ks_run(e, &o, &tape, &out, NULL, &done), KS_ERANGE);
     event[0] = 2;
-    CHECK_EQ(ks_run(e, &o, 1, event, 3, classes, &out, NULL, &done), KS_ESTATE); /* is already there */
+    CHECK_EQ(ks_run(e, &o, &tape, &out, NULL, &done), KS_ESTATE); /* is already there */
+    ks_engine_free(e);
+}
+
+/* Pod 0 runs and becomes pod 1, which keeps its device; pod 2 goes to the node where the change made room. */
+static void test_runs_change_a_pod_where_it_is(void) {
+    set_up();
+    int32_t half, event[] = {2, 3, -2}, node[] = {1, -1, -1}, instead[] = {-1, 0, -1};
+    uint64_t devices[] = {1, 0, 0};
+    plain_class p;
+    make_plain_class(&p, 0, 0);
+    p.spec.device_count = 1;
+    p.spec.device_milli = 300;
+    CHECK_EQ(ks_class_add(e, &p.spec, &half), KS_OK);
+    CHECK_EQ(ks_bind(e, 1, &device, node, devices, &done), KS_OK);
+    int64_t used[3];
+    int32_t policy, classes[] = {device, half, device};
+    CHECK_EQ(add_policy(e, KS_SCORE_GPU_PACKING, KS_DEVICE_BEST_FIT, &policy), KS_OK);
+    ks_options o = {.profile = policy};
+    ks_decisions out = {.node = node, .devices = devices};
+    ks_series series = {.used_device_milli = used};
+    ks_tape tape = {.n_events = 3, .event = event, .n_pods = 3, .pod_class = classes, .instead = instead};
+    CHECK_EQ(ks_run(e, &o, &tape, &out, &series, &done), KS_OK);
+    CHECK_EQ(done, 3);
+    CHECK_EQ(node[1], 1);
+    CHECK_EQ(devices[1], 1);
+    CHECK_EQ(used[0], 300);
+    CHECK_EQ(used[1], 900);
+    CHECK_EQ(devices[2], 1); /* 600 beside 300 */
+    CHECK_EQ(used[2], 600);
+    instead[1] = 1;
+    CHECK_EQ(ks_run(e, &o, &tape, &out, NULL, &done), KS_ERANGE);
+    ks_engine_free(e);
+}
+
+static void test_runs_stop_behind_a_pod_that_finds_no_node(void) {
+    set_up();
+    int32_t event[] = {1, 2, 3, 4, 5, 6}, classes[6], node[6];
+    for (int32_t i = 0; i < 6; i++)
+        classes[i] = plain, node[i] = KS_NONE;
+    ks_options o = {.profile = profile};
+    ks_decisions out = {.node = node};
+    ks_tape tape = {.n_events = 6, .event = event, .n_pods = 6, .pod_class = classes, .stop = 1};
+    CHECK_EQ(ks_run(e, &o, &tape, &out, NULL, &done), KS_OK);
+    CHECK_EQ(done, 5);
+    CHECK_EQ(node[3], 1);
+    CHECK_EQ(node[4], KS_NONE);
     ks_engine_free(e);
 }
 
@@ -96,5 +144,7 @@ int main(void) {
     RUN(test_without_commit_nothing_changes);
     RUN(test_bad_batches_are_refused);
     RUN(test_runs_arrive_and_leave);
+    RUN(test_runs_change_a_pod_where_it_is);
+    RUN(test_runs_stop_behind_a_pod_that_finds_no_node);
     return REPORT();
 }

@@ -1044,23 +1044,51 @@ class Engine:
         series: bool = False,
     ) -> tuple[Decisions, Series | None]:
         """Run arrivals (``p + 1``) and departures (``-(p + 1)``) in one call; ``decisions`` is updated in place."""
-        p, n, n_pods = Pointers("run"), len(event), len(pod_class)
-        events = p.of(event, np.int32, (n,), "event")
-        classes = p.of(pod_class, np.int32, (n_pods,), "pod_class")
-        out = Decisions.empty(n_pods) if decisions is None else decisions
-        c_series, record = _ffi.NULL, None
-        if series:
-            record = Series(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.float64))
+        out = Decisions.empty(len(pod_class)) if decisions is None else decisions
+        n = len(event)
+        record = Series(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.float64)) if series else None
+        self._run(options, event, pod_class, out, None, False, record)
+        return out, record
+
+    def play(self, options: Options, event: I32, pod_class: I32, instead: I32 | None, decisions: Decisions) -> int:
+        """`run` up to the first pod that finds no node; how many events happened, that pod's arrival among them.
+
+        Parameters
+        ----------
+        instead
+            ``[P]``: pod that a pod takes the place of when it arrives, because it is what that one became; -1: it is
+            decided. None: all are.
+        decisions
+            ``[P]``, updated in place; pods with a node run there already.
+        """
+        return self._run(options, event, pod_class, decisions, instead, True, None)
+
+    def _run(
+        self,
+        options: Options,
+        event: I32,
+        pod_class: I32,
+        out: Decisions,
+        instead: I32 | None,
+        stop: bool,
+        record: Series | None,
+    ) -> int:
+        p, n, n_pods, tape = Pointers("run"), len(event), len(pod_class), _ffi.new("ks_tape *")
+        tape.n_events, tape.event = n, p.of(event, np.int32, (n,), "event")
+        tape.n_pods, tape.pod_class = n_pods, p.of(pod_class, np.int32, (n_pods,), "pod_class")
+        tape.instead, tape.stop = p.of(instead, np.int32, (n_pods,), "instead"), stop
+        c_series = _ffi.NULL
+        if record is not None:
             c_series = _ffi.new("ks_series *")
             c_series.used_device_milli = p.of(record.used_device_milli, np.int64, (n,), "used_device_milli")
             c_series.fragmented_milli = p.of(record.fragmented_milli, np.float64, (n,), "fragmented_milli")
         done = _ffi.new("int32_t *")
         c_options = _fill_options(options)
         columns = _decision_columns(p, out, n_pods)
-        status = _lib.ks_run(self._engine, c_options, n, events, n_pods, classes, columns, c_series, done)
+        status = _lib.ks_run(self._engine, c_options, tape, columns, c_series, done)
         _read_options(c_options, options)
         self.check_status("run", status, f"event {int(done[0])} of {n}" if n else None)
-        return out, record
+        return int(done[0])
 
     def speculate(self) -> int:
         """Open a speculation; what is placed, bound or released from now on can be undone."""

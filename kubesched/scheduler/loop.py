@@ -25,6 +25,7 @@ from kubesched.scheduler import events, registrations
 from kubesched.scheduler.events import Action, Event, PodView
 from kubesched.scheduler.queue import Part, SchedulingQueue, Timing, scheduling_gates
 from kubesched.scheduler.queue_parts import Queued
+from kubesched.scheduler.tape import Change, Tape
 from kubesched.state import live, rows
 from kubesched.state.evictions import BoundPod
 from kubesched.state.stateful import Rejection
@@ -32,6 +33,7 @@ from kubesched.state.stateful import Rejection
 MOST_AT_ONCE = 1 << 16
 """Pods of one engine call (arbitrary: what they say fits into a few MB)."""
 _ALWAYS = ("SchedulingGates", "GangScheduling", "DefaultPreemption")
+_LEAST_REACH = 16  # arbitrary: changes that are tried together after a failure
 _MOST_SHAPES = 1 << 12  # arbitrary: shapes whose class is remembered by identity
 
 
@@ -75,6 +77,8 @@ class Totals:
     dense: int = 0
     """Decisions that looked at every node."""
     indexed: int = 0
+    together: int = 0
+    """Changes that went into an engine call with decisions (`SchedulingLoop.play`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,8 +342,80 @@ class SchedulingLoop:
         with bulk.without_collection(len(self.queue)):
             found = self._decide_gang(head.pod.row.gang) if head.pod.row.group else self._decide(self._batch())
         self.totals.rounds += 1
-        self.totals.dense, self.totals.indexed = self._options.n_dense, self._options.n_indexed
+        self._count_decisions()
         return found
+
+    def _count_decisions(self) -> None:
+        self.totals.dense, self.totals.indexed = self._options.n_dense, self._options.n_indexed
+
+    def apply(self, change: Change) -> None:
+        """Something happened in the cluster."""
+        self.delete_pods(change.delete_pods)
+        self.update_pods(change.update_pods)
+        for name in change.remove_nodes:
+            self.remove_node(name)
+        for node in change.update_nodes:
+            self.update_node(node)
+        self.add_nodes(change.add_nodes)
+        self.add_pods(change.add_pods)
+
+    def play(self, changes: Sequence[Change]) -> list[list[Round]]:
+        """`apply` the changes one after another, each followed by `run`; the rounds of each.
+
+        Changes that no waiting pod hears of go into one engine call with the decisions between them; time stands still
+        during a call.
+        """
+        out: list[list[Round]] = []
+        reach = len(changes)
+        with bulk.without_collection(len(changes)):
+            while len(out) < len(changes):
+                tape = self._record(changes, len(out), reach)
+                if len(tape):
+                    found = self._play(tape)
+                    reach = max(2 * len(found), _LEAST_REACH)  # what is behind a failure is recorded again
+                    out += found
+                else:
+                    self.apply(changes[len(out)])
+                    out.append(self.run())
+        return out
+
+    def _record(self, changes: Sequence[Change], begin: int, reach: int) -> Tape:
+        """Changes from one on that can go into one engine call."""
+        self.queue.flush()
+        tape = Tape(self.state, self.queue, self._running, self._plain_class)
+        is_plain = self.queue.is_idle and not self.state.engine.has_users and not self.state.evictions.has_nominated
+        for change in changes[begin : begin + reach] if is_plain else ():
+            if tape.n_events >= self._most or not tape.take(change):
+                break
+        return tape
+
+    def _play(self, tape: Tape) -> list[list[Round]]:
+        self.state.follow_order(self._ends_early)
+        played = tape.play(self._options)
+        for item in played.left:
+            self._runs[item.pod.row.gang] -= 1
+            self._members[item.pod.row.gang] -= 1
+        out = [[Round([item.key for item in part.items], part.node)] if part.items else [] for part in played.parts]
+        self.totals.rounds += sum(map(len, out))
+        self.totals.together += len(out)
+        self.totals.placed += sum(len(part.items) for part in played.parts)
+        self._count_decisions()
+        last = played.parts[-1]
+        if last.items and last.node[-1] < 0:
+            self.queue.add_all(last.rest)
+            self.totals.placed -= 1
+            self._fail(
+                out[-1][-1], last.items[-1], self._why(last.items[-1], self._class(last.items[-1].pod.row), None)
+            )
+            out[-1] += self.run()
+        return out
+
+    def _plain_class(self, pod: PodView) -> int | None:
+        """Class of a new pod that is decided alone and that nothing holds back; else None."""
+        row = pod.row
+        if row.node_name is not None or row.group or row.scheduling_gates or row.nominated_node or pod.is_nominated:
+            return None
+        return None if row.volumes is not None or row.devices is not None else self._class(row)
 
     def _batch(self) -> list[Queued]:
         """The next pods, up to one whose placement lets a waiting pod go."""
@@ -396,9 +472,7 @@ class SchedulingLoop:
         told: set[Hashable] = set()
         for i, item in enumerate(items):
             if i in blamed:
-                plugins, message = blamed[i]
-                out.failures[item.key] = Failure(plugins, message, self.queue.failed(item, plugins))
-                self.totals.failed += 1
+                self._fail(out, item, blamed[i])
                 told.clear()
                 continue
             self._remember([item], [ids[i]], [node[i]], [devices[i]])
@@ -407,6 +481,12 @@ class SchedulingLoop:
                 if kind is None or kind not in told:
                     told.add(kind)
                     self._tell(Event(events.ASSIGNED_POD, Action.ADD, None, self._assigned(item)))
+
+    def _fail(self, out: Round, item: Queued, blamed: tuple[blame.Plugins, str]) -> None:
+        """Bring a pod back that was not placed."""
+        plugins, message = blamed
+        out.failures[item.key] = Failure(plugins, message, self.queue.failed(item, plugins))
+        self.totals.failed += 1
 
     def _remember(self, items: Sequence[Queued], ids: list[int], node: list[int], devices: list[int]) -> None:
         of = [item.pod.row for item in items]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -247,6 +247,21 @@ class SchedulingQueue:
     def take(self) -> Queued | None:
         """Take out the next pod for a decision during which nothing can happen; no event is kept for it."""
         return self._next()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody is ready or in flight, or will be as time goes by; pods may wait for something to happen."""
+        return not (len(self._active) or len(self._backoff) or len(self._errors) or self._in_flight)
+
+    def take_new(self, pods: Sequence[PodView]) -> list[Queued]:
+        """`add` and `take` for new pods, each alone in an idle queue, which lets all of them in."""
+        now, first = self._clock(), self._sequence + 1
+        items = [Queued(pod, now, at) for at, pod in enumerate(pods, first)]
+        for item in items:
+            item.first_attempt, item.attempts = now, 1
+        self._sequence += len(items)
+        self.cycle += len(items)
+        return items
 
     def take_batch(self, most: int, ends: Callable[[Queued], bool] | None = None) -> list[Queued]:
         """Take out pods for decisions between which nothing can happen, as `take` would one by one.

@@ -598,19 +598,24 @@ class ClusterState:
             if pod.key not in self.pods:
                 raise errors.StateError(f"Pod {pod.key}", "does not run in the cluster", pod.key, "a running pod")
         bound = [self.pods[pod.key] for pod in pods]
-        class_of = [self._changed_class(at.class_id, pod.shape) for pod, at in zip(pods, bound, strict=True)]
+        class_of = [self.changed_class(at.class_id, pod.shape) for pod, at in zip(pods, bound, strict=True)]
         there = [(at, c) for at, c in zip(bound, class_of, strict=True) if at.row != NO_NODE]
         rows = arrays.int32([at.row for at, _ in there])
         devices = np.array([at.devices for at, _ in there], dtype=np.uint64)
         self.engine.release(arrays.int32([at.class_id for at, _ in there]), rows, devices)
         self.engine.bind(arrays.int32([c for _, c in there]), rows, devices)
+        self.note_changed(pods, class_of)
+
+    def note_changed(self, pods: Sequence[row_types.PodRow], class_of: Sequence[int]) -> None:
+        """Enter what the engine knows already: running pods have other classes."""
+        keys = [pod.key for pod in pods]
+        bound = [self.pods[key] for key in keys]
         for pod, at, class_id in zip(pods, bound, class_of, strict=True):
             at.class_id, at.priority = class_id, pod.priority
-        keys = [pod.key for pod in pods]
         self.evictions.drop(keys)
         self.evictions.add(keys, bound)
 
-    def _changed_class(self, class_id: int, shape: row_types.PodShape) -> int:
+    def changed_class(self, class_id: int, shape: row_types.PodShape) -> int:
         """Class of a running pod's new shape; its volumes and claims do not change."""
         old = self.shape_of(class_id)
         if old.volume_group or old.claim_kind:
@@ -673,8 +678,12 @@ class ClusterState:
             arrays.int32([p.row for p in there]),
             np.array([p.devices for p in there], dtype=np.uint64),
         )
-        self.evictions.drop(dict.fromkeys(keys))
-        for key in dict.fromkeys(keys):
+        self.forget(list(dict.fromkeys(keys)))
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Strike pods out that the engine has released already."""
+        self.evictions.drop(keys)
+        for key in keys:
             del self.pods[key]
             for plugin in self.stateful:
                 plugin.release(key)

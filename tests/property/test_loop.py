@@ -10,6 +10,8 @@ import pytest
 from kubesched.scheduler import encode
 from kubesched.scheduler.loop import MOST_AT_ONCE, Round, SchedulingLoop
 from kubesched.scheduler.queue import Timing
+from kubesched.scheduler.tape import Change
+from kubesched.state import rows
 from kubesched.state.live import ClusterState
 from tests import builders, decision_oracle, oracle, preemption_oracle, queue_oracle
 from tests.queue_objects import ZONE, RandomObjects, view_of
@@ -97,8 +99,11 @@ class World(RandomObjects):
             self.pods[queue_oracle.key_of(pod)] = pod
             self.reference.queue.add(pod)
             self.reference.queue.happens(queue_oracle.Event("pod-add", None, pod))
+        self.tell(Change(add_pods=[view_of(pod) for pod in new]))
+
+    def tell(self, change: Change) -> None:
         for loop in self.loops:
-            loop.add_pods([view_of(pod) for pod in new])
+            loop.apply(change)
 
     def social_pod(self) -> Obj:
         """A pod that would fit, were it not for the others."""
@@ -127,8 +132,7 @@ class World(RandomObjects):
                 self.stop(pod, self.place.pop(key))
             else:
                 self.reference.queue.delete(key)
-        for loop in self.loops:
-            loop.delete_pods(keys)
+        self.tell(Change(delete_pods=keys))
 
     def stop(self, pod: Obj, name: str) -> None:
         for node in self.reference.world.nodes:
@@ -154,8 +158,7 @@ class World(RandomObjects):
                     node.add(bound(new, name))
             for what in queue_oracle.pod_changes(old, new):
                 self.reference.queue.happens(queue_oracle.Event(what, bound(old, name), bound(new, name)))
-        for loop in self.loops:
-            loop.update_pods([view_of(pod) for pod in told])
+        self.tell(Change(update_pods=[view_of(pod) for pod in told]))
 
     def node_event(self) -> None:
         if len(self.nodes) < 4 or self.chance(0.3):
@@ -163,8 +166,7 @@ class World(RandomObjects):
             self.nodes[node["metadata"]["name"]] = node
             self.reference.world.nodes.append(oracle.Node(node, self.reference.images))
             self.reference.queue.happens(queue_oracle.Event("node-add", None, node))
-            for loop in self.loops:
-                loop.add_nodes([encode.node_row(node)])
+            self.tell(Change(add_nodes=[encode.node_row(node)]))
             return
         name = self.one(sorted(self.nodes))
         if self.chance(0.5):
@@ -176,15 +178,13 @@ class World(RandomObjects):
             self.reference.queue.happens(queue_oracle.Event("node-delete", old, None))
             mine.drop_images()
             self.reference.world.nodes.remove(mine)
-            for loop in self.loops:
-                loop.remove_node(name)
+            self.tell(Change(remove_nodes=[name]))
             return
         new = self.nodes[name] = self.node(name)
         mine.update(new)
         for what in queue_oracle.node_changes(old, new):
             self.reference.queue.happens(queue_oracle.Event(what, old, new))
-        for loop in self.loops:
-            loop.update_node(encode.node_row(new))
+        self.tell(Change(update_nodes=[encode.node_row(new)]))
 
     def roomy_node(self) -> Obj:
         made = builders.make_node(self.name("n")).cpu("4").label(ZONE, self.one("xy"))
@@ -193,7 +193,7 @@ class World(RandomObjects):
     def passes(self) -> None:
         self.now += self.one([0.25, 1.0, 3.0, 12.0, 320.0])
 
-    def decide(self) -> None:
+    def decide(self) -> list[Told]:
         expected = self.reference.run(self.loops[0].state.row_of)
         for loop in self.loops:
             told = [one for found in loop.run() for one in self.told(loop, found)]
@@ -203,6 +203,7 @@ class World(RandomObjects):
             self.n_failed += node is None
             if node is not None:
                 self.place[key] = node
+        return expected
 
     def told(self, loop: SchedulingLoop, found: Round) -> list[Told]:
         out: list[Told] = []
@@ -236,3 +237,65 @@ def test_batches_equal_one_at_a_time_at_length(seed: int) -> None:
     world = World(seed, Timing())
     for _ in range(5 * STEPS):
         world.step()
+
+
+class Tapes(World):
+    """A loop that plays many changes at once beside one that applies each and decides; few of the pods fail."""
+
+    def __init__(self, seed: int, timing: Timing) -> None:
+        super().__init__(seed, timing, sizes=(MOST_AT_ONCE,))
+        self.player = SchedulingLoop(ClusterState(), clock=lambda: self.now, timing=timing)
+        self.changes: list[Change] = []
+        self.expected: list[list[Told]] = []
+        for _ in range(3):
+            self.node_event()
+
+    def tell(self, change: Change) -> None:
+        super().tell(change)
+        self.changes.append(change)
+        self.expected.append(self.decide())
+
+    def new_pod(self) -> Obj:
+        if self.chance(0.02):
+            return super().new_pod()
+        made = builders.make_pod(self.name("p"), "one").priority(int(self.rng.integers(0, 3)))
+        made.container(cpu="99" if self.chance(0.005) else self.one(["100m", "200m"]))
+        return (made.gate("wait") if self.chance(0.1) else made).build()
+
+    def roomy_node(self) -> Obj:
+        return builders.make_node(self.name("n")).cpu("20").label(ZONE, self.one("xy")).build()
+
+    def passes(self) -> None:
+        self.play()
+        super().passes()
+        self.tell(Change())
+
+    def step(self) -> None:
+        for _ in range(int(self.rng.integers(1, 12))):
+            self.one([self.add, self.add, self.delete, self.update])()
+        self.one([self.node_event, self.passes, self.play, self.play])()
+
+    def running(self, loop: SchedulingLoop) -> list[tuple[str, str | None, rows.PodShape, int]]:
+        state = loop.state
+        return [
+            (key, state.node_name(pod.row) if pod.row >= 0 else None, state.shape_of(pod.class_id), pod.priority)
+            for key, pod in state.pods.items()
+        ]
+
+    def play(self) -> None:
+        played = self.player.play(self.changes)
+        found = [[one for found in rounds for one in self.told(self.player, found)] for rounds in played]
+        assert found == self.expected
+        assert self.running(self.player) == self.running(self.loops[0])
+        self.changes, self.expected = [], []
+
+
+@pytest.mark.parametrize("timing", [Timing(), Timing(pop_from_backoff=False)])
+@pytest.mark.parametrize("seed", range(3))
+def test_playing_equals_changes_one_at_a_time(seed: int, timing: Timing) -> None:
+    world = Tapes(seed, timing)
+    for _ in range(STEPS):
+        world.step()
+    world.play()
+    assert world.player.totals.together > 20
+    assert world.n_failed > 0
