@@ -14,6 +14,10 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _YEAR = 365 * _DAY
 
 
+Getter = Callable[[Object], Any]
+"""From an object to a cell."""
+
+
 def at(obj: Object, *path: str) -> Any:
     """The value at a path of field names; None where there is none."""
     found: Any = obj
@@ -108,9 +112,7 @@ def count(column: str, *path: str, description: str = "") -> Column:
     return Column(column, "integer", description, value=lambda obj, now: len(at(obj, *path) or ()))
 
 
-def made(
-    column: str, value: Callable[[Object], Any], kind: str = "string", *, wide: bool = False, description: str = ""
-) -> Column:
+def made(column: str, value: Getter, kind: str = "string", *, wide: bool = False, description: str = "") -> Column:
     """A cell that a function makes of the object alone."""
     return Column(column, kind, description, priority=int(wide), value=lambda obj, now: value(obj))
 

@@ -11,7 +11,24 @@ import importlib
 
 from kubesched.api.strategy import GENERIC, Strategy
 
-_MODULES: dict[str, str] = {"": "core", "apps": "apps", "batch": "batch"}
+_MODULES: dict[str, str] = {
+    "": "core",
+    "admissionregistration.k8s.io": "admissionregistration",
+    "apps": "apps",
+    "autoscaling": "autoscaling",
+    "batch": "batch",
+    "certificates.k8s.io": "certificates",
+    "coordination.k8s.io": "coordination",
+    "discovery.k8s.io": "discovery",
+    "flowcontrol.apiserver.k8s.io": "flowcontrol",
+    "networking.k8s.io": "networking",
+    "node.k8s.io": "node",
+    "policy": "policy",
+    "rbac.authorization.k8s.io": "rbac",
+    "resource.k8s.io": "resource",
+    "scheduling.k8s.io": "scheduling",
+    "storage.k8s.io": "storage",
+}
 """API group → module here."""
 
 

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Horizontal pod autoscalers.
+
+Source: pkg/apis/autoscaling/v2/defaults.go, pkg/registry/autoscaling, v1.36.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubesched.api import columns, status
+from kubesched.api.columns import at
+from kubesched.api.status import FieldError
+from kubesched.api.strategy import Object, Strategy
+
+_UP: Object = {
+    "stabilizationWindowSeconds": 0,
+    "selectPolicy": "Max",
+    "policies": [
+        {"type": "Pods", "value": 4, "periodSeconds": 15},
+        {"type": "Percent", "value": 100, "periodSeconds": 15},
+    ],
+}
+_DOWN: Object = {
+    "selectPolicy": "Max",
+    "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
+}
+_CPU: Object = {
+    "type": "Resource",
+    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+}
+
+
+def _default(obj: Object) -> None:
+    spec: Object = obj.setdefault("spec", {})
+    if spec.get("minReplicas") is None:
+        spec["minReplicas"] = 1
+    if obj.get("apiVersion") != "autoscaling/v1":
+        spec["metrics"] = spec.get("metrics") or [_CPU]
+    behavior = spec.get("behavior")
+    if behavior is not None:
+        for name, rules in (("scaleUp", _UP), ("scaleDown", _DOWN)):
+            given = {key: value for key, value in (behavior.get(name) or {}).items() if value is not None}
+            behavior[name] = {**rules, **given}
+
+
+def _validate(obj: Object) -> list[FieldError]:
+    spec = obj.get("spec") or {}
+    found = []
+    low, high = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
+    if low < 1:
+        found.append(status.invalid_value("spec.minReplicas", low, "must be greater than or equal to 1"))
+    if high < 1:
+        found.append(status.invalid_value("spec.maxReplicas", high, "must be greater than 0"))
+    if high < low:
+        why = "must be greater than or equal to `minReplicas`"
+        found.append(status.invalid_value("spec.maxReplicas", high, why))
+    missing = [name for name in ("kind", "name") if not at(spec, "scaleTargetRef", name)]
+    return found + [status.required(f"spec.scaleTargetRef.{name}") for name in missing]
+
+
+def _metric(spec: Object, state: Object) -> str:
+    """``current/target`` of one metric."""
+    kind = spec.get("type", "")
+    field = kind[:1].lower() + kind[1:]
+    target, current = at(spec, field, "target") or {}, at(state, field, "current") or {}
+    prefix = f"{spec[field]['name']}: " if kind in ("Resource", "ContainerResource") else ""
+    if target.get("averageValue") is not None:
+        suffix = " (avg)" if kind in ("External", "Object") else ""
+        return f"{prefix}{current.get('averageValue') or '<unknown>'}/{target['averageValue']}{suffix}"
+    if prefix:
+        return f"{prefix}{_percent(current, '<unknown>')}/{_percent(target, '<auto>')}"
+    if kind in ("External", "Object"):
+        return f"{current.get('value') or '<unknown>'}/{target.get('value', '0')}"
+    return "<unknown type>"
+
+
+def _percent(found: Object, empty: str) -> str:
+    value: Any = found.get("averageUtilization")
+    return empty if value is None else f"{value}%"
+
+
+def _targets(obj: Object) -> str:
+    specs, states = at(obj, "spec", "metrics") or (), at(obj, "status", "currentMetrics") or ()
+    if not specs:
+        return "<none>"
+    shown = [_metric(spec, states[i] if i < len(states) else {}) for i, spec in enumerate(specs)]
+    text = ", ".join(shown[:2])
+    return f"{text} + {len(shown) - 2} more..." if len(shown) > 2 else text
+
+
+def _reference(obj: Object) -> str:
+    return f"{at(obj, 'spec', 'scaleTargetRef', 'kind') or ''}/{at(obj, 'spec', 'scaleTargetRef', 'name') or ''}"
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "horizontalpodautoscalers": Strategy(
+        default=_default,
+        validate=_validate,
+        validate_update=lambda new, old: _validate(new),
+        has_status=True,
+        columns=(
+            columns.name(),
+            columns.made("Reference", _reference),
+            columns.made("Targets", _targets),
+            columns.text("MinPods", "spec", "minReplicas", empty="<unset>"),
+            columns.number("MaxPods", "spec", "maxReplicas"),
+            columns.number("Replicas", "status", "currentReplicas"),
+            columns.age(),
+        ),
+    ),
+}
+"""By plural."""

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices: classes, claims, slices. Source: pkg/apis/resource/v1/defaults.go, v1.36."""
+
+from __future__ import annotations
+
+from kubesched.api import columns
+from kubesched.api.columns import at
+from kubesched.api.strategy import Object, Strategy
+
+
+def _default_requests(spec: Object) -> None:
+    for request in at(spec, "devices", "requests") or ():
+        for exact in filter(None, [request.get("exactly"), *(request.get("firstAvailable") or ())]):
+            exact["allocationMode"] = exact.get("allocationMode") or "ExactCount"
+            if exact["allocationMode"] == "ExactCount":
+                exact["count"] = exact.get("count") or 1
+
+
+def _default_claim(obj: Object) -> None:
+    _default_requests(obj.setdefault("spec", {}))
+
+
+def _default_claim_template(obj: Object) -> None:
+    _default_requests(obj.setdefault("spec", {}).setdefault("spec", {}))
+
+
+def _claim_state(obj: Object) -> str:
+    words = []
+    if obj["metadata"].get("deletionTimestamp"):
+        words.append("deleted")
+    if at(obj, "status", "allocation") is None:
+        if not words:
+            words.append("pending")
+    else:
+        words += ["allocated", "reserved"] if at(obj, "status", "reservedFor") else ["allocated"]
+    return ",".join(words)
+
+
+_NAME_AGE = (columns.name(), columns.age())
+_STORED_CLASS = Strategy(has_generation=True, columns=_NAME_AGE)
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "deviceclasses": _STORED_CLASS,
+    "resourceclaims": Strategy(
+        default=_default_claim,
+        has_status=True,
+        columns=(columns.name(), columns.made("State", _claim_state), columns.age()),
+    ),
+    "resourceclaimtemplates": Strategy(default=_default_claim_template, columns=_NAME_AGE),
+    "resourceslices": Strategy(
+        has_generation=True,
+        select=lambda obj: {
+            "spec.nodeName": at(obj, "spec", "nodeName") or "",
+            "spec.driver": at(obj, "spec", "driver") or "",
+        },
+        selectable=("spec.nodeName", "spec.driver"),
+        columns=(
+            columns.name(),
+            columns.text("Node", "spec", "nodeName"),
+            columns.text("Driver", "spec", "driver"),
+            columns.text("Pool", "spec", "pool", "name"),
+            columns.age(),
+        ),
+    ),
+}
+"""By plural."""

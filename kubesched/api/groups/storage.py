@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storage classes, CSI drivers and what they say of nodes, attachments.
+
+Source: pkg/apis/storage, pkg/registry/storage, v1.36.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubesched.api import columns, status
+from kubesched.api.columns import at
+from kubesched.api.status import FieldError
+from kubesched.api.strategy import Object, Strategy
+
+_DEFAULT = "storageclass.kubernetes.io/is-default-class"
+_OLD_DEFAULT = "storageclass.beta.kubernetes.io/is-default-class"
+
+
+def _absent(obj: Object, name: str, value: Any) -> None:
+    if obj.get(name) is None:
+        obj[name] = value
+
+
+def _default_class(obj: Object) -> None:
+    _absent(obj, "reclaimPolicy", "Delete")
+    _absent(obj, "volumeBindingMode", "Immediate")
+
+
+def _default_driver(obj: Object) -> None:
+    spec: Object = obj.setdefault("spec", {})
+    _absent(spec, "attachRequired", True)
+    _absent(spec, "podInfoOnMount", False)
+    _absent(spec, "storageCapacity", False)
+    _absent(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType")
+    if not spec.get("volumeLifecycleModes"):
+        spec["volumeLifecycleModes"] = ["Persistent"]
+    _absent(spec, "requiresRepublish", False)
+    _absent(spec, "seLinuxMount", False)
+
+
+def _validate_class(obj: Object) -> list[FieldError]:
+    found = []
+    if not obj.get("provisioner"):
+        found.append(status.required("provisioner"))
+    if obj.get("reclaimPolicy") not in ("Delete", "Retain"):
+        found.append(status.not_supported("reclaimPolicy", obj.get("reclaimPolicy"), ["Delete", "Retain"]))
+    if obj.get("volumeBindingMode") not in ("Immediate", "WaitForFirstConsumer"):
+        modes = ["Immediate", "WaitForFirstConsumer"]
+        found.append(status.not_supported("volumeBindingMode", obj.get("volumeBindingMode"), modes))
+    return found
+
+
+def _validate_class_update(new: Object, old: Object) -> list[FieldError]:
+    fixed = ("parameters", "provisioner", "reclaimPolicy")
+    changed = [name for name in fixed if (new.get(name) or None) != (old.get(name) or None)]
+    found = [status.forbidden_field(name, f"updates to {name} are forbidden.") for name in changed]
+    if new.get("volumeBindingMode") != old.get("volumeBindingMode"):
+        mode = new.get("volumeBindingMode")
+        found.append(status.invalid_value("volumeBindingMode", mode, "field is immutable"))
+    return found
+
+
+def _class_name(obj: Object) -> str:
+    annotations = obj["metadata"].get("annotations") or {}
+    default = "true" in (annotations.get(_DEFAULT), annotations.get(_OLD_DEFAULT))
+    name: str = obj["metadata"]["name"]
+    return f"{name} (default)" if default else name
+
+
+def _audiences(obj: Object) -> str:
+    requests = at(obj, "spec", "tokenRequests")
+    return "<unset>" if requests is None else ",".join(item.get("audience", "") for item in requests)
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "storageclasses": Strategy(
+        default=_default_class,
+        validate=_validate_class,
+        validate_update=_validate_class_update,
+        returns_deleted=True,
+        columns=(
+            columns.made("Name", _class_name),
+            columns.text("Provisioner", "provisioner"),
+            columns.text("ReclaimPolicy", "reclaimPolicy", empty="Delete"),
+            columns.text("VolumeBindingMode", "volumeBindingMode", empty="Immediate"),
+            columns.boolean("AllowVolumeExpansion", "allowVolumeExpansion"),
+            columns.age(),
+        ),
+    ),
+    "csidrivers": Strategy(
+        default=_default_driver,
+        has_generation=True,
+        unconditional_update=False,
+        returns_deleted=True,
+        columns=(
+            columns.name(),
+            columns.boolean("AttachRequired", "spec", "attachRequired", default=True),
+            columns.boolean("PodInfoOnMount", "spec", "podInfoOnMount"),
+            columns.boolean("StorageCapacity", "spec", "storageCapacity"),
+            columns.made("TokenRequests", _audiences),
+            columns.boolean("RequiresRepublish", "spec", "requiresRepublish"),
+            columns.made("Modes", lambda obj: ",".join(at(obj, "spec", "volumeLifecycleModes") or ()) or "<none>"),
+            columns.age(),
+        ),
+    ),
+    "csinodes": Strategy(
+        unconditional_update=False,
+        returns_deleted=True,
+        columns=(columns.name(), columns.count("Drivers", "spec", "drivers"), columns.age()),
+    ),
+    "csistoragecapacities": Strategy(
+        unconditional_update=False,
+        columns=(
+            columns.name(),
+            columns.text("StorageClassName", "storageClassName"),
+            columns.text("Capacity", "capacity", empty="<unset>"),
+        ),
+    ),
+    "volumeattachments": Strategy(
+        has_status=True,
+        unconditional_update=False,
+        returns_deleted=True,
+        select=lambda obj: {},
+        columns=(
+            columns.name(),
+            columns.text("Attacher", "spec", "attacher"),
+            columns.text("PV", "spec", "source", "persistentVolumeName"),
+            columns.text("Node", "spec", "nodeName"),
+            columns.boolean("Attached", "status", "attached"),
+            columns.age(),
+        ),
+    ),
+    "volumeattributesclasses": Strategy(
+        columns=(columns.name(), columns.text("DriverName", "driverName"), columns.age()),
+    ),
+}
+"""By plural."""
