@@ -149,8 +149,8 @@ class Versions:
         if revision < self.oldest:
             raise Compacted(revision, self.oldest)
 
-    def _after(self, revision: int) -> Iterator[Event]:
-        return islice(self._log, bisect.bisect_right(self._log, revision, key=_revision_of), None)
+    def _after(self, revision: int) -> Sequence[Event]:
+        return self._log[bisect.bisect_right(self._log, revision, key=_revision_of) :]
 
     def _list_newest(self, prefix: str, start: str, limit: int) -> Listing:
         low, high = max(prefix, start), prefix_end(prefix)
