@@ -16,7 +16,6 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ BODY = b"{" + b" " * 3_800 + b"}"
 
 
 class Everybody:
-    def certificate(self, peer: Mapping[str, Any] | None) -> tuple[User, float]:
+    def certificate(self, tls: ssl.SSLObject | None) -> tuple[User | None, float]:
         return User("somebody"), float("inf")
 
     async def header(self, authorization: str) -> User:

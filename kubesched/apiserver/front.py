@@ -30,7 +30,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import StreamReader, http_exceptions, web
 
 from kubesched.api import status
-from kubesched.apiserver.message import Application, Request, Response, Stream, User, failed
+from kubesched.apiserver.message import ANONYMOUS, Application, Request, Response, Stream, User, failed
 
 _log = logging.getLogger(__name__)
 
@@ -52,12 +52,12 @@ class Limits:
 
 
 class Authenticator(Protocol):
-    """Who sent a request. Both raise StatusError 401."""
+    """Who sent a request. None is nobody in particular; both raise StatusError 401."""
 
-    def certificate(self, peer: Mapping[str, Any] | None) -> tuple[User, float]:
-        """The user of a connection, and until when: ``peer`` is what OpenSSL verified (`ssl.SSLSocket.getpeercert`)."""
+    def certificate(self, tls: ssl.SSLObject | None) -> tuple[User | None, float]:
+        """The user of a connection, and until when (seconds since the epoch); OpenSSL verified the certificate."""
 
-    async def header(self, authorization: str) -> User:
+    async def header(self, authorization: str) -> User | None:
         """The user that the header Authorization names."""
 
 
@@ -72,7 +72,7 @@ class _Connection(web.RequestHandler):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self.user: User | None = None
-        self.user_until = 0.0
+        self.user_until = 0.0  # asked at the first request
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -248,15 +248,16 @@ class Front:
         )
 
     async def _user(self, raw: web.BaseRequest) -> User:
-        authorization = raw.headers.get("Authorization")
-        if authorization is not None:
-            return await self._authenticator.header(authorization)
+        """The certificate's user, else the header's, else nobody in particular; in upstream's order."""
         connection = raw.protocol
         assert isinstance(connection, _Connection)
-        if connection.user is None or time.time() >= connection.user_until:
-            peer = connection.transport.get_extra_info("peercert") if connection.transport else None
-            connection.user, connection.user_until = self._authenticator.certificate(peer)
-        return connection.user
+        if time.time() >= connection.user_until:
+            tls = connection.transport.get_extra_info("ssl_object") if connection.transport else None
+            connection.user, connection.user_until = self._authenticator.certificate(tls)
+        if connection.user is not None:
+            return connection.user
+        authorization = raw.headers.get("Authorization")
+        return (authorization and await self._authenticator.header(authorization)) or ANONYMOUS
 
     async def _respond(self, raw: web.BaseRequest, answer: Response, keep: bool) -> web.StreamResponse:
         pieces: Sequence[bytes] = (answer.body,) if isinstance(answer.body, bytes) else answer.body

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
@@ -20,8 +20,8 @@ GET = b"GET /x HTTP/1.1\r\nHost: h\r\n"
 
 
 class Everybody:
-    def certificate(self, peer: Mapping[str, Any] | None) -> tuple[User, float]:
-        return User("nobody"), float("inf")
+    def certificate(self, tls: ssl.SSLObject | None) -> tuple[User | None, float]:
+        return None, float("inf")
 
     async def header(self, authorization: str) -> User:
         if authorization != "Bearer good":
@@ -148,7 +148,7 @@ def test_request_then_everything_reaches_the_application() -> None:
         assert request.method == "POST"
         assert request.query == {"labelSelector": ("a=b",), "x": ("1", "2"), "watch": ("",)}
         assert request.headers.get("user-agent") == "t/1"
-        assert request.user.name == "nobody"
+        assert request.user.name == "system:anonymous"
         assert request.remote == "127.0.0.1"
         assert found.application.bodies == [b"body"]
         assert headers["Content-Type"] == "application/json"
@@ -422,7 +422,7 @@ def test_credentials_when_bad_then_401_and_the_application_is_not_asked() -> Non
         assert (await client.ask(GET + b"Authorization: Bearer good\r\n\r\n"))[0] == 200
         assert found.application.requests[0].user.name == "somebody"
         assert (await client.ask(GET + b"\r\n"))[0] == 200
-        assert found.application.requests[1].user.name == "nobody"
+        assert found.application.requests[1].user.name == "system:anonymous"
 
     run(check)
 
