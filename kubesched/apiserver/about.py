@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from kubesched.api import gotext, status
-from kubesched.apiserver.message import Answer, Request, Response
+from kubesched.apiserver.message import ANONYMOUS, Answer, Request, Response, User
 
 if TYPE_CHECKING:
     from kubesched.apiserver.app import App
@@ -23,6 +23,11 @@ _CHECKS = {
 }
 
 
+def may_everything(user: User) -> bool:
+    """Whether a user may do all there is: everybody who is known may."""
+    return user.name != ANONYMOUS.name and "system:unauthenticated" not in user.groups
+
+
 def authorize(request: Request) -> None:
     """Anybody who is known may do everything; who is not may see health and version.
 
@@ -31,7 +36,7 @@ def authorize(request: Request) -> None:
     StatusError
         403.
     """
-    if request.user.name != "system:anonymous":
+    if may_everything(request.user):
         return
     if any(request.path == path or request.path.startswith(f"{path}/") for path in _PUBLIC):
         return

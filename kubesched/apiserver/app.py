@@ -6,12 +6,14 @@ from __future__ import annotations
 import datetime
 import logging
 import uuid
+from typing import Protocol
 
 from kubesched.api import codec, groups, status
 from kubesched.api.kinds import Kind, Registry
+from kubesched.api.strategy import Object
 from kubesched.apiserver import about, admission, routes, subresources, verbs
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
-from kubesched.apiserver.message import Answer, Request, failed
+from kubesched.apiserver.message import Answer, Request, User, failed
 from kubesched.apiserver.resource import Now, Resource
 from kubesched.apiserver.watch import Watchers
 from kubesched.store import Store
@@ -38,6 +40,18 @@ def system_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+class Accounts(Protocol):
+    """Tokens of service accounts."""
+
+    async def authenticate(self, token: str, audiences: tuple[str, ...]) -> User | None:
+        """Who a token is, if it is valid for one of the audiences."""
+
+    async def issue(
+        self, account: Object, spec: Object, seconds: int
+    ) -> tuple[str, tuple[str, ...], datetime.datetime]:
+        """A token for a service account, as a TokenRequest's spec wants it."""
+
+
 class App:
     """One API server over one store.
 
@@ -49,9 +63,12 @@ class App:
         What is served; custom resources come and go in it.
     now
         The wall clock.
+    accounts
+        Signs and judges tokens of service accounts; without it there are none.
     """
 
-    def __init__(self, store: Store, kinds: Registry, now: Now = system_now) -> None:
+    def __init__(self, store: Store, kinds: Registry, now: Now = system_now, accounts: Accounts | None = None) -> None:
+        self._accounts = accounts
         self.store = store
         self.kinds = kinds
         self.now = now
@@ -60,6 +77,20 @@ class App:
         self._watchers: dict[Kind, Watchers] = {}
         self._targets: dict[tuple[Kind, str], Endpoint] = {}
         self._admission = admission.Chain([admission.NamespaceLifecycle(self.resource_of)])
+
+    # ---- who there is ----
+
+    async def authenticate(self, token: str, audiences: tuple[str, ...]) -> User | None:
+        """Who a bearer token is; None: nobody."""
+        return None if self._accounts is None else await self._accounts.authenticate(token, audiences)
+
+    async def issue_token(
+        self, account: Object, spec: Object, seconds: int
+    ) -> tuple[str, tuple[str, ...], datetime.datetime]:
+        """A token of a service account, who it is for, and when it ends."""
+        if self._accounts is None:
+            raise status.unavailable("this server signs no tokens")
+        return await self._accounts.issue(account, spec, seconds)
 
     # ---- what there is ----
 

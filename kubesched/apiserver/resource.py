@@ -380,7 +380,7 @@ class Resource:
             if entry is None:
                 raise self._missing(name)
             obj = self.decode(entry)
-            self._check_preconditions(obj, options)
+            self.check_preconditions(obj, options)
             if validate is not None:
                 await validate(obj)
             found = await self._delete_once(key, entry, obj, options)
@@ -388,7 +388,8 @@ class Resource:
                 return found
         raise self._conflict(name)
 
-    def _check_preconditions(self, obj: Object, options: DeleteOptions) -> None:
+    def check_preconditions(self, obj: Object, options: DeleteOptions) -> None:
+        """Raises StatusError 409: the object is not the one that the deleter means."""
         metadata = obj["metadata"]
         name = metadata["name"]
         if options.uid is not None and options.uid != metadata["uid"]:

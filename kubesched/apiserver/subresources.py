@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from kubesched.api import codec, meta, patch, schema, selectors, status
-from kubesched.api.options import WriteOptions, write_options
+from kubesched.api.options import WriteOptions, delete_options, write_options
 from kubesched.api.strategy import Object
-from kubesched.apiserver import negotiate, render, verbs
+from kubesched.apiserver import about, negotiate, render, reviews, verbs
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
+from kubesched.apiserver.eviction import evict
 from kubesched.apiserver.message import Answer, Request
 from kubesched.apiserver.routes import Route
 
@@ -231,6 +232,19 @@ def _bound(pod: Object, name: str, metadata: Object, node: str, app: App) -> Obj
     return pod
 
 
+async def _evict(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    options = _options(request)
+    eviction = await body_of(request, GroupVersionKind("policy", "v1", "Eviction"), options)
+    name = (eviction.get("metadata") or {}).get("name", "")
+    if name != endpoint.name:
+        raise status.bad_request("name in URL does not match name in Eviction object")
+    delete = delete_options({}, eviction.get("deleteOptions") or {})
+    delete.dry_run = delete.dry_run or options.dry_run
+    budgets = app.resource_of("policy", "v1", "poddisruptionbudgets")
+    await evict(app.resource_of("", "v1", "pods"), budgets, endpoint.namespace, endpoint.name, delete)
+    return render.plain(status.success(201), verbs.form_of(request, endpoint), 201)
+
+
 async def _no_host(request: Request, endpoint: Endpoint, app: App) -> Answer:
     """Logs and streams are the business of the node that runs the pod."""
     pods = app.resource_of("", "v1", "pods")
@@ -247,6 +261,55 @@ async def _no_backend(request: Request, endpoint: Endpoint, app: App) -> Answer:
     raise status.unavailable(f'no endpoints available for "{endpoint.name}"')
 
 
+# ---- who and what may ----
+
+
+async def _review(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """Any of the reviews: the body comes back with its answer."""
+    form = negotiate.choose(request.headers.get("accept", ""), endpoint.media_types, converts=False)
+    review = await body_of(request, endpoint.gvk, _options(request))
+    match endpoint.gvk.kind:
+        case "SelfSubjectReview":
+            answer = reviews.myself(request, review)
+        case "TokenReview":
+            answer = await reviews.token(review, app.authenticate)
+        case "SelfSubjectRulesReview":
+            answer = reviews.rules(review, everything=about.may_everything(request.user))
+        case _:
+            answer = reviews.access(review, about.may_everything, request.user, endpoint.namespace)
+    return render.plain({**answer, "metadata": answer.get("metadata") or {}}, form, 201)
+
+
+async def _token(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """A token of a service account, bound to what the request says."""
+    options = _options(request)
+    wanted = await body_of(request, GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest"), options)
+    account = endpoint.resource.decode(await endpoint.resource.get(endpoint.namespace, endpoint.name))
+    spec = wanted.setdefault("spec", {})
+    seconds = spec.get("expirationSeconds") or _TOKEN_SECONDS
+    if not _MIN_TOKEN_SECONDS <= seconds <= _MAX_TOKEN_SECONDS:
+        why = (
+            "may not specify a duration less than 10 minutes"
+            if seconds < _MIN_TOKEN_SECONDS
+            else "may not specify a duration larger than 2^32 seconds"
+        )
+        wrong = status.invalid_value("spec.expirationSeconds", seconds, why)
+        raise status.invalid("authentication.k8s.io", "TokenRequest", "", [wrong])
+    token, audiences, expires = await app.issue_token(account, spec, seconds)
+    spec.update(audiences=list(audiences), expirationSeconds=seconds)
+    wanted["metadata"] = {
+        "name": endpoint.name,
+        "namespace": endpoint.namespace,
+        "creationTimestamp": meta.timestamp(app.now()),
+    }
+    wanted["status"] = {"token": token, "expirationTimestamp": meta.timestamp(expires)}
+    return render.plain(wanted, verbs.form_of(request, endpoint), 201)
+
+
+_TOKEN_SECONDS = 3600
+_MIN_TOKEN_SECONDS = 600
+_MAX_TOKEN_SECONDS = 2**32
+
 _CONNECT: dict[tuple[str, str], _Handler] = {
     ("pods", "log"): _no_host,
     ("pods", "exec"): _no_host,
@@ -258,7 +321,15 @@ _CONNECT: dict[tuple[str, str], _Handler] = {
 }
 _HANDLERS: dict[tuple[str, str], _Handler] = {
     ("pods", "binding"): _bind,
+    ("pods", "eviction"): _evict,
+    ("serviceaccounts", "token"): _token,
 }
 _ASKED: dict[str, _Handler] = {
     "bindings": _bind,
+    "selfsubjectreviews": _review,
+    "tokenreviews": _review,
+    "localsubjectaccessreviews": _review,
+    "selfsubjectaccessreviews": _review,
+    "selfsubjectrulesreviews": _review,
+    "subjectaccessreviews": _review,
 }
