@@ -16,7 +16,7 @@ ZONE = "zone"
 
 
 def view_of(pod: Obj) -> events.PodView:
-    return events.view(pod, encode.pod_row(pod, ["nominated"]))
+    return events.view(pod, encode.pod_row(pod))
 
 
 class RandomObjects:

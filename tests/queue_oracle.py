@@ -237,6 +237,7 @@ HEARS: dict[str, list[tuple[set[str], Hint]]] = {
         ({"node-taint"}, hint_name),
     ],
     "GangScheduling": [({"pod-add", "group-add"}, hint_gang)],
+    "DefaultPreemption": [({"pod-delete"}, never)],
 }
 
 
@@ -332,11 +333,13 @@ class Queue:
                     best = max(best, AT_ONCE if plugin in w.pending else AFTER_BACKOFF)
         return best
 
-    def happens(self, e: Event) -> None:
-        """Not for updates of pods that wait themselves."""
+    def happens(self, e: Event, up_to: int | None = None) -> None:
+        """Not for updates of pods that wait themselves. ``up_to``: for pods of this priority or less."""
         if not any(e.what in kinds for of in HEARS.values() for kinds, _ in of):
             return
         for w in self.waiting():
+            if up_to is not None and (w.pod["spec"].get("priority") or 0) > up_to:
+                continue
             if w.gate and not any(e.what in kinds for kinds, _ in HEARS[w.gate]):
                 continue
             worth = self.worth(w, e)

@@ -218,6 +218,34 @@ def ask(state: live.ClusterState, profile: int, pod: rows.PodRow, class_id: int,
     return Found(diagnose(state, pod.shape, verdicts, rejection), verdicts, rejection)
 
 
+class Why:
+    """Why a pod fits nowhere; nodes are looked at only where somebody wants to know of single ones.
+
+    Parameters
+    ----------
+    known
+        The answer, where it was asked before.
+    """
+
+    def __init__(
+        self, state: live.ClusterState, profile: int, pod: rows.PodRow, class_id: int, known: Diagnosis | None = None
+    ) -> None:
+        self._state, self._profile, self._pod, self._class_id, self._known = state, profile, pod, class_id, known
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """Of every node, for this pod by name."""
+        if self._known is None:
+            self._known = ask(self._state, self._profile, self._pod, self._class_id).diagnosis
+        return self._known
+
+    @property
+    def pre_filter(self) -> PreFilter:
+        if self._state.is_concerned(self._class_id) or named_nodes(self._pod.shape) is not None:
+            return self.diagnosis.pre_filter
+        return PreFilter()
+
+
 def _add_filter(
     state: live.ClusterState,
     verdicts: Verdicts,
@@ -360,10 +388,11 @@ def gate_reason(gates: tuple[str, ...]) -> str:
     return gate_status(gates).reasons[0] if gates else ""
 
 
-def claims_text(state: live.ClusterState, key: str, class_id: int, diagnosis: Diagnosis) -> str:
+def claims_text(state: live.ClusterState, key: str, class_id: int, why: Why) -> str:
     """What DynamicResources' PostFilter says of a pod that fits nowhere."""
     if not state.claims.concerns(state.shape_of(class_id)):
         return NO_CLAIMS
+    diagnosis = why.diagnosis
     unavailable = [i for i, status in enumerate(diagnosis.statuses) if status.reasons == (UNAVAILABLE,)]
     at = np.flatnonzero(np.isin(diagnosis.status_of, unavailable)).astype(np.int32)
     return state.claims.post_filter(key, at)

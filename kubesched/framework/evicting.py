@@ -141,8 +141,8 @@ class _Run:
     def _why(self, at: int) -> tuple[str, preemption.PostFilter]:
         """Text of the FailedScheduling event, and what PostFilter says."""
         state, pod, class_id = self.state, self.pods[at], int(self.class_of[at])
-        why = diagnoses.ask(state, self.options.profile, pod, class_id).diagnosis
+        why = diagnoses.Why(state, self.options.profile, pod, class_id)
         if not self.evict:
-            return why.message(), preemption.PostFilter(diagnoses.UNSCHEDULABLE)
+            return why.diagnosis.message(), preemption.PostFilter(diagnoses.UNSCHEDULABLE)
         post = preemption.post_filter(state, self.options.profile, pod, class_id, why)
-        return f"{why.message()} {post.message}".strip(), post
+        return f"{why.diagnosis.message()} {post.message}".strip(), post

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kubesched.framework import diagnosis as diagnoses
-from kubesched.framework.diagnosis import UNRESOLVABLE, UNSCHEDULABLE, Diagnosis
+from kubesched.framework.diagnosis import UNRESOLVABLE, UNSCHEDULABLE, PreFilter, Why
 from kubesched.kernel import native
 from kubesched.kernel.arrays import NO_NODE, U8
 from kubesched.state import live, rows
@@ -37,6 +37,8 @@ class PostFilter:
         Keys of the pods to evict, the most important first.
     ties
         Nodes that are as good as this one, itself included.
+    gives_up
+        It may evict, and nowhere would that help: a node that it waits for is no longer its own.
     candidates
         All nodes on which evicting helps, if asked for; victims by handle.
     """
@@ -47,6 +49,7 @@ class PostFilter:
     victims: tuple[str, ...] = ()
     ties: int = 0
     candidates: tuple[native.Candidate, ...] = ()
+    gives_up: bool = False
 
 
 def post_filter(
@@ -54,7 +57,7 @@ def post_filter(
     profile: int,
     pod: rows.PodRow,
     class_id: int,
-    why: Diagnosis,
+    why: Why,
     list_all: bool = False,
 ) -> PostFilter:
     """Whom to evict for a pod that fits nowhere; changes nothing. O(nodes), see ``ks_preempt``.
@@ -68,7 +71,8 @@ def post_filter(
     list_all
         Also every candidate.
     """
-    if why.pre_filter.status is not None:
+    pre_filter = why.pre_filter
+    if pre_filter.status is not None:
         # PreFilter stopped before DynamicResources kept its state, and its PostFilter does not find it.
         return PostFilter("Error", "not found")
     claims = diagnoses.claims_text(state, pod.key, class_id, why)
@@ -76,39 +80,41 @@ def post_filter(
     if refusal:
         return PostFilter(UNSCHEDULABLE, f"{claims}, preemption: {refusal}")
     state.evictions.know_all()
-    open_rows = _open_rows(why)
+    open_rows = _open_rows(state, pre_filter)
     with state.evictions.asking(pod):
         found = state.engine.preempt(profile, class_id, pod.priority, open_rows, list_all)
         if found.row == NO_NODE:
             found = state.engine.preempt(profile, class_id, pod.priority, open_rows, count=True)
     if found.row == NO_NODE:
-        return PostFilter(UNSCHEDULABLE, f"{claims}, preemption: {_message(state, why, found)}")
+        return PostFilter(UNSCHEDULABLE, f"{claims}, preemption: {_message(state, found)}", gives_up=True)
     victims = tuple(state.evictions.keys(found.victims))
     return PostFilter("Success", "", found.row, victims, found.ties, found.candidates)
 
 
-def _open_rows(why: Diagnosis) -> U8 | None:
-    if why.pre_filter.rows is None:
+def _open_rows(state: live.ClusterState, pre_filter: PreFilter) -> U8 | None:
+    if pre_filter.rows is None:
         return None
-    out = np.zeros(len(why.status_of), dtype=np.uint8)
-    out[why.pre_filter.rows] = 1
+    out = np.zeros(state.engine.n_rows, dtype=np.uint8)
+    out[pre_filter.rows] = 1
     return out
 
 
-def _refusal(state: live.ClusterState, pod: rows.PodRow, why: Diagnosis) -> str:
+def _refusal(state: live.ClusterState, pod: rows.PodRow, why: Why) -> str:
     """Why the pod may not evict anybody; empty: it may."""
     if not pod.preempts:
         return _NEVER
     row = state.evictions.nominated_row(pod.key)
-    number = int(why.status_of[row]) if row != NO_NODE else -1
-    if row == NO_NODE or (number >= 0 and why.statuses[number].code == UNRESOLVABLE):
+    if row == NO_NODE:
+        return ""
+    number = int(why.diagnosis.status_of[row])
+    if number >= 0 and why.diagnosis.statuses[number].code == UNRESOLVABLE:
         return ""
     leaving = (p for p in state.pods.values() if p.row == row and p.is_evicted and p.priority < pod.priority)
     return _WAITING if any(leaving) else ""
 
 
-def _message(state: live.ClusterState, why: Diagnosis, found: native.Preemption) -> str:
+def _message(state: live.ClusterState, found: native.Preemption) -> str:
     histogram = diagnoses.histogram_of(state, found.counts) if found.counts is not None else {}
     histogram[_NO_VICTIMS] = found.n_without_victims
-    histogram[_NOT_HELPFUL] = why.n_nodes - found.n_tried
-    return diagnoses.fit_error(why.n_nodes, histogram)
+    histogram[_NOT_HELPFUL] = state.n_nodes - found.n_tried
+    return diagnoses.fit_error(state.n_nodes, histogram)

@@ -65,7 +65,8 @@ def _asked(
 def _preemption(
     state: live.ClusterState, profile: int, pod: rows.PodRow, class_id: int, why: diagnoses.Diagnosis
 ) -> dict[str, Any]:
-    found = preemption.post_filter(state, profile, pod, class_id, why, list_all=True)
+    reasons = diagnoses.Why(state, profile, pod, class_id, why)
+    found = preemption.post_filter(state, profile, pod, class_id, reasons, list_all=True)
     if found.row < 0:
         return {"code": found.code, "message": found.message, "nominatedNode": found.row}
     candidates = []

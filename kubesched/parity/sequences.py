@@ -158,7 +158,7 @@ class _Operations:
         state.reserve(pod.key, class_id, row)
 
     def _evict(self, step: str, pod: rows.PodRow, class_id: int) -> bool:
-        why = diagnoses.ask(self._state, self._number, pod, class_id).diagnosis
+        why = diagnoses.Why(self._state, self._number, pod, class_id)
         found = preemption.post_filter(self._state, self._number, pod, class_id, why)
         if found.row < 0:
             return False

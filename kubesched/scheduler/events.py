@@ -67,14 +67,16 @@ class PodView:
         Its volumes as objects (``spec.volumes``).
     resource_claims
         Names of its ResourceClaims; None for one that has not been generated yet.
-    is_nominated
-        It has a nominated node: it holds room there although it does not run.
     """
 
     row: rows.PodRow
     volumes: tuple[dict[str, Any], ...] = ()
     resource_claims: tuple[str | None, ...] = ()
-    is_nominated: bool = False
+
+    @property
+    def is_nominated(self) -> bool:
+        """Whether it has a nominated node: it holds room there although it does not run."""
+        return bool(self.row.nominated_node)
 
     @property
     def holds_room(self) -> bool:
@@ -91,8 +93,7 @@ def view(obj: Mapping[str, Any], row: rows.PodRow) -> PodView:
         name = claim.get("resourceClaimName") or generated.get(claim["name"])
         if name or claim["name"] not in generated:  # generated without a name: it turned out that none is needed
             claims.append(name)
-    nominated = bool(status.get("nominatedNodeName"))
-    return PodView(row, tuple(spec.get("volumes") or ()), tuple(claims), nominated)
+    return PodView(row, tuple(spec.get("volumes") or ()), tuple(claims))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from kubesched.base import bulk, errors
-from kubesched.framework import blame, cycle, diagnosis
+from kubesched.framework import blame, cycle, diagnosis, preemption
 from kubesched.framework import profile as profiles
+from kubesched.framework.preemption import PostFilter
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.kernel.native import Decisions
 from kubesched.scheduler import events, registrations
 from kubesched.scheduler.events import Action, Event, PodView
+from kubesched.scheduler.preempting import Nominations, Told, UnderWay, renominated
 from kubesched.scheduler.queue import Part, SchedulingQueue, Timing, scheduling_gates
 from kubesched.scheduler.queue_parts import Queued
 from kubesched.scheduler.tape import Change, Tape
@@ -35,6 +37,7 @@ MOST_AT_ONCE = 1 << 16
 _ALWAYS = ("SchedulingGates", "GangScheduling", "DefaultPreemption")
 _LEAST_REACH = 16  # arbitrary: changes that are tried together after a failure
 _MOST_SHAPES = 1 << 12  # arbitrary: shapes whose class is remembered by identity
+_NOBODY_RUNS = 1 << 31  # above any priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,14 @@ class Failure:
         Text of the FailedScheduling event before preemption's part; empty for a pod that fitted while its gang did not.
     part
         Where the queue put it.
+    preemption
+        What PostFilter said where it found no victims, if some running pod is less important; else empty.
     """
 
     plugins: blame.Plugins
     message: str
     part: Part
+    preemption: str = ""
 
 
 @dataclass(slots=True)
@@ -65,6 +71,11 @@ class Round:
     node: I32
     """Row of each pod's node, ``[n]``; -1: not placed."""
     failures: dict[str, Failure] = field(default_factory=dict)
+    victims: dict[str, list[str]] = field(default_factory=dict)
+    """For each pod that evicts others, whom the caller is to evict for it: those that do not terminate yet, the most
+    important first."""
+    nominated: dict[str, str] = field(default_factory=dict)
+    """Pods whose ``status.nominatedNodeName`` the caller is to write, and the node; empty: to clear."""
 
 
 @dataclass(slots=True)
@@ -79,6 +90,8 @@ class Totals:
     indexed: int = 0
     together: int = 0
     """Changes that went into an engine call with decisions (`SchedulingLoop.play`)."""
+    evicted: int = 0
+    """Pods that the caller was told to evict; one that two pods want counts twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,18 @@ class Known:
     nodes: Sequence[rows.NodeRow] = ()
     running: Sequence[PodView] = ()
     gangs: Sequence[rows.Gang] = ()
+
+
+_Question = tuple[int, int, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Blame:
+    """Why a pod failed; as in `Failure`."""
+
+    plugins: blame.Plugins
+    message: str
+    preemption: str = ""
 
 
 class SchedulingLoop:
@@ -134,7 +159,17 @@ class SchedulingLoop:
         self._options = native.Options(self._profile, native.DRIVERS[driver], tie=tie, rng=seed or 0)
         self._timing = timing or Timing()
         self._most = most_at_once if self._timing.max_backoff else 1  # else a failure may come back at once
-        gates = {"SchedulingGates": scheduling_gates, "GangScheduling": self._lets_gang_in}
+        self._may_evict = chosen.evicts
+        self._least = min((pod.priority for pod in state.pods.values()), default=_NOBODY_RUNS)
+        """No running pod is less important; never goes up."""
+        self._stretch = 1
+        self._under_way, self._told = UnderWay(), Told()
+        self._nominations = Nominations(state, self._class)
+        gates = {
+            "SchedulingGates": scheduling_gates,
+            "DefaultPreemption": lambda pod: not self._under_way.holds(pod),
+            "GangScheduling": self._lets_gang_in,
+        }
         hears = registrations.of_plugins((*chosen.filters, *_ALWAYS))
         self.queue = SchedulingQueue(clock, hears, gates, self._timing)
         self.totals = Totals()
@@ -155,14 +190,15 @@ class SchedulingLoop:
         if bound:
             self._start([Queued(pod, 0.0, 0) for pod in bound])
         waiting = [pod for pod in new if pod.row.node_name is None]
-        if not any(pod.row.group for pod in waiting):
+        if not any(pod.row.group or pod.row.nominated_node for pod in waiting):
             with bulk.without_collection(len(waiting)):
                 self.queue.add_all(waiting)
             return
         for pod in waiting:
             self._members[pod.row.gang] += bool(pod.row.group)
-            self.queue.add(pod)
-            if pod.row.group:
+            if self.queue.add(pod) == Part.ACTIVE and pod.is_nominated:
+                self._nominations.set(pod.row)
+            if pod.row.group or pod.is_nominated:  # others are nothing to anybody while they wait
                 self.queue.notify(Event(events.UNSCHEDULED_POD, Action.ADD, None, pod))
 
     def _start(self, items: Sequence[Queued]) -> None:
@@ -172,7 +208,8 @@ class SchedulingLoop:
             self._running[item.key] = item
             self._runs[item.pod.row.gang] += 1
             self._members[item.pod.row.gang] += 1
-        self._tell_all([Event(events.ASSIGNED_POD, Action.ADD, None, item.pod) for item in items])
+            self._least = min(self._least, item.pod.row.priority)
+        self._tell_all([[Event(events.ASSIGNED_POD, Action.ADD, None, item.pod)] for item in items])
 
     def update_pods(self, pods: Iterable[PodView]) -> None:
         """Pods changed; those that are not known are new. A waiting pod that has a node now was bound by another."""
@@ -183,6 +220,7 @@ class SchedulingLoop:
                 moved.append((item, item.pod, pod))
             elif pod.row.node_name is not None:
                 known = self.queue.delete(pod.row.key)
+                self._forget_plans(pod.row.key)
                 self._members[pod.row.gang] -= known is not None
                 self.add_pods([pod])
             elif self.queue.part_of(pod.row.key) is None:
@@ -193,22 +231,34 @@ class SchedulingLoop:
 
     def _update_waiting(self, pod: PodView) -> None:
         known = self.queue.get(pod.row.key)
-        was_nominated = known is not None and known.pod.is_nominated
         old = known.pod if known is not None else pod
-        self.queue.update(pod)
-        if was_nominated and not pod.is_nominated:
+        self._replace(old, self._told.read(pod, old.row.nominated_node))
+
+    def _replace(self, old: PodView, new: PodView) -> None:
+        """A waiting pod is another now. It leaves the node that it was nominated for as if it had run there."""
+        before = old.row.nominated_node
+        self.queue.update(new)
+        if before or new.is_nominated:
+            self._nominations.set(new.row)
+        if before and new.row.nominated_node != before:
             self._tell(Event(events.ASSIGNED_POD, Action.DELETE, old, None), up_to=old.row.priority)
 
+    def _forget_plans(self, key: str) -> None:
+        """A pod waits no more: nothing is planned for it."""
+        self._nominations.withdraw(key)
+        self._under_way.forget(key)
+        self._told.forget(key)
+
     def _update_running(self, moved: Sequence[tuple[Queued, PodView, PodView]]) -> None:
-        changed = [(item, old, new) for item, old, new in moved if old.row.shape != new.row.shape]
-        if changed:
-            self.state.update_pods([new.row for _, _, new in changed])
-        told: list[Event] = []
+        changed = [new.row for _, old, new in moved if _placement_sees(old.row) != _placement_sees(new.row)]
+        self.state.update_pods(changed, [item.key for item, _, _ in moved])
+        self._least = min([self._least, *(row.priority for row in changed)])
+        told: list[list[Event]] = []
         for item, old, new in moved:
             item.pod = new
-            if self.queue.is_listening:
-                told.extend(events.pod_events(self._assigned(item, old), self._assigned(item)))
-        self._tell_all(told)
+            heard = self.queue.is_listening
+            told.append(events.pod_events(self._assigned(item, old), self._assigned(item)) if heard else [])
+        self._tell_all(told, [item.key if new.row.shape.terminating else "" for item, _, new in moved])
 
     def delete_pods(self, keys: Iterable[str]) -> None:
         """Pods are gone, whether they ran or waited. One engine call for all of them."""
@@ -222,6 +272,7 @@ class SchedulingLoop:
             if pod is None:
                 raise errors.StateError(f"Pod {key}", "is not known", key, "a pod that runs or waits")
             self._members[pod.row.gang] -= 1
+            self._forget_plans(key)
             if pod.is_nominated:
                 self._tell(Event(events.ASSIGNED_POD, Action.DELETE, pod, None), up_to=pod.row.priority)
         self._stop(gone)
@@ -235,17 +286,24 @@ class SchedulingLoop:
         self._members[item.pod.row.gang] += 1
         self.queue.failed(item, ())
 
+    def eviction_failed(self, key: str) -> None:
+        """A victim of a waiting pod could not be evicted: the pod waits for none of them, and is tried again."""
+        self._under_way.forget(key)
+        self.queue.activate([key])
+
     def _stop(self, items: Sequence[Queued]) -> None:
         if not items:
             return
         heard = self.queue.is_listening
-        told = [Event(events.ASSIGNED_POD, Action.DELETE, self._assigned(item), None) for item in items if heard]
+        told = [
+            [Event(events.ASSIGNED_POD, Action.DELETE, self._assigned(item), None)] if heard else [] for item in items
+        ]
         self.state.release([item.key for item in items])
         for item in items:
             del self._running[item.key]
             self._runs[item.pod.row.gang] -= 1
             self._members[item.pod.row.gang] -= 1
-        self._tell_all(told)
+        self._tell_all(told, [item.key for item in items])
 
     # ---- nodes, and other kinds ----
 
@@ -254,6 +312,7 @@ class SchedulingLoop:
         self.state.add_nodes(nodes)
         for node in nodes:
             self._nodes[node.name] = node
+            self._nominations.node_came(node.name)
             self._tell(Event(events.NODE, Action.ADD, None, node))
 
     def update_node(self, node: rows.NodeRow) -> None:
@@ -268,6 +327,7 @@ class SchedulingLoop:
         """A node is gone; the pods on it are, until they are deleted, on no node."""
         old = self._node(name)
         self._tell(Event(events.NODE, Action.DELETE, old, None))
+        self._nominations.node_goes(name)
         self.state.remove_node(name)
         del self._nodes[name]
 
@@ -294,15 +354,24 @@ class SchedulingLoop:
         if self.queue.hears(event):
             self.queue.notify(event, up_to)
 
-    def _tell_all(self, told: Iterable[Event]) -> None:
-        """Events between which nothing is decided: those that no hint can tell apart are told once."""
+    def _tell_all(self, told: Sequence[Sequence[Event]], leaving: Sequence[str] = ()) -> None:
+        """Events between which nothing is decided, by object: those that no hint can tell apart are told once.
+
+        Parameters
+        ----------
+        leaving
+            Of each object, the key if it is a pod whose deletion has begun: its preemptor may hear what comes now.
+        """
         seen: set[Hashable] = set()
-        for event in told:
-            kinds = [_kind(side) for side in (event.old, event.new) if side is not None]
-            kind = event.resource, event.action, event.old is None, *kinds
-            if None in kinds or kind not in seen:
-                seen.add(kind)
-                self._tell(event)
+        for i, of_object in enumerate(told):
+            if leaving and self._under_way.began(leaving[i]):
+                seen.clear()
+            for event in of_object:
+                kinds = [_kind(side) for side in (event.old, event.new) if side is not None]
+                kind = event.resource, event.action, event.old is None, *kinds
+                if None in kinds or kind not in seen:
+                    seen.add(kind)
+                    self._tell(event)
 
     def _node_of(self, key: str) -> str | None:
         row = self.state.pods[key].row
@@ -383,7 +452,8 @@ class SchedulingLoop:
         """Changes from one on that can go into one engine call."""
         self.queue.flush()
         tape = Tape(self.state, self.queue, self._running, self._plain_class)
-        is_plain = self.queue.is_idle and not self.state.engine.has_users and not self.state.evictions.has_nominated
+        is_plain = self.queue.is_idle and not self.state.engine.has_users
+        is_plain &= not (self.state.evictions.has_nominated or self._under_way)
         for change in changes[begin : begin + reach] if is_plain else ():
             if tape.n_events >= self._most or not tape.take(change):
                 break
@@ -396,6 +466,7 @@ class SchedulingLoop:
             self._runs[item.pod.row.gang] -= 1
             self._members[item.pod.row.gang] -= 1
         out = [[Round([item.key for item in part.items], part.node)] if part.items else [] for part in played.parts]
+        self._least = min([self._least, *(item.pod.row.priority for part in played.parts for item in part.items)])
         self.totals.rounds += sum(map(len, out))
         self.totals.together += len(out)
         self.totals.placed += sum(len(part.items) for part in played.parts)
@@ -404,16 +475,25 @@ class SchedulingLoop:
         if last.items and last.node[-1] < 0:
             self.queue.add_all(last.rest)
             self.totals.placed -= 1
-            self._fail(
-                out[-1][-1], last.items[-1], self._why(last.items[-1], self._class(last.items[-1].pod.row), None)
-            )
+            self._fail_alone(out[-1][-1], last.items[-1])
             out[-1] += self.run()
         return out
+
+    def _fail_alone(self, out: Round, item: Queued) -> None:
+        """A pod that was not placed, and that no plugin must be asked about by name; no other is behind it."""
+        class_id = self._class(item.pod.row)
+        why, after = self._why(item, class_id, None), dict[str, str]()
+        if self._can_evict(item.pod.row):
+            post = self._post_filter(item, class_id, {})
+            why, after = replace(why, preemption=post.message), self._nodes_after(out, item, post)
+        self._fail(out, item, why)
+        for key, node in after.items():
+            self._renominate(out, key, node)
 
     def _plain_class(self, pod: PodView) -> int | None:
         """Class of a new pod that is decided alone and that nothing holds back; else None."""
         row = pod.row
-        if row.node_name is not None or row.group or row.scheduling_gates or row.nominated_node or pod.is_nominated:
+        if row.node_name is not None or row.group or row.scheduling_gates or row.nominated_node:
             return None
         return None if row.volumes is not None or row.devices is not None else self._class(row)
 
@@ -426,7 +506,7 @@ class SchedulingLoop:
         def ends(item: Queued) -> bool:
             kind = _kind(item.pod)
             if kind is None or kind not in judged:
-                there = replace(item.pod, is_nominated=True)  # it holds room; which node it is does not matter
+                there = renominated(item.pod, "-")  # it holds room; which node it is does not matter
                 judged[kind] = self.queue.would_move(Event(events.ASSIGNED_POD, Action.ADD, None, there))
             return judged[kind]
 
@@ -435,6 +515,9 @@ class SchedulingLoop:
     def _decide(self, items: list[Queued]) -> Round:
         class_of = self._classes(items)
         keys = [item.key for item in items]
+        may_evict = self._may_evict and items[0].pod.row.priority > self._least  # no other is more important
+        if may_evict or self.state.evictions.has_nominated:
+            return self._decide_in_parts(items, class_of)
         decided = cycle.decide(self.state, self._options, keys, class_of)
         failed = np.flatnonzero(decided.columns.node < 0)
         out = Round(keys, decided.columns.node)
@@ -444,6 +527,139 @@ class SchedulingLoop:
         blamed = self._blame(items, class_of, decided, failed.tolist())
         self._settle(out, items, class_of, decided.columns, blamed)
         return out
+
+    # ---- with evictions ----
+
+    def _can_evict(self, row: rows.PodRow) -> bool:
+        """Whether PostFilter might find victims: some running pod may be less important."""
+        return self._may_evict and row.priority > self._least and row.preempts
+
+    def _decide_in_parts(self, items: list[Queued], class_of: I32) -> Round:
+        """Up to a pod that evicts others, or gives its node up, and on from there: those behind must know.
+
+        Where that may let a waiting pod go, the rest is for the next round.
+        """
+        out, at, known = Round([], arrays.int32([])), 0, dict[_Question, str]()
+        while at < len(items):
+            end = self._end_of_part(items, at)
+            n, post = self._decide_part(out, items[at:end], class_of[at:end], known)
+            at += n
+            after = {} if post is None else self._nodes_after(out, items[at - 1], post)
+            left = [
+                self._nominations.node_of(key) for key, node in after.items() if node != self._nominations.node_of(key)
+            ]
+            if any(left):
+                self.queue.put_back(items[at:])
+                at = len(items)
+            if left:
+                known.clear()
+            for key, node in after.items():
+                self._renominate(out, key, node)
+        return out
+
+    def _end_of_part(self, items: Sequence[Queued], at: int) -> int:
+        """Pods that ask the same of nominated ones go together; one that is nominated itself goes alone."""
+        head, end = items[at].pod.row, at + 1
+        while not head.nominated_node and end < min(at + self._stretch, len(items)):
+            row = items[end].pod.row
+            if row.nominated_node or row.priority != head.priority:
+                break
+            end += 1
+        return end
+
+    def _decide_part(
+        self, out: Round, items: Sequence[Queued], class_of: I32, known: dict[_Question, str]
+    ) -> tuple[int, PostFilter | None]:
+        """Decide pods up to the first whose PostFilter has a say; how many these were, and what it said.
+
+        ``known`` holds what it said to pods that it could not help, as long as nobody is placed.
+        """
+        before, mark = replace(self._options), self.state.speculate()
+        decided = self._ask(items, class_of, mark)
+        turn, said = self._turn(items, class_of, decided.columns.node, known)
+        if turn is not None and turn + 1 < len(items):
+            self.state.rollback(mark)
+            self._options, mark = before, self.state.speculate()
+            items, class_of = items[: turn + 1], class_of[: turn + 1]
+            decided = self._ask(items, class_of, mark)
+        self.state.keep(mark)
+        self._stretch = min(2 * self._stretch, self._most) if turn is None else 1
+        failed, head = np.flatnonzero(decided.columns.node < 0).tolist(), items[0].pod.row
+        with self.state.evictions.asking(head):
+            blamed = self._blame(items, class_of, decided, failed)
+        post = None if turn is None else self._post_filter(items[turn], int(class_of[turn]), known)
+        if turn is not None and post is not None:
+            said[turn] = post.message
+        blamed.update({i: replace(blamed[i], preemption=text) for i, text in said.items()})
+        out.pods += [item.key for item in items]
+        out.node = np.concatenate([out.node, decided.columns.node])
+        self._settle(out, items, class_of, decided.columns, blamed)
+        return len(items), post
+
+    def _ask(self, items: Sequence[Queued], class_of: I32, mark: live.Mark) -> cycle.Decided:
+        try:
+            with self.state.evictions.asking(items[0].pod.row):
+                return cycle.decide(self.state, self._options, [item.key for item in items], class_of)
+        except errors.KubeschedError:
+            self.state.rollback(mark)
+            raise
+
+    def _turn(
+        self, items: Sequence[Queued], class_of: I32, node: I32, known: dict[_Question, str]
+    ) -> tuple[int | None, dict[int, str]]:
+        """The first failure that PostFilter must be asked about, and what it says of those before; by position."""
+        since, said = 0, dict[int, str]()
+        for i in np.flatnonzero(node < 0).tolist():
+            if (node[since:i] >= 0).any():
+                known.clear()
+            since = i
+            row, question = items[i].pod.row, _question(items[i], int(class_of[i]))
+            if row.nominated_node or (self._can_evict(row) and question not in known):
+                return i, said
+            if question in known:
+                said[i] = known[question]
+        if (node[since:] >= 0).any():
+            known.clear()
+        return None, said
+
+    def _post_filter(self, item: Queued, class_id: int, known: dict[_Question, str]) -> PostFilter:
+        """Whom to evict; the pod is held back from now on until that has begun."""
+        if not self._may_evict or self.state.n_nodes == 0:
+            return PostFilter(diagnosis.UNSCHEDULABLE, gives_up=self.state.n_nodes == 0)
+        pod = self._adapts.pod(item.pod.row)
+        why = diagnosis.Why(self.state, self._profile, pod, class_id)
+        post = preemption.post_filter(self.state, self._profile, pod, class_id, why)
+        if post.row < 0 and not item.pod.is_nominated and not self.state.is_concerned(class_id):
+            known[_question(item, class_id)] = post.message
+        self._under_way.start(item.key, self._to_evict(post))
+        return post
+
+    def _to_evict(self, post: PostFilter) -> list[str]:
+        """Victims that do not terminate yet."""
+        return [key for key in post.victims if not self.state.shape_of(self.state.pods[key].class_id).terminating]
+
+    def _nodes_after(self, out: Round, item: Queued, post: PostFilter) -> dict[str, str]:
+        """Nominated nodes that PostFilter of a pod leads to, in order; notes the victims, too."""
+        if post.row < 0:
+            return {item.key: ""} if post.gives_up else {}
+        node, victims = self.state.node_name(post.row), self._to_evict(post)
+        assert node is not None
+        if not victims:
+            return {item.key: node}
+        out.victims[item.key] = victims
+        self.totals.evicted += len(victims)
+        lower = self._nominations.less_important(node, item.pod.row.priority)
+        return {item.key: node} | dict.fromkeys(lower, "")
+
+    def _renominate(self, out: Round, key: str, node: str) -> None:
+        """A waiting pod is nominated for another node, or none."""
+        item = self.queue.get(key)
+        assert item is not None
+        before = item.pod.row.nominated_node
+        if before != node:
+            self._told.changed(key, before)
+            out.nominated[key] = node
+            self._replace(item.pod, renominated(item.pod, node))
 
     def _classes(self, items: Sequence[Queued]) -> I32:
         return arrays.int32([self._class(item.pod.row) for item in items])
@@ -465,7 +681,7 @@ class SchedulingLoop:
         items: Sequence[Queued],
         class_of: I32,
         found: Decisions,
-        blamed: Mapping[int, tuple[blame.Plugins, str]],
+        blamed: Mapping[int, _Blame],
     ) -> None:
         """Announce placements and bring failures back, in the order of the decisions."""
         ids, node, devices = class_of.tolist(), found.node.tolist(), found.devices.tolist()
@@ -482,10 +698,9 @@ class SchedulingLoop:
                     told.add(kind)
                     self._tell(Event(events.ASSIGNED_POD, Action.ADD, None, self._assigned(item)))
 
-    def _fail(self, out: Round, item: Queued, blamed: tuple[blame.Plugins, str]) -> None:
+    def _fail(self, out: Round, item: Queued, why: _Blame) -> None:
         """Bring a pod back that was not placed."""
-        plugins, message = blamed
-        out.failures[item.key] = Failure(plugins, message, self.queue.failed(item, plugins))
+        out.failures[item.key] = Failure(why.plugins, why.message, self.queue.failed(item, why.plugins), why.preemption)
         self.totals.failed += 1
 
     def _remember(self, items: Sequence[Queued], ids: list[int], node: list[int], devices: list[int]) -> None:
@@ -494,9 +709,13 @@ class SchedulingLoop:
         keys = [item.key for item in items]
         self.state.remember(keys, pods)
         self._running.update(zip(keys, items, strict=True))
-        for row in of:
+        for item, row in zip(items, of, strict=True):
             if row.group:
                 self._runs[row.gang] += 1
+            if row.nominated_node:  # it runs there, or elsewhere
+                self._forget_plans(row.key)
+                item.pod = renominated(item.pod, "")
+        self._least = min(self._least, of[-1].priority)  # the least important of them stands last
         self.totals.placed += len(items)
 
     # ---- gangs ----
@@ -523,7 +742,7 @@ class SchedulingLoop:
             self.state.rollback(mark)
             self._options.rng = rng
             out.node = np.full(len(items), NO_NODE, dtype=np.int32)
-            blamed.update({i: (blame.NOBODY, "") for i in range(len(items)) if i not in blamed})
+            blamed.update({i: _Blame(blame.NOBODY, "") for i in range(len(items)) if i not in blamed})
         self._settle(out, items, class_of, decided.columns, blamed)
         return out
 
@@ -531,14 +750,14 @@ class SchedulingLoop:
 
     def _blame(
         self, items: Sequence[Queued], class_of: I32, decided: cycle.Decided, failed: Sequence[int]
-    ) -> dict[int, tuple[blame.Plugins, str]]:
+    ) -> dict[int, _Blame]:
         """Who turned each failed pod down, on the state that it met.
 
         Going backwards through the placements inside a speculation brings that state back; pods of one class that
         failed without a placement between them failed for the same reason.
         """
-        out: dict[int, tuple[blame.Plugins, str]] = {}
-        known: dict[int, tuple[blame.Plugins, str]] = {}
+        out: dict[int, _Blame] = {}
+        known: dict[int, _Blame] = {}
         keys = [item.key for item in items]
         mark, undone = self.state.speculate(), len(items)
         for i in reversed(failed):
@@ -556,10 +775,20 @@ class SchedulingLoop:
         self.state.rollback(mark)
         return out
 
-    def _why(self, item: Queued, class_id: int, rejection: Rejection | None) -> tuple[blame.Plugins, str]:
+    def _why(self, item: Queued, class_id: int, rejection: Rejection | None) -> _Blame:
         shape = self.state.shape_of(class_id)
         plugins = blame.blame(self.state, self._profile, class_id, shape, rejection)
-        return plugins, diagnosis.summarize(self.state, self._profile, class_id, shape, rejection).message
+        return _Blame(plugins, diagnosis.summarize(self.state, self._profile, class_id, shape, rejection).message)
+
+
+def _question(item: Queued, class_id: int) -> _Question:
+    """What PostFilter's answer depends on, beside the state."""
+    return class_id, item.pod.row.priority, item.pod.row.preempts
+
+
+def _placement_sees(row: rows.PodRow) -> Hashable:
+    """What of a running pod can change and matters to the placement of others."""
+    return row.shape, row.priority, row.started, row.is_evicted
 
 
 def _kind(pod: PodView) -> Hashable | None:

@@ -286,6 +286,14 @@ class SchedulingQueue:
             out = [] if item is None else [item]
         return out
 
+    def put_back(self, items: Iterable[Queued]) -> None:
+        """Pods of `take_batch` behind the first were not decided: they stand where they stood."""
+        for item in items:
+            item.attempts -= 1
+            self.cycle -= 1
+            self._enroll(item)
+            self._active.push(item)
+
     def take_pod(self, key: str) -> Queued | None:
         """Take out one pod wherever it waits, unless PreEnqueue holds it back: a member of a gang."""
         item = self._items.get(key)

@@ -230,15 +230,17 @@ class Tape:
         self._node, self._devices = found.node.tolist(), found.devices.tolist()
         decided = [code - 1 for code in self._event[:done] if code > 0 and self._instead[code - 1] == NO_NODE]
         items = self._queue.take_new([self._pods[number] for number in decided])
-        left = self._settle(done, dict(zip(decided, items, strict=True)))
+        item_of = dict(zip(decided, items, strict=True))
+        step = 1 if self._state.evictions.is_on else max(done, 1)  # their order on a node is that of the events
+        left = [item for at in range(0, done, step) for item in self._settle(at, at + step, item_of)]
         return Played(list(self._parts(done, found.node, items)), left)
 
-    def _settle(self, done: int, item_of: Mapping[int, Queued]) -> list[Queued]:
-        """Enter who came, changed and left; those that left, if they ran before."""
+    def _settle(self, begin: int, end: int, item_of: Mapping[int, Queued]) -> list[Queued]:
+        """Enter who came, changed and left by some of the events; those that left, if they ran before."""
         came: dict[str, int] = {}
         changed: dict[str, int] = {}
         left: dict[str, Queued] = {}
-        for code in self._event[:done]:
+        for code in self._event[begin:end]:
             number = abs(code) - 1
             key = self._keys[number]
             if code < 0:

@@ -105,6 +105,11 @@ class Evictions:
 
     # ---- running pods ----
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the engine knows every running pod."""
+        return self._is_on
+
     def know_all(self) -> None:
         """From now on the engine knows every running pod. O(pods) the first time."""
         if self._is_on:
@@ -135,6 +140,12 @@ class Evictions:
         )
         for (key, _), handle in zip(there, handles.tolist(), strict=True):
             self.enter(key, handle)
+
+    def renew(self, keys: Sequence[str]) -> None:
+        """Pods changed in whatever way, one after another: each is the last of its node's list now, as upstream."""
+        for key in keys if self._is_on else ():
+            self.drop([key])
+            self.add([key], [self._pods()[key]])
 
     def enter(self, key: str, handle: int) -> None:
         """Key of a pod that the engine knows already."""

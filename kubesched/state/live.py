@@ -586,8 +586,13 @@ class ClusterState:
             if pod.volumes is not None:
                 self.volumes.run(pod, pod.volumes, at.row)
 
-    def update_pods(self, pods: Sequence[row_types.PodRow]) -> None:
+    def update_pods(self, pods: Sequence[row_types.PodRow], touched: Sequence[str] | None = None) -> None:
         """Running pods changed; each stays where it is. Those without a node count no more, and only change class.
+
+        Parameters
+        ----------
+        touched
+            Keys of all pods that something changed about, ``pods`` included: that orders equally important ones.
 
         Raises
         ------
@@ -604,16 +609,17 @@ class ClusterState:
         devices = np.array([at.devices for at, _ in there], dtype=np.uint64)
         self.engine.release(arrays.int32([at.class_id for at, _ in there]), rows, devices)
         self.engine.bind(arrays.int32([c for _, c in there]), rows, devices)
-        self.note_changed(pods, class_of)
+        self.note_changed(pods, class_of, touched)
 
-    def note_changed(self, pods: Sequence[row_types.PodRow], class_of: Sequence[int]) -> None:
-        """Enter what the engine knows already: running pods have other classes."""
+    def note_changed(
+        self, pods: Sequence[row_types.PodRow], class_of: Sequence[int], touched: Sequence[str] | None = None
+    ) -> None:
+        """Enter what the engine knows already: running pods have other classes. ``touched`` as in `update_pods`."""
         keys = [pod.key for pod in pods]
         bound = [self.pods[key] for key in keys]
         for pod, at, class_id in zip(pods, bound, class_of, strict=True):
-            at.class_id, at.priority = class_id, pod.priority
-        self.evictions.drop(keys)
-        self.evictions.add(keys, bound)
+            at.class_id, at.priority, at.started, at.is_evicted = class_id, pod.priority, pod.started, pod.is_evicted
+        self.evictions.renew(keys if touched is None else touched)
 
     def changed_class(self, class_id: int, shape: row_types.PodShape) -> int:
         """Class of a running pod's new shape; its volumes and claims do not change."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduling loop: batches equal one at a time, and both equal the oracles of the queue and of decisions."""
+"""The scheduling loop: batches equal one at a time, and both equal the oracle, with pods that evict and without."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,82 +14,49 @@ from kubesched.scheduler.queue import Timing
 from kubesched.scheduler.tape import Change
 from kubesched.state import rows
 from kubesched.state.live import ClusterState
-from tests import builders, decision_oracle, oracle, preemption_oracle, queue_oracle
+from tests import builders, loop_oracle, oracle, queue_oracle
+from tests.loop_oracle import bound, renominated
 from tests.queue_objects import ZONE, RandomObjects, view_of
 
 Obj = dict[str, Any]
-Told = tuple[str, str | None, frozenset[str], str]
-"""Pod, node, plugins, message."""
+Told = tuple[str, str | None, frozenset[str], str, list[str]]
+"""Pod, node, plugins, message, victims."""
 STEPS = 30
 APPS = "abcdefghij"
 """Enough that the partners which pods ask for are often missing."""
 
 
-class Reference:
-    """One pod at a time, with the oracles; gangs of pods that each stand for themselves."""
-
-    def __init__(self, clock: Any, timing: Timing) -> None:
-        self.groups: dict[str, int] = {}
-        self.members: dict[str, int] = {}
-        lets_in = {"GangScheduling": self.lets_in}
-        self.queue = queue_oracle.Queue(
-            clock, timing.initial_backoff, timing.max_backoff, timing.pop_from_backoff, lets_in
-        )
-        self.world = preemption_oracle.World([])
-        self.images: oracle.Images = {}
-
-    def lets_in(self, pod: Obj) -> bool:
-        group = queue_oracle.group_of(pod)
-        return not group or (group in self.groups and self.members[group] >= self.groups[group])
-
-    def run(self, rank: Any) -> list[Told]:
-        out: list[Told] = []
-        while True:
-            self.queue.flush()
-            waiter = self.queue.pop()
-            if waiter is None:
-                return out
-            pod = waiter.pod
-            decision = decision_oracle.decide(pod, self.world)
-            key = queue_oracle.key_of(pod)
-            if decision.get("best"):
-                node = min((self.world.nodes[i] for i in decision["best"]), key=lambda n: rank(n.name))
-                self.start(pod, node.name)
-                self.queue.done(waiter)
-                self.queue.happens(queue_oracle.Event("pod-add", None, bound(pod, node.name)))
-                out.append((key, node.name, frozenset(), ""))
-                continue
-            plugins = {status[0] for status in decision.get("status") or [] if status is not None}
-            self.queue.failed(waiter, plugins, set())
-            out.append((key, None, frozenset(plugins), decision["message"]))
-
-    def start(self, pod: Obj, name: str) -> None:
-        next(n for n in self.world.nodes if n.name == name).add(bound(pod, name))
-
-
-def bound(pod: Obj, node: str) -> Obj:
-    return pod | {"spec": pod["spec"] | {"nodeName": node}}
-
-
 class World(RandomObjects):
     """The loop in batches, one at a time, and the reference, told the same."""
 
-    def __init__(self, seed: int, timing: Timing, sizes: tuple[int, ...] = (MOST_AT_ONCE, 1)) -> None:
+    def __init__(
+        self, seed: int, timing: Timing, evicts: bool = False, sizes: tuple[int, ...] = (MOST_AT_ONCE, 1)
+    ) -> None:
         super().__init__(seed)
+        self.evicts = evicts
         self.now = 1000.0
         self.loops = [
             SchedulingLoop(ClusterState(), clock=lambda: self.now, timing=timing, most_at_once=size) for size in sizes
         ]
-        self.reference = Reference(lambda: self.now, timing)
+        for loop in self.loops:
+            loop.state.evictions.know_all()  # the order of equally important pods counts from now on
+        times = timing.initial_backoff, timing.max_backoff, timing.pop_from_backoff
+        self.reference = loop_oracle.Scheduler(lambda: self.now, *times)
         self.nodes: dict[str, Obj] = {}
         self.pods: dict[str, Obj] = {}
         self.place: dict[str, str] = {}
-        self.n_placed = self.n_failed = 0
+        self.to_evict: list[str] = []
+        self.unheard: dict[str, str] = {}
+        """Pods whose nominated node the loop wrote, and what the cluster's last update of them said."""
+        self.met: Counter[str] = Counter()
 
     def new_pod(self) -> Obj:
         pod = self.pod() if self.chance(0.3) else self.social_pod()
         pod["spec"].pop("schedulingGroup", None)
-        pod["spec"]["preemptionPolicy"] = "Never"
+        if not self.evicts or self.chance(0.1):
+            pod["spec"]["preemptionPolicy"] = "Never"
+        if self.evicts and self.nodes and self.chance(0.05):
+            pod = renominated(pod, self.one(sorted(self.nodes)))
         return pod
 
     def add(self) -> None:
@@ -97,8 +65,7 @@ class World(RandomObjects):
             new += [self.twin(new[0]) for _ in range(3)]
         for pod in new:
             self.pods[queue_oracle.key_of(pod)] = pod
-            self.reference.queue.add(pod)
-            self.reference.queue.happens(queue_oracle.Event("pod-add", None, pod))
+            self.reference.add(pod)
         self.tell(Change(add_pods=[view_of(pod) for pod in new]))
 
     def tell(self, change: Change) -> None:
@@ -131,34 +98,66 @@ class World(RandomObjects):
             if key in self.place:
                 self.stop(pod, self.place.pop(key))
             else:
-                self.reference.queue.delete(key)
+                self.reference.delete_waiting(pod)
         self.tell(Change(delete_pods=keys))
 
     def stop(self, pod: Obj, name: str) -> None:
-        for node in self.reference.world.nodes:
-            for other in [p for p in node.pods if queue_oracle.key_of(p) == queue_oracle.key_of(pod)]:
-                node.remove(other)
+        self.reference.stop(pod)
+        self.reference.deletion_began(queue_oracle.key_of(pod))
         self.reference.queue.happens(queue_oracle.Event("pod-delete", bound(pod, name), None))
 
     def update(self) -> None:
-        keys = [key for key in self.pods if self.chance(0.1)]
+        self.change({key: self.changed_pod(pod) for key, pod in self.pods.items() if self.chance(0.1)})
+
+    def change(self, pods: dict[str, Obj]) -> None:
         told = []
-        for key in keys:
-            old = self.pods[key]
-            new = self.pods[key] = self.changed_pod(old)
-            name = self.place.get(key)
+        for key, new in pods.items():
+            old, name = self.pods[key], self.place.get(key)
+            self.pods[key] = new
             if name is None:
-                self.reference.queue.update(new)
-                told.append(new)
+                self.reference.update_waiting(new)
+                told.append(self.heard(key, new))
                 continue
             told.append(bound(new, name))
-            for node in self.reference.world.nodes:
-                for other in [p for p in node.pods if queue_oracle.key_of(p) == key]:
-                    node.remove(other)
-                    node.add(bound(new, name))
+            self.reference.stop(old)
+            self.reference.start(new, name)
+            if new["metadata"].get("deletionTimestamp"):
+                self.reference.deletion_began(key)
             for what in queue_oracle.pod_changes(old, new):
                 self.reference.queue.happens(queue_oracle.Event(what, bound(old, name), bound(new, name)))
         self.tell(Change(update_pods=[view_of(pod) for pod in told]))
+
+    def heard(self, key: str, new: Obj) -> Obj:
+        """What the cluster says of a pod: sometimes it does not know yet what the loop wrote."""
+        if key in self.unheard and self.chance(0.5):
+            return renominated(new, self.unheard[key])
+        self.unheard.pop(key, None)
+        return new
+
+    def evict(self) -> None:
+        """Victims terminate, or are gone; now and then, somebody else writes a nominated node."""
+        victims = [key for key in dict.fromkeys(self.to_evict) if key in self.place and self.chance(0.6)]
+        if self.chance(0.5):
+            self.change({key: terminating(self.pods[key]) for key in victims})
+            return
+        for key in victims:
+            self.stop(self.pods.pop(key), self.place.pop(key))
+        self.tell(Change(delete_pods=victims))
+        waiting = [k for k in self.pods if k not in self.place and k not in self.unheard and self.chance(0.05)]
+        self.change({key: renominated(self.pods[key], self.one(["", *self.nodes])) for key in waiting})
+
+    def bind_elsewhere(self) -> None:
+        """Another scheduler binds a pod that waits; without ports, of which upstream counts those of two pods once."""
+        free = [key for key, pod in self.pods.items() if key not in self.place and not oracle.host_ports(pod)]
+        waiting = [key for key in free if self.chance(0.1)]
+        for key in waiting[: len(self.nodes)]:
+            pod, name = self.pods[key], self.one(sorted(self.nodes))
+            self.reference.forget(key)
+            self.reference.queue.delete(key)
+            self.reference.start(pod, name)
+            self.pods[key], self.place[key] = renominated(pod, ""), name
+            self.reference.queue.happens(queue_oracle.Event("pod-add", None, bound(pod, name)))
+            self.tell(Change(update_pods=[view_of(bound(pod, name))]))
 
     def node_event(self) -> None:
         if len(self.nodes) < 4 or self.chance(0.3):
@@ -193,17 +192,40 @@ class World(RandomObjects):
     def passes(self) -> None:
         self.now += self.one([0.25, 1.0, 3.0, 12.0, 320.0])
 
-    def decide(self) -> list[Told]:
+    def decide(self) -> list[loop_oracle.Told]:
         expected = self.reference.run(self.loops[0].state.row_of)
+        nominated = {key: node for one in expected for key, node in one.nominated.items()}
         for loop in self.loops:
-            told = [one for found in loop.run() for one in self.told(loop, found)]
-            assert told == expected
-        for key, node, _, _ in expected:
-            self.n_placed += node is not None
-            self.n_failed += node is None
-            if node is not None:
-                self.place[key] = node
+            rounds = loop.run()
+            told = [one for found in rounds for one in self.told(loop, found)]
+            assert told == [(one.pod, one.node, one.plugins, one.message, one.victims) for one in expected]
+            assert {key: node for found in rounds for key, node in found.nominated.items()} == nominated
+            self.compare_texts(rounds, expected)
+            self.compare_places(loop)
+        for one in expected:
+            self.met += Counter({"placed": one.node is not None, "failed": one.node is None})
+            self.met += Counter({"evictions": bool(one.victims), "victims": len(one.victims)})
+            self.met += Counter({"cleared": sum(node == "" for node in one.nominated.values())})
+            self.to_evict += one.victims
+            if one.node is not None:
+                self.place[one.pod] = one.node
+                self.pods[one.pod] = renominated(self.pods[one.pod], "")
+                self.unheard.pop(one.pod, None)
+                nominated.pop(one.pod, None)
+        for key, node in nominated.items():
+            self.unheard.setdefault(key, (self.pods[key].get("status") or {}).get("nominatedNodeName") or "")
+            self.pods[key] = renominated(self.pods[key], node)
         return expected
+
+    def compare_texts(self, rounds: list[Round], expected: list[loop_oracle.Told]) -> None:
+        told = [(key, f.preemption) for found in rounds for key, f in found.failures.items() if f.preemption]
+        texts = [(one.pod, one.preemption) for one in expected]
+        assert [one for one in told if one not in texts] == []
+        self.met += Counter({"texts": len(told)})
+
+    def compare_places(self, loop: SchedulingLoop) -> None:
+        places = dict(self.reference.queue.places())
+        assert {key: str(loop.queue.part_of(key)).split(".")[1].lower() for key in places} == places
 
     def told(self, loop: SchedulingLoop, found: Round) -> list[Told]:
         out: list[Told] = []
@@ -212,13 +234,21 @@ class World(RandomObjects):
             node = loop.state.node_name(row) if row >= 0 else None
             assert (failure is None) == (node is not None)
             plugins, message = (failure.plugins, failure.message) if failure else (frozenset(), "")
-            out.append((key, node, plugins, message))
+            out.append((key, node, plugins, message, found.victims.get(key, [])))
         return out
 
     def step(self) -> None:
         for _ in range(3):
-            self.one([self.add, self.add, self.node_event, self.delete, self.update, self.passes])()
+            more = [self.evict, self.evict, self.passes, self.bind_elsewhere] if self.evicts else []
+            self.one([self.add, self.add, self.node_event, self.delete, self.update, self.passes, *more])()
         self.decide()
+
+
+def terminating(pod: Obj) -> Obj:
+    """A victim whose deletion began."""
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+    status = (pod.get("status") or {}) | {"conditions": [target]}
+    return pod | {"metadata": pod["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": status}
 
 
 @pytest.mark.parametrize("timing", [Timing(), Timing(pop_from_backoff=False)])
@@ -227,14 +257,23 @@ def test_batches_equal_one_at_a_time_and_the_oracles(seed: int, timing: Timing) 
     world = World(seed, timing)
     for _ in range(STEPS):
         world.step()
-    assert world.n_placed > 5
-    assert world.n_failed > 5
+    assert world.met["placed"] > 5
+    assert world.met["failed"] > 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pods_that_evict_equal_the_oracle(seed: int) -> None:
+    world = World(seed, Timing(pop_from_backoff=seed % 2 == 0), evicts=True)
+    for _ in range(STEPS):
+        world.step()
+    assert world.met["evictions"] > 2
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("evicts", [False, True])
 @pytest.mark.parametrize("seed", range(100, 200))
-def test_batches_equal_one_at_a_time_at_length(seed: int) -> None:
-    world = World(seed, Timing())
+def test_batches_equal_one_at_a_time_at_length(seed: int, evicts: bool) -> None:
+    world = World(seed, Timing(), evicts)
     for _ in range(5 * STEPS):
         world.step()
 
@@ -246,7 +285,7 @@ class Tapes(World):
         super().__init__(seed, timing, sizes=(MOST_AT_ONCE,))
         self.player = SchedulingLoop(ClusterState(), clock=lambda: self.now, timing=timing)
         self.changes: list[Change] = []
-        self.expected: list[list[Told]] = []
+        self.expected: list[list[loop_oracle.Told]] = []
         for _ in range(3):
             self.node_event()
 
@@ -285,7 +324,9 @@ class Tapes(World):
     def play(self) -> None:
         played = self.player.play(self.changes)
         found = [[one for found in rounds for one in self.told(self.player, found)] for rounds in played]
-        assert found == self.expected
+        assert found == [
+            [(one.pod, one.node, one.plugins, one.message, one.victims) for one in of] for of in self.expected
+        ]
         assert self.running(self.player) == self.running(self.loops[0])
         self.changes, self.expected = [], []
 
@@ -298,4 +339,4 @@ def test_playing_equals_changes_one_at_a_time(seed: int, timing: Timing) -> None
         world.step()
     world.play()
     assert world.player.totals.together > 20
-    assert world.n_failed > 0
+    assert world.met["failed"] > 0

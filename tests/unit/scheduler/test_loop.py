@@ -50,7 +50,7 @@ def view(pod: PodBuilder, group: str = "", nominated: str = "") -> PodView:
         obj["spec"]["schedulingGroup"] = {"podGroupName": group}
     if nominated:
         obj["status"] = {"nominatedNodeName": nominated}
-    return events.view(obj, encode.pod_row(obj, ["nominated"]))
+    return events.view(obj, encode.pod_row(obj))
 
 
 def node(name: str, cpu: str = "2") -> NodeBuilder:
@@ -299,3 +299,97 @@ def test_the_arguments_of_the_profile_reach_the_loop() -> None:
     world = World(node("a"), node("b"), profile=added)
     world.add(pod("p0"), pod("p1"), pod("p2"))
     assert world.decide() == {"p0": "b", "p1": "b", "p2": None}
+
+
+# ---- pods that evict ----
+
+
+def evicting_world() -> World:
+    """A full node, and a pod for which somebody has to leave it."""
+    world = World(node("a"))
+    world.add(pod("v"), pod("w"))
+    assert world.decide() == {"v": "a", "w": "a"}
+    world.add(pod("p", "2").priority(5))
+    return world
+
+
+def test_a_pod_that_evicts_waits_for_its_victims_and_takes_their_place() -> None:
+    world = evicting_world()
+    found = world.loop.step()
+    assert found is not None
+    assert found.victims == {"default/p": ["default/v", "default/w"]}
+    assert found.nominated == {"default/p": "a"}
+    assert found.failures["default/p"].preemption == ""
+    world.now += 5
+    world.loop.delete_pods(["default/v"])
+    assert (world.decide(), world.part("p")) == ({}, Part.UNSCHEDULABLE)
+    world.loop.delete_pods(["default/w"])
+    assert world.decide() == {"p": "a"}
+
+
+def test_a_terminating_victim_lets_the_pod_go_but_not_evict_again() -> None:
+    world = evicting_world()
+    world.loop.run()
+    world.now += 5
+    for name in "vw":
+        obj = pod(name).build() | {"status": {"conditions": [TARGET]}}
+        obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        obj["spec"]["nodeName"] = "a"
+        world.loop.update_pods([events.view(obj, encode.pod_row(obj))])
+    world.loop.queue.activate(["default/p"])
+    found = world.loop.step()
+    assert found is not None
+    assert found.failures["default/p"].preemption.endswith(
+        "not eligible due to a terminating pod on the nominated node."
+    )
+    assert (found.victims, found.nominated) == ({}, {})
+
+
+TARGET = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+
+
+def test_an_update_from_before_the_nomination_does_not_end_it() -> None:
+    world = evicting_world()
+    world.loop.run()
+    world.loop.update_pods([view(pod("p", "2").priority(5))])
+    world.add(pod("q").priority(5))
+    world.loop.delete_pods(["default/v", "default/w"])
+    assert world.decide() == {"q": None, "p": "a"}, "it yields to the nominated pod, which backs off"
+
+
+def test_an_update_that_clears_a_nomination_ends_it() -> None:
+    world = evicting_world()
+    world.loop.run()
+    world.loop.update_pods([view(pod("p", "2").priority(5), nominated="a")])
+    world.loop.update_pods([view(pod("p", "2").priority(5))])
+    world.add(pod("q").priority(5))
+    world.loop.delete_pods(["default/v", "default/w"])
+    assert world.decide() == {"q": "a", "p": None}
+
+
+def test_a_lower_nomination_is_cleared() -> None:
+    world = evicting_world()
+    world.loop.run()
+    world.add(pod("m", "2").priority(7))
+    found = world.loop.step()
+    assert found is not None
+    assert found.nominated == {"default/m": "a", "default/p": ""}
+
+
+def test_a_failed_eviction_brings_the_pod_back() -> None:
+    world = evicting_world()
+    world.loop.run()
+    world.loop.eviction_failed("default/p")
+    found = world.loop.step()
+    assert found is not None
+    assert found.victims == {"default/p": ["default/v", "default/w"]}
+
+
+def test_a_node_that_comes_back_is_still_nominated() -> None:
+    world = evicting_world()
+    world.loop.run()
+    world.loop.delete_pods(["default/v", "default/w"])
+    world.loop.remove_node("a")
+    world.loop.add_nodes([encode.node_row(node("a").build()), encode.node_row(node("b", "1").build())])
+    world.add(pod("q").priority(5))
+    assert world.decide() == {"p": "a", "q": "b"}
