@@ -12,6 +12,7 @@ from kubesched.api import codec, groups, status
 from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object
 from kubesched.apiserver import about, admission, routes, subresources, verbs
+from kubesched.apiserver.addresses import ServiceAddresses
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.message import Answer, Request, User, failed
 from kubesched.apiserver.resource import Now, Resource
@@ -76,7 +77,12 @@ class App:
         self._resources: dict[Kind, Resource] = {}
         self._watchers: dict[Kind, Watchers] = {}
         self._targets: dict[tuple[Kind, str], Endpoint] = {}
-        self._admission = admission.Chain([admission.NamespaceLifecycle(self.resource_of)])
+        self._admission = admission.Chain(
+            [
+                admission.NamespaceLifecycle(self.resource_of),
+                ServiceAddresses(self.resource_of("", "v1", "services")),
+            ]
+        )
 
     # ---- who there is ----
 

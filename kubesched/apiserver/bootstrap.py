@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a cluster has before anybody made anything: namespaces, the API server's own Service, priority classes.
+
+Source: pkg/controlplane/controller and pkg/registry/scheduling/rest, v1.36.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from kubesched.api import status
+from kubesched.api.strategy import Object
+from kubesched.apiserver import addresses
+
+if TYPE_CHECKING:
+    from kubesched.apiserver.app import App
+
+_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_CLASSES = (
+    (
+        "system-node-critical",
+        2000001000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    (
+        "system-cluster-critical",
+        2000000000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+)
+
+
+async def prepare(app: App, address: str = "127.0.0.1", port: int = 6443) -> None:
+    """Make what is missing; the rest is left as it is.
+
+    Parameters
+    ----------
+    app
+        The server.
+    address, port
+        Where it is reached; endpoints of the Service ``kubernetes``.
+    """
+    for name in _NAMESPACES:
+        await _ensure(app, "", "v1", "namespaces", "", {"metadata": {"name": name}})
+    for name, value, description in _CLASSES:
+        obj = {"metadata": {"name": name}, "value": value, "description": description}
+        await _ensure(app, "scheduling.k8s.io", "v1", "priorityclasses", "", obj)
+    first = str(ipaddress.IPv4Network(addresses.NETWORK)[1])
+    service: Object = {
+        "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {
+            "clusterIP": first,
+            "clusterIPs": [first],
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+            "type": "ClusterIP",
+        },
+    }
+    await _ensure(app, "", "v1", "services", "default", service)
+    endpoints: Object = {
+        "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+    }
+    await _ensure(app, "", "v1", "endpoints", "default", endpoints)
+
+
+async def _ensure(app: App, group: str, version: str, plural: str, namespace: str, obj: Object) -> None:
+    resource = app.resource_of(group, version, plural)
+    obj = {"kind": resource.kind.kind, "apiVersion": resource.kind.api_version, **obj}
+    if namespace:
+        obj["metadata"]["namespace"] = namespace
+    resource.strategy.default(obj)
+    try:
+        await resource.create(obj, namespace)
+    except status.StatusError as error:
+        if error.reason != "AlreadyExists":
+            raise
