@@ -74,7 +74,7 @@ def write_options(query: Query, kind: str, user_agent: str, patch: str = "") -> 
     patch
         ``apply``, or another patch type; empty for no patch.
     """
-    if not query:
+    if not query and patch != "apply":
         return WriteOptions(manager=manager_of(user_agent))
     dry_run = [value for value in query.get("dryRun", ()) if value]
     manager = _first(query, "fieldManager")

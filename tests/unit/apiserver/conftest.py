@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An API server without sockets: requests go into the application, answers come out."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any
+
+import orjson
+import pytest
+
+from kubesched.api import kinds
+from kubesched.apiserver import bootstrap
+from kubesched.apiserver.app import App
+from kubesched.apiserver.message import Request, Response, Stream, User
+from kubesched.store.memory import MemoryStore
+
+ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
+JSON = "application/json"
+
+
+class Clock:
+    """Time that moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.at = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+
+    def __call__(self) -> datetime.datetime:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        self.at += datetime.timedelta(seconds=seconds)
+
+
+class Answer:
+    """A whole answer, decoded."""
+
+    def __init__(self, response: Response) -> None:
+        raw = response.body if isinstance(response.body, bytes) else b"".join(response.body)
+        self.status = response.status
+        self.headers = response.headers
+        self.content_type = response.content_type
+        self.raw = raw
+        self.body: Any = orjson.loads(raw) if response.content_type.startswith(JSON) else raw.decode()
+
+
+class Server:
+    """What a test asks."""
+
+    def __init__(self, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self.run = run
+        self.clock = Clock()
+        self.app = App(MemoryStore(), kinds.Registry(kinds.built_in()), self.clock)
+        run(bootstrap.prepare(self.app))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        obj: Any = None,
+        *,
+        user: User = ADMIN,
+        query: Mapping[str, str] | None = None,
+        **headers: str,
+    ) -> Answer:
+        """One request; ``obj`` is sent as JSON, or as it is if it is bytes."""
+        answer = self.run(self.send(method, path, obj, user=user, query=query, **headers))
+        assert isinstance(answer, Response)
+        return Answer(answer)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        obj: Any = None,
+        *,
+        user: User = ADMIN,
+        query: Mapping[str, str] | None = None,
+        **headers: str,
+    ) -> Response | Stream:
+        body = obj if isinstance(obj, bytes) else b"" if obj is None else orjson.dumps(obj)
+
+        async def read() -> bytes:
+            return body
+
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        lists = {name: [value] for name, value in (query or {}).items()}
+        return await self.app(Request(method, path, lists, named, read, user))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A new server with a clock of its own."""
+    loop = asyncio.new_event_loop()
+    try:
+        yield Server(loop.run_until_complete)
+    finally:
+        loop.close()
+
+
+def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
+    """A pod that says the least."""
+    containers = [{"name": "c", "image": "nginx:1"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": containers, **spec},
+    }

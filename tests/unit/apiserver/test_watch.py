@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watches as clients see them: order, selectors, bookmarks, what is too old."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from kubesched.apiserver.message import Stream
+from kubesched.apiserver.watch import MAX_BUFFERED
+from tests.unit.apiserver.conftest import Server, pod
+
+PODS = "/api/v1/namespaces/default/pods"
+MERGE = "application/merge-patch+json"
+
+
+async def watch(server: Server, path: str = PODS, **query: str) -> AsyncIterator[bytes]:
+    answer = await server.send("GET", path, query={"watch": "true", "timeoutSeconds": "60", **query})
+    assert isinstance(answer, Stream)
+    return answer.chunks
+
+
+async def read(chunks: AsyncIterator[bytes], n: int) -> list[dict[str, Any]]:
+    """The next ``n`` events."""
+    found: list[dict[str, Any]] = []
+    while len(found) < n:
+        found += [orjson.loads(line) for line in (await anext(chunks)).splitlines()]
+    assert len(found) == n
+    return found
+
+
+def kinds(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(event["type"], event["object"]["metadata"].get("name", "")) for event in events]
+
+
+def test_events_come_in_order(server: Server) -> None:
+    async def play() -> None:
+        await server.send("POST", PODS, pod("a"))
+        chunks = await watch(server)
+        assert kinds(await read(chunks, 1)) == [("ADDED", "a")]
+        await server.send("POST", PODS, pod("b"))
+        await server.send("PATCH", f"{PODS}/a", {"metadata": {"labels": {"x": "1"}}}, content_type=MERGE)
+        await server.send("DELETE", f"{PODS}/a", {"gracePeriodSeconds": 0})
+        events = await read(chunks, 4)
+        assert kinds(events) == [("ADDED", "b"), ("MODIFIED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
+        revisions = [int(event["object"]["metadata"]["resourceVersion"]) for event in events]
+        assert revisions == sorted(set(revisions))
+
+    server.run(play())
+
+
+def test_from_a_revision_nothing_is_missed(server: Server) -> None:
+    async def play() -> None:
+        await server.send("POST", PODS, pod("a"))
+        seen = str(server.app.store.revision)
+        await server.send("POST", PODS, pod("b"))
+        chunks = await watch(server, resourceVersion=seen)
+        assert kinds(await read(chunks, 1)) == [("ADDED", "b")]
+
+    server.run(play())
+
+
+def test_entering_and_leaving_a_selector(server: Server) -> None:
+    async def play() -> None:
+        chunks = await watch(server, labelSelector="x=1", resourceVersion=str(server.app.store.revision))
+        await server.send("POST", PODS, pod("a"))
+        for value in ("1", "2"):
+            change = {"metadata": {"labels": {"x": value}}}
+            await server.send("PATCH", f"{PODS}/a", change, content_type=MERGE)
+        events = await read(chunks, 2)
+        assert kinds(events) == [("ADDED", "a"), ("DELETED", "a")]
+        assert events[1]["object"]["metadata"]["labels"] == {"x": "1"}
+        assert events[1]["object"]["metadata"]["resourceVersion"] == str(server.app.store.revision)
+
+    server.run(play())
+
+
+def test_the_state_first_then_a_mark(server: Server) -> None:
+    async def play() -> None:
+        await server.send("POST", PODS, pod("a"))
+        asked = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+        events = await read(await watch(server, **asked), 2)
+        assert kinds(events) == [("ADDED", "a"), ("BOOKMARK", "")]
+        assert events[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+    server.run(play())
+
+
+def test_too_old_is_said_in_the_stream(server: Server) -> None:
+    async def play() -> None:
+        await server.send("POST", PODS, pod("a"))
+        await server.app.store.compact(server.app.store.revision)
+        events = await read(await watch(server, resourceVersion="1"), 1)
+        assert (events[0]["type"], events[0]["object"]["reason"]) == ("ERROR", "Expired")
+
+    server.run(play())
+
+
+def test_a_watcher_that_is_too_slow_is_let_go(server: Server) -> None:
+    async def play() -> None:
+        chunks = await watch(server, resourceVersion=str(server.app.store.revision))
+        for i in range(20):
+            obj = pod(f"p{i}")
+            obj["metadata"]["annotations"] = {"x": "y" * 100_000}
+            await server.send("POST", PODS, obj)
+            await asyncio.sleep(0.005)  # long enough for a flush
+        sent = [chunk async for chunk in chunks]  # ends: what it is behind by is too much
+        assert sum(map(len, sent)) <= MAX_BUFFERED
+
+    server.run(play())
