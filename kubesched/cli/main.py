@@ -19,6 +19,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Replay a trace under placement policies."),
     "bench": ("bench", "Measure the engine against plain NumPy."),
     "parity": ("parity", "Replay recorded kube-scheduler decisions and compare."),
+    "apiserver": ("apiserver", "Serve the Kubernetes API."),
     "completion": ("completion", "Print the shell's completion script."),
 }
 """Command to its module and its line in --help; the module's docstring says more."""
