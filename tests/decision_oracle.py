@@ -40,6 +40,19 @@ def decide(pod: Obj, world: World) -> Obj:
     return result | scores(pod, world, result["feasible"])
 
 
+def decide_within(pod: Obj, world: World, rows: list[int]) -> Obj:
+    """As `decide`, where only some nodes may be chosen: what other pods say is still counted over all of them."""
+    whole = decide(pod, world)
+    if "status" not in whole:
+        everywhere = f"0/{len(world.nodes)} "
+        return whole | {"message": whole["message"].replace(everywhere, f"0/{len(rows)} ", 1)}
+    feasible = [i for i in whole["feasible"] if i in rows]
+    if not feasible:
+        reasons = oracle.histogram([whole["status"][i] for i in rows])
+        return {"feasible": [], "message": oracle.fit_error(len(rows), reasons)}
+    return {"feasible": feasible} | scores(pod, world, feasible)
+
+
 def scores(pod: Obj, world: World, feasible: list[int]) -> Obj:
     chosen = [world.nodes[i] for i in feasible]
     found = {

@@ -312,6 +312,9 @@ typedef struct ks_profile_spec {
     int32_t n_user_filters;      /* asked after all others, in order */
     const int32_t *user_filter;  /* [n_user_filters] from ks_user_filter_add */
     int32_t node_percentage;     /* percentageOfNodesToScore: 1..100 or KS_ADAPTIVE; 0: every node is looked at */
+    /* how placements of groups compare: KS_SCORE_NODE_RESOURCES_FIT, KS_FIT_MOST_ALLOCATED; NULL: absent */
+    const ks_score_spec *placement_fit;
+    int64_t placement_pods_weight; /* of PodGroupPodsCount; 0: absent */
 } ks_profile_spec;
 
 typedef struct ks_options {
@@ -344,6 +347,13 @@ typedef struct ks_groups {
     int32_t *fitted;        /* [n] out: pods that found a node */
     int32_t *first_failed;  /* [n] out: first pod of the batch that found none, KS_NONE: all did */
     int32_t *n_decided;     /* [n] out: pods decided before the group was given up; the others have no decision */
+    const int32_t *topology; /* [n] whose domains are its placements (minimum >= 1), KS_NONE: anywhere; NULL: all */
+    const int32_t *anchor;   /* [n] a row in whose domain it must be, KS_NONE: any; NULL: all */
+    const int32_t *running;  /* [n] pods of it that run already: they count for its placements; NULL: none */
+    int32_t *placement;      /* [n] out: a row of the placement whose decisions are told: the best one, or if none
+                              * will do the first; KS_NONE: no topology, or no domain */
+    int32_t *n_placements;   /* [n] out: placements that were tried */
+    int32_t *placement_ties; /* [n] out: how many are best, 0: none will do */
 } ks_groups;
 
 /* All nodes against one pod, in numbers. */
@@ -519,6 +529,21 @@ ks_status ks_place(ks_engine *engine, ks_options *options, int32_t n, const int3
  * *n_done counts finished groups. Without options.commit nothing stays, and each group meets the same state. */
 ks_status ks_place_groups(ks_engine *engine, ks_options *options, const ks_groups *groups, const int32_t *class_id,
                           const ks_decisions *out, int32_t *n_done);
+/* Placements of a topology: the sets of rows that share a domain, by their first rows, ascending; borrowed until rows
+ * change. O(N) after a change. */
+ks_status ks_placements(ks_engine *engine, int32_t topology, int32_t *n, const int32_t **row);
+/* From now on only the rows in the domain of `row` are nodes that can be chosen, counted or explained; what rules about
+ * other pods count stays as it is. topology KS_NONE: all rows again, as after any change of rows. *out_n: how many nodes those
+ * are; NULL: nobody asks. */
+ks_status ks_within(ks_engine *engine, int32_t topology, int32_t row, int32_t *out_n);
+/* NodeResourcesFit's score of the placement at hand (ks_within), 0..100, with pods on it that do not run there yet;
+ * node KS_NONE: the pod counts nothing. 0 where the profile does not score it. O(rows of the placement). */
+ks_status ks_placement_fit(const ks_engine *engine, int32_t profile, int32_t n, const int32_t *class_id,
+                           const int32_t *node, int64_t *out);
+/* The best of n placements, by the pods of the group on each (at least one on some) and the score of
+ * ks_placement_fit; ties as options say. */
+ks_status ks_placement_choose(const ks_engine *engine, ks_options *options, int32_t n, const int32_t *pods,
+                              const int64_t *fit, int32_t *out, int32_t *out_ties);
 /* Discrete-event run. `out` columns are [n_pods], in and out: node is KS_NONE for pods that have not arrived, others run
  * there already. *n_done counts events. */
 ks_status ks_run(ks_engine *engine, ks_options *options, const ks_tape *tape, const ks_decisions *out,

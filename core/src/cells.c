@@ -12,6 +12,9 @@
  *     cell (zone a, 1 pod here)    scores 80 77 ...         slot (cell, 80): rows 5 9 ...
  *     cell (zone b, 0 pods here)   ...
  *
+ * A decision that keeps to a placement (placements.c) looks at the cells of one domain, which are chained: the
+ * placement's topology tells rows apart as a rule would.
+ *
  * A decision judges each cell once (rules.c), normalises over the feasible ones, and takes the best slot. A placement
  * moves one row to another slot, which the change log (log.c) tells; sums over domains are the tallies' business.
  *
@@ -40,6 +43,7 @@ typedef struct component {
 
 typedef struct cell {
     int32_t n_open; /* rows that pass every filter of their own */
+    int32_t next;   /* of the same placement, + 1; 0: the last */
     bool feasible;
     int64_t spread, pods; /* raw scores of the decision at hand */
     uint64_t shown[VALUES / WORD];
@@ -54,7 +58,9 @@ typedef struct slot {
 struct ks_cells {
     int32_t profile;
     int32_t asked;
-    bool refused; /* too many cells */
+    bool refused;                 /* too many cells */
+    int32_t split, refused_split; /* topology of the placements whose cells are chained, + 1; 0: none */
+    int32_t split_at;             /* its component */
     int64_t position, last_asked, joins, image_version, rows_version;
     int64_t n_entries;
     KS_VEC(component) components;
@@ -63,6 +69,7 @@ struct ks_cells {
     KS_VEC(int32_t) keys;    /* [cell][component] */
     KS_VEC(int32_t) table;   /* cells by hash of their key, + 1 */
     KS_VEC(int32_t) near;    /* [cell][rule] of the decision at hand */
+    KS_VEC(int32_t) head;    /* [domain of split] its first cell, + 1 */
     KS_VEC(cell) cells;
     KS_VEC(slot) slots;
     KS_VEC(int32_t) slot_of; /* [row] KS_NONE: does not pass its own filters */
@@ -118,6 +125,10 @@ static ks_status plan(ks_engine *e, const ks_profile *p, const ks_class *c, ks_c
     int32_t n_any = w->n_affinity + w->n_anti + w->n_existing; /* filters: one pod is as good as many */
     k->planned.n = 0;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->of_rule, ks_n_rules(w)));
+    if (k->split != 0 && e->topologies.at[k->split - 1].n_domains > MOST_DOMAINS)
+        return KS_EUNSUPPORTED;
+    if (k->split != 0)
+        KS_TRY(need(e, k, BY_DOMAIN, k->split - 1, &k->split_at));
     if (p->taint_weight > 0)
         KS_TRY(need(e, k, BY_TAINT, 0, NULL));
     if (p->affinity_weight > 0 && c->preferred.n_terms > 0)
@@ -183,6 +194,19 @@ static int64_t find_key(const ks_cells *k, const int32_t *key) {
     return at;
 }
 
+/* Puts a new cell in front of those of its placement. */
+static ks_status chain(ks_engine *e, ks_cells *k, int32_t cell_id) {
+    int32_t domain = k->split == 0 ? KS_NONE : k->key.at[k->split_at];
+    if (domain == KS_NONE)
+        return KS_OK;
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &k->head, (int64_t)domain + 1));
+    for (; k->head.n <= domain; k->head.n++)
+        k->head.at[k->head.n] = 0;
+    k->cells.at[cell_id].next = k->head.at[domain];
+    k->head.at[domain] = cell_id + 1;
+    return KS_OK;
+}
+
 static ks_status find_cell(ks_engine *e, ks_cells *k, int32_t *out) {
     int64_t n = k->components.n, at = find_key(k, k->key.at);
     *out = k->table.at[at] - 1;
@@ -194,6 +218,7 @@ static ks_status find_cell(ks_engine *e, ks_cells *k, int32_t *out) {
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->keys, (k->cells.n + 1) * n + 1));
     memset(&k->cells.at[k->cells.n], 0, sizeof *k->cells.at);
     memcpy(&k->keys.at[k->cells.n * n], k->key.at, (size_t)n * sizeof *k->key.at);
+    KS_TRY(chain(e, k, (int32_t)k->cells.n));
     *out = (int32_t)k->cells.n++;
     k->table.at[at] = *out + 1;
     return KS_OK;
@@ -317,7 +342,7 @@ static ks_status build(ks_engine *e, const ks_profile *p, const ks_class *c, ks_
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->slot_of, e->n_rows));
     k->table.n = 4 * MOST_CELLS; /* a power of two */
     memset(k->table.at, 0, (size_t)k->table.n * sizeof *k->table.at);
-    k->cells.n = k->slots.n = 0;
+    k->cells.n = k->slots.n = k->head.n = 0;
     k->components.n = k->planned.n;
     if (k->planned.n > 0)
         memcpy(k->components.at, k->planned.at, (size_t)k->planned.n * sizeof *k->planned.at);
@@ -345,10 +370,13 @@ static bool has_same_plan(const ks_cells *k) {
             memcmp(k->planned.at, k->components.at, (size_t)k->planned.n * sizeof *k->planned.at) == 0);
 }
 
-/* Brings the cells up to date; the class and its tallies are. */
+/* Brings the cells up to date; the class and its tallies are. Cells stay split by a topology that was asked for. */
 static ks_status follow(ks_engine *e, const ks_profile *p, ks_class *c, ks_cells *k) {
-    bool is_known = k->position >= e->log_base && k->joins == e->joins &&
+    bool is_split = !e->within.is_on || k->split == e->within.topology + 1;
+    bool is_known = is_split && k->position >= e->log_base && k->joins == e->joins &&
                     (c->n_images == 0 || k->image_version == e->sets.image_version);
+    if (!is_split)
+        k->split = e->within.topology + 1;
     if (!is_known || k->rows_version != e->rows_version) {
         KS_TRY(plan(e, p, c, k));
         is_known = is_known && has_same_plan(k);
@@ -376,6 +404,19 @@ typedef struct bounds {
     bool has_spread, has_pods;
 } bounds;
 
+/* The cells that can be chosen, one after another; KS_NONE: no more. */
+static int64_t first_cell(const ks_engine *e, const ks_cells *k) {
+    if (!e->within.is_on)
+        return k->cells.n > 0 ? 0 : KS_NONE;
+    return e->within.domain < k->head.n ? k->head.at[e->within.domain] - 1 : KS_NONE;
+}
+
+static int64_t next_cell(const ks_engine *e, const ks_cells *k, int64_t at) {
+    if (e->within.is_on)
+        return k->cells.at[at].next - 1;
+    return at + 1 < k->cells.n ? at + 1 : KS_NONE;
+}
+
 static void gather(const ks_engine *e, const ks_pairwise *w, const ks_cells *k, const int32_t *key, int32_t *near) {
     int32_t n = ks_n_rules(w);
     for (int32_t i = 0; i < n; i++) {
@@ -392,7 +433,7 @@ static void filter_cells(const ks_engine *e, const ks_profile *p, const ks_class
     bool spread_on = ks_filter_is_on(p, KS_FILTER_POD_TOPOLOGY_SPREAD);
     bool pods_on = ks_filter_is_on(p, KS_FILTER_INTER_POD_AFFINITY);
     int64_t width = k->components.n, n = ks_n_rules(w);
-    for (int64_t i = 0; i < k->cells.n; i++) {
+    for (int64_t i = first_cell(e, k); i != KS_NONE; i = next_cell(e, k, i)) {
         cell *of = &k->cells.at[i];
         const int32_t *key = &k->keys.at[i * width];
         int32_t *near = &k->near.at[i * n];
@@ -424,7 +465,7 @@ static int32_t count_domains(const ks_engine *e, const ks_pairwise *w, const ks_
     bool by_domain = k->components.at[component_id].kind == BY_DOMAIN, missing = false;
     if (by_domain)
         memset(e->scratch.seen.at, 0, (size_t)e->topologies.at[w->soft[at].topology].n_domains);
-    for (int64_t i = 0; i < k->cells.n; i++) {
+    for (int64_t i = first_cell(e, k); i != KS_NONE; i = next_cell(e, k, i)) {
         if (!k->cells.at[i].feasible || !is_scored(w, &k->near.at[i * ks_n_rules(w)]))
             continue;
         int32_t value = k->keys.at[i * k->components.n + component_id];
@@ -458,7 +499,7 @@ static ks_status score_cells(ks_engine *e, const ks_profile *p, ks_class *c, ks_
         KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.seen, e->topologies.at[w->soft[i].topology].n_domains));
         w->soft[i].weight = ks_spread_weight(count_domains(e, w, k, i));
     }
-    for (int64_t i = 0; i < k->cells.n; i++) {
+    for (int64_t i = first_cell(e, k); i != KS_NONE; i = next_cell(e, k, i)) {
         cell *of = &k->cells.at[i];
         if (!of->feasible)
             continue;
@@ -511,10 +552,10 @@ static int32_t nth_row(ks_cells *k, uint32_t wanted) {
             return (int32_t)row;
 }
 
-static void find_best(const ks_profile *p, ks_cells *k, const bounds *b, ks_choice *out) {
+static void find_best(const ks_engine *e, const ks_profile *p, ks_cells *k, const bounds *b, ks_choice *out) {
     *out = (ks_choice){-1, KS_NONE, 0, b->feasible};
     k->winners.n = 0;
-    for (int64_t i = 0; i < k->cells.n; i++) {
+    for (int64_t i = first_cell(e, k); i != KS_NONE; i = next_cell(e, k, i)) {
         const cell *of = &k->cells.at[i];
         if (!of->feasible)
             continue;
@@ -556,6 +597,7 @@ static void discard(ks_engine *e, ks_cells *k) {
     KS_VEC_DISCARD(&e->mem, &k->keys);
     KS_VEC_DISCARD(&e->mem, &k->table);
     KS_VEC_DISCARD(&e->mem, &k->near);
+    KS_VEC_DISCARD(&e->mem, &k->head);
     KS_VEC_DISCARD(&e->mem, &k->cells);
     KS_VEC_DISCARD(&e->mem, &k->slot_of);
     KS_VEC_DISCARD(&e->mem, &k->key);
@@ -563,7 +605,8 @@ static void discard(ks_engine *e, ks_cells *k) {
     KS_VEC_DISCARD(&e->mem, &k->wins);
     e->n_cell_entries -= k->n_entries;
     k->n_entries = 0;
-    k->slots.n = k->components.n = k->planned.n = k->cells.n = k->slot_of.n = 0;
+    k->slots.n = k->components.n = k->planned.n = k->cells.n = k->slot_of.n = k->head.n = 0;
+    k->split = 0;
     k->position = -1;
 }
 
@@ -572,6 +615,7 @@ void ks_cells_forget(ks_class *c) {
         return;
     c->cells->position = -1;
     c->cells->refused = false;
+    c->cells->refused_split = 0;
 }
 
 void ks_cells_free(ks_engine *e, ks_class *c) {
@@ -620,7 +664,7 @@ static ks_status decide(ks_engine *e, const ks_profile *p, ks_class *c, ks_cells
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->near, k->cells.n * ks_n_rules(&c->pairwise) + 1));
     filter_cells(e, p, c, k, &b);
     KS_TRY(score_cells(e, p, c, k, &b));
-    find_best(p, k, &b, out);
+    find_best(e, p, k, &b, out);
     choose(k, tie, rng, out);
     return KS_OK;
 }
@@ -635,12 +679,16 @@ ks_status ks_cells_decide(ks_engine *e, int32_t profile, int32_t driver, int32_t
         ks_cells_forget(c);
     k->profile = profile;
     k->asked += k->asked <= SHY_ASKS;
-    if (k->refused || (driver == KS_DRIVER_AUTO && k->asked <= SHY_ASKS))
+    bool is_shy = driver == KS_DRIVER_AUTO && !e->within.is_on && k->asked <= SHY_ASKS;
+    if (k->refused || is_shy || (e->within.is_on && k->refused_split == e->within.topology + 1))
         return KS_EUNSUPPORTED;
     ks_status status = decide(e, p, c, k, tie, rng, out);
-    if (status == KS_EUNSUPPORTED) {
-        discard(e, k);
+    if (status != KS_EUNSUPPORTED)
+        return status;
+    if (k->split != 0)
+        k->refused_split = k->split; /* without it there may be few enough */
+    else
         k->refused = true;
-    }
-    return status;
+    discard(e, k);
+    return KS_EUNSUPPORTED;
 }

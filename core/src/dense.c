@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * dense.c: the driver that looks at every row. It defines the answer; the indexed driver must give the same.
+ * dense.c: the driver that looks at every row (of the placement at hand, where there is one). It defines the answer;
+ * the indexed driver must give the same.
  *
  * Two passes over the rows: filter and score the feasible ones, keeping the greatest raw values that normalisation
  * needs; then normalise, weigh, and find the best total, how many reach it, and the first (or a uniform) one of them.
  */
 #include "internal.h"
+
+#include <string.h> /* memset */
 
 /* Greatest raw values over the feasible rows, and normalised columns of the pairwise plugins, NULL where absent. */
 typedef struct maxima {
@@ -25,16 +28,21 @@ ks_status ks_dense_reserve(ks_engine *e) {
 
 static ks_status filter_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
     uint8_t detail;
-    for (int32_t row = 0; row < e->n_rows; row++)
+    if (e->within.is_on)
+        memset(e->scratch.feasible.at, 0, (size_t)e->n_rows);
+    for (int32_t i = 0; i < ks_n_within(e); i++) {
+        int32_t row = ks_row_within(e, i);
         e->scratch.feasible.at[row] =
             e->live.at[row] && ks_veto_of(e, row) == NULL && ks_filter(e, p, c, row, &detail) == KS_NONE;
+    }
     return ks_user_filter_rows(e, p, c, e->scratch.feasible.at, NULL, NULL);
 }
 
 static maxima score_rows(ks_engine *e, const ks_profile *p, const ks_class *c) {
     maxima m = {0};
     ks_scratch *s = &e->scratch;
-    for (int32_t row = 0; row < e->n_rows; row++) {
+    for (int32_t i = 0; i < ks_n_within(e); i++) {
+        int32_t row = ks_row_within(e, i);
         if (!s->feasible.at[row])
             continue;
         s->local.at[row] = ks_score_local(e, p, c, row);
@@ -82,9 +90,11 @@ static int64_t total_of(const ks_engine *e, const ks_profile *p, const ks_class 
 
 static int32_t nth_with_total(const ks_engine *e, const ks_profile *p, const ks_class *c, const maxima *m,
                               int64_t total, uint32_t wanted) {
-    for (int32_t row = 0; row < e->n_rows; row++)
+    for (int32_t i = 0; i < ks_n_within(e); i++) {
+        int32_t row = ks_row_within(e, i);
         if (e->scratch.feasible.at[row] && total_of(e, p, c, m, row) == total && wanted-- == 0)
             return row;
+    }
     return KS_NONE;
 }
 
@@ -93,7 +103,8 @@ ks_status ks_dense_choose(ks_engine *e, const ks_profile *p, ks_class *c, int32_
     KS_TRY(ks_user_add_scores(e, p, c, e->scratch.feasible.at, e->scratch.local.at));
     KS_TRY(score_pairwise(e, p, c, &m));
     *out = (ks_choice){INT64_MIN, KS_NONE, 0, m.feasible}; /* policies go below 0 on machines beyond their scale */
-    for (int32_t row = 0; row < e->n_rows; row++) {
+    for (int32_t i = 0; i < ks_n_within(e); i++) {
+        int32_t row = ks_row_within(e, i);
         if (!e->scratch.feasible.at[row])
             continue;
         int64_t total = total_of(e, p, c, &m, row);

@@ -48,6 +48,7 @@ void ks_engine_free(ks_engine *e) {
     ks_nodes_free(e);
     ks_sets_free(e);
     KS_VEC_DISCARD(&e->mem, &e->order);
+    ks_trials_free(e);
     KS_VEC_DISCARD(&e->mem, &e->log);
     KS_VEC_DISCARD(&e->mem, &e->last_log);
     KS_VEC_DISCARD(&e->mem, &e->undo);

@@ -17,7 +17,7 @@ typedef struct outputs {
 
 static void explain_row(const ks_engine *e, const ks_profile *p, const ks_class *c, int32_t row, ks_verdict *out) {
     size_t bytes = (size_t)((e->n_resources + 63) / 64) * sizeof *out->insufficient;
-    const ks_veto *veto = ks_veto_of(e, row);
+    const ks_veto *veto = ks_is_within(e, row) ? ks_veto_of(e, row) : NULL;
     if (veto != NULL) {
         out->filter = veto->filter;
         out->detail = veto->detail;
@@ -27,7 +27,7 @@ static void explain_row(const ks_engine *e, const ks_profile *p, const ks_class 
     }
     memset(out->insufficient, 0, bytes);
     out->detail = KS_DETAIL_NONE;
-    out->filter = e->live.at[row] ? ks_filter(e, p, c, row, &out->detail) : REMOVED;
+    out->filter = e->live.at[row] && ks_is_within(e, row) ? ks_filter(e, p, c, row, &out->detail) : REMOVED;
     if (out->filter == KS_FILTER_NODE_RESOURCES_FIT)
         ks_fit_explain(e, c, row, out->insufficient);
     out->unresolvable = out->filter >= 0 && ks_is_unresolvable(e, c, row, out->filter, out->detail);

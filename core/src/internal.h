@@ -11,6 +11,7 @@
  *   ├── profiles     which filters and scores, with arguments             profile.c
  *   ├── users        users' plugins, and columns that users add to nodes  user.c
  *   ├── order        of the nodes, for searches that end early            search.c
+ *   ├── within       the placement that decisions keep to                 placements.c groups.c
  *   ├── log          rows that changed, read by every index               log.c
  *   ├── undo         what to take back when a speculation ends            undo.c
  *   ├── known        running pods that can be evicted, nominated ones     known.c nominated.c preempt.c
@@ -147,6 +148,10 @@ typedef struct ks_topology {
     KS_VEC(int32_t) domain;   /* [row] KS_NONE: the row has no such label, or was removed */
     KS_VEC(int32_t) of_value; /* [value id] domain + 1, 0: not seen */
     KS_VEC(int32_t) rows;     /* [domain] */
+    int64_t cut_version;      /* ks_engine.rows_version + 1 of what follows; 0: not there yet */
+    KS_VEC(int32_t) first;    /* first row of each domain that has one, ascending */
+    KS_VEC(int32_t) begin;    /* [domain + 1] into members */
+    KS_VEC(int32_t) members;  /* rows by domain, ascending */
 } ks_topology;
 
 /* Running pods of the classes that joined. */
@@ -298,6 +303,8 @@ typedef struct ks_profile {
     int64_t required_weight;
     bool ignore_existing;
     int32_t node_percentage; /* as in ks_profile_spec */
+    ks_score *placement_fit; /* NULL: absent */
+    int64_t placement_pods_weight;
     int32_t n_user_filters, n_user_scores;
     int32_t *user_filter;
     bool user_normalized; /* a user's score needs all feasible rows */
@@ -392,6 +399,23 @@ typedef struct ks_kept {
     int64_t fit[KS_MOST_PLAIN], balanced[KS_MOST_PLAIN]; /* amounts of the scored resources */
 } ks_kept;
 
+/* ---- placements of groups ---- */
+
+/* Rows that can be chosen. */
+typedef struct ks_placement {
+    bool is_on; /* false: all rows */
+    int32_t topology, domain;
+    int32_t n;
+    const int32_t *row; /* ascending; of the topology */
+} ks_placement;
+
+/* A placement in which a group found its place, and where to begin to find it again. */
+typedef struct ks_trial {
+    uint64_t rng;
+    int64_t fit;
+    int32_t row, next_node, pods;
+} ks_trial;
+
 /* Columns of the dense driver, one entry a row. */
 typedef struct ks_scratch {
     KS_VEC(uint8_t) feasible, shut;
@@ -459,6 +483,10 @@ struct ks_engine {
     int32_t n_columns;
 
     KS_VEC(int32_t) order; /* rows as they are looked at; n 0: not known */
+    ks_placement within;
+    KS_VEC(ks_trial) trials;    /* of the group at hand */
+    KS_VEC(int32_t) trial_pods; /* [trial], as ks_placement_choose takes them */
+    KS_VEC(int64_t) trial_fit;
 
     KS_VEC(int32_t) log;      /* row, or ~row when its static side changed */
     KS_VEC(int64_t) last_log; /* [row] absolute position of its last entry */
@@ -746,6 +774,17 @@ void ks_class_evictions_free(ks_engine *e, ks_class *c);
 ks_status ks_check_batch(const ks_engine *e, const ks_options *o, int32_t n, const int32_t *class_id);
 /* Decides one pod and writes entry `at` of the columns. */
 ks_status ks_place_one(ks_engine *e, ks_options *o, int32_t class_id, bool commit, const ks_decisions *out, int32_t at);
+
+/* ---- placements.c ---- */
+static inline bool ks_is_within(const ks_engine *e, int32_t row) {
+    return !e->within.is_on || e->topologies.at[e->within.topology].domain.at[row] == e->within.domain;
+}
+/* Rows that can be chosen; removed ones are among all rows, not in a placement. */
+static inline int32_t ks_n_within(const ks_engine *e) { return e->within.is_on ? e->within.n : e->n_rows; }
+static inline int32_t ks_row_within(const ks_engine *e, int32_t at) { return e->within.is_on ? e->within.row[at] : at; }
+/* Nodes that can be chosen. */
+static inline int32_t ks_n_nodes_within(const ks_engine *e) { return e->within.is_on ? e->within.n : e->n_live; }
+void ks_trials_free(ks_engine *e);
 
 /* ---- search.c ---- */
 /* Feasible nodes at which the search ends, of n that may be looked at. */

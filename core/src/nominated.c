@@ -230,7 +230,7 @@ ks_status ks_own_node(ks_engine *e, const ks_profile *p, ks_class *c, int32_t *o
     if (!e->asking.is_on || e->asking.nominated == KS_NONE)
         return KS_OK;
     int32_t row = e->nominated.at[e->asking.nominated].row;
-    if (row == KS_NONE || !e->live.at[row])
+    if (row == KS_NONE || !e->live.at[row] || !ks_is_within(e, row))
         return KS_OK;
     KS_TRY(ks_start_judging(e, c));
     ks_verdict verdict = {.insufficient = e->scratch.bits.at};

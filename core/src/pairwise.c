@@ -71,6 +71,7 @@ static void set_domain(ks_engine *e, ks_topology *t, int32_t row) {
 
 void ks_domains_set(ks_engine *e, int32_t row) {
     e->rows_version++;
+    e->within.is_on = false;
     for (int64_t k = 0; k < e->topologies.n; k++)
         set_domain(e, &e->topologies.at[k], row);
 }
@@ -422,6 +423,9 @@ void ks_pairwise_free(ks_engine *e) {
         KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].domain);
         KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].of_value);
         KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].rows);
+        KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].first);
+        KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].begin);
+        KS_VEC_DISCARD(&e->mem, &e->topologies.at[i].members);
     }
     KS_VEC_DISCARD(&e->mem, &e->topologies);
     for (int64_t i = 0; i < e->counters.cap; i++) {

@@ -38,7 +38,7 @@ static ks_status decide(ks_engine *e, ks_options *o, int32_t class_id, ks_choice
     }
     if (o->driver != KS_DRIVER_DENSE) {
         ks_status status = KS_EUNSUPPORTED;
-        if (e->vetoes.n == 0)
+        if (e->vetoes.n == 0 && !e->within.is_on)
             status = ks_index_decide(e, o->profile, class_id, o->tie, &o->rng, out);
         if (status == KS_EUNSUPPORTED && e->vetoes.n == 0)
             status = ks_cells_decide(e, o->profile, o->driver, class_id, o->tie, &o->rng, out);

@@ -85,6 +85,15 @@ static ks_status check_user_filters(const ks_engine *e, const ks_profile_spec *s
     return KS_OK;
 }
 
+static ks_status check_placement(const ks_engine *e, const ks_profile_spec *s) {
+    if (s->placement_pods_weight < 0 || s->placement_pods_weight > MAX_WEIGHT)
+        return KS_EINVAL;
+    const ks_score_spec *fit = s->placement_fit;
+    if (fit != NULL && (fit->plugin != KS_SCORE_NODE_RESOURCES_FIT || fit->variant != KS_FIT_MOST_ALLOCATED))
+        return KS_EINVAL;
+    return fit == NULL ? KS_OK : check_score(e, fit);
+}
+
 static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
     if (s->n_scores < 0 || (s->n_scores > 0 && s->scores == NULL) || s->filters >> KS_N_FILTERS != 0)
         return KS_EINVAL;
@@ -96,6 +105,7 @@ static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
         return KS_EINVAL;
     if (s->node_percentage < KS_ADAPTIVE || s->node_percentage > 100)
         return KS_EINVAL;
+    KS_TRY(check_placement(e, s));
     for (int32_t i = 0; i < s->n_scores; i++) {
         KS_TRY(check_score(e, &s->scores[i]));
         for (int32_t k = 0; k < i; k++)
@@ -179,9 +189,10 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
     KS_TRY(check_profile(e, spec));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->profiles, e->profiles.n + 1));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->indexes, e->profiles.n + 1));
-    size_t bytes = (size_t)spec->n_scores * sizeof(ks_score);
+    size_t n_scores = (size_t)spec->n_scores + (spec->placement_fit != NULL), bytes = n_scores * sizeof(ks_score);
     for (int32_t i = 0; i < spec->n_scores; i++)
         bytes += score_bytes(&spec->scores[i]);
+    bytes += spec->placement_fit == NULL ? 0 : score_bytes(spec->placement_fit);
     size_t filter_bytes = (size_t)spec->n_user_filters * sizeof(int32_t);
     bytes += filter_bytes + sizeof(int64_t); /* and its padding */
     ks_profile made = {.filters = spec->filters,
@@ -189,10 +200,15 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
                        .device_select = spec->device_select,
                        .required_weight = spec->required_weight,
                        .node_percentage = spec->node_percentage,
+                       .placement_pods_weight = spec->placement_pods_weight,
                        .ignore_existing = spec->ignore_existing != 0};
     KS_TRY(ks_reserve(&e->mem, &made.block, &made.block_bytes, (int64_t)bytes, 1));
-    char *at = (char *)made.block + (size_t)spec->n_scores * sizeof(ks_score);
+    char *at = (char *)made.block + n_scores * sizeof(ks_score);
     made.scores = made.block;
+    if (spec->placement_fit != NULL) { /* behind those of nodes */
+        made.placement_fit = made.scores + spec->n_scores;
+        copy_score(made.placement_fit, spec->placement_fit, &at);
+    }
     for (int32_t i = 0; i < spec->n_scores; i++)
         copy_score(&made.scores[i], &spec->scores[i], &at);
     made.n_user_filters = spec->n_user_filters;

@@ -94,16 +94,17 @@ typedef struct list {
     int32_t n;
 } list;
 
-/* Upstream has no order of a list that PreFilter made; here it is that of all nodes. */
+/* Of the placement at hand, in the order of all nodes; upstream has no order of a list that PreFilter made. */
 static ks_status list_rows(ks_engine *e, const ks_profile *p, const ks_class *c, list *out) {
     *out = (list){e->order.at, (int32_t)e->order.n};
-    if (!ks_filter_is_on(p, KS_FILTER_NODE_AFFINITY) || !names_nodes(c))
+    bool named = ks_filter_is_on(p, KS_FILTER_NODE_AFFINITY) && names_nodes(c);
+    if (!named && !e->within.is_on)
         return KS_OK;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->scratch.listed, e->order.n));
     out->row = e->scratch.listed.at;
     out->n = 0;
     for (int64_t i = 0; i < e->order.n; i++)
-        if (is_named(c, e->name_id.at[e->order.at[i]]))
+        if (ks_is_within(e, e->order.at[i]) && (!named || is_named(c, e->name_id.at[e->order.at[i]])))
             e->scratch.listed.at[out->n++] = e->order.at[i];
     return KS_OK;
 }
@@ -142,7 +143,7 @@ static bool own_counts(const ks_engine *e, list l, int32_t next, int32_t n_seen)
     if (!e->asking.is_on || e->asking.nominated == KS_NONE)
         return false;
     int32_t own = e->nominated.at[e->asking.nominated].row;
-    if (own == KS_NONE || !e->live.at[own])
+    if (own == KS_NONE || !e->live.at[own] || !ks_is_within(e, own))
         return false;
     for (int32_t i = 0; i < n_seen; i++)
         if (l.row[((int64_t)next + i) % l.n] == own)
@@ -154,7 +155,7 @@ static void advance(const ks_engine *e, ks_options *o, list l, int32_t n_seen) {
     if (l.n == 0)
         return; /* PreFilter turned the pod down */
     int64_t seen = (int64_t)n_seen + own_counts(e, l, o->next_node, n_seen);
-    o->next_node = (int32_t)((o->next_node + seen) % e->n_live);
+    o->next_node = (int32_t)((o->next_node + seen) % ks_n_nodes_within(e));
 }
 
 ks_status ks_search_decide(ks_engine *e, ks_options *o, ks_class *c, ks_choice *out) {

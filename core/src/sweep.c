@@ -166,22 +166,30 @@ static int64_t shut_by_filter(const ks_engine *e, const ks_class *c, int32_t fil
 
 /* Nominated pods come first: upstream filters with them before it filters without. */
 static int64_t shut_vetoed(const ks_engine *e, uint8_t *open, ks_summary *out) {
+    int64_t closed = 0;
     for (int64_t i = 0; i < e->vetoes.n; i++) {
         const ks_veto *veto = &e->vetoes.at[i];
+        if (!open[veto->row])
+            continue; /* not in the placement */
+        closed++;
         uint8_t hard = veto->unresolvable ? KS_VERDICT_UNRESOLVABLE : 0;
         open[veto->row] = 0;
         count_shut(out, veto->filter, (uint8_t)((veto->detail & ~KS_VERDICT_UNRESOLVABLE) | hard), 1);
         for (int32_t r = 0; out != NULL && veto->filter == KS_FILTER_NODE_RESOURCES_FIT && r < e->n_resources; r++)
             out->insufficient[r] += (int64_t)(ks_veto_insufficient(e, veto)[r / 64] >> (r % 64) & 1u);
     }
-    return e->vetoes.n;
+    return closed;
 }
 
 /* In the profile's order, so that the first failing filter counts. Returns how many rows stay open. */
 static int32_t filter_rows(const ks_engine *e, const ks_profile *p, const ks_class *c, uint8_t *open, ks_summary *out) {
-    int64_t left = e->n_live;
-    if (e->n_rows > 0)
+    int64_t left = ks_n_nodes_within(e);
+    if (e->n_rows > 0 && e->within.is_on)
+        memset(open, 0, (size_t)e->n_rows);
+    else if (e->n_rows > 0)
         memcpy(open, e->live.at, (size_t)e->n_rows);
+    for (int32_t i = 0; i < e->within.n && e->within.is_on; i++)
+        open[e->within.row[i]] = 1;
     left -= shut_vetoed(e, open, out);
     for (int32_t i = 0; i < p->n_filters && left > 0; i++)
         if (has_say(c, p->filter[i]))
@@ -469,6 +477,8 @@ static ks_status decide(ks_engine *e, int32_t profile, ks_class *c, int32_t tie,
     ks_plain plain;
     if (!ks_scores_are_plain(p, &plain) || (p->filters & ~KNOWN_FILTERS) != 0)
         return KS_EUNSUPPORTED;
+    if (e->within.is_on && e->within.n <= e->n_rows / FEW)
+        return KS_EUNSUPPORTED; /* a few rows one by one are faster than whole columns */
     *out = (ks_choice){-1, KS_NONE, 0, 0};
     if (e->n_rows == 0)
         return KS_OK;

@@ -103,6 +103,27 @@ static ks_status evict_some(ks_engine *e, int32_t profile) {
     return status;
 }
 
+/* A group that must share a host name; the plain nodes have none, so one comes that has. */
+static ks_status place_near(ks_engine *e, int32_t profile) {
+    int32_t host, first, classes[] = {0, 0}, node[2], ints[6], start[] = {0, 2}, minimum[] = {1}, done;
+    int64_t amount[6] = {8000, 16 * GIB, 0, 10, 0, 0};
+    uint8_t placed[1];
+    int32_t hostname = 3;
+    ks_node_rows rows = {.n = 1, .allocatable = amount, .hostname_value = &hostname};
+    KS_TRY(ks_nodes_add(e, &rows, &first));
+    KS_TRY(ks_topology_add(e, KS_KEY_HOSTNAME, 0, &host));
+    ks_groups groups = {1,     start, minimum, placed,   ints,     ints + 1, ints + 2,
+                        &host, NULL,  NULL,    ints + 3, ints + 4, ints + 5};
+    ks_decisions out = {.node = node};
+    ks_options o = {.profile = profile, .driver = KS_DRIVER_INDEXED, .commit = 1};
+    int64_t before = fingerprint(e);
+    ks_status status = ks_place_groups(e, &o, &groups, classes, &out, &done);
+    CHECK(status == KS_OK || fingerprint(e) == before);
+    CHECK_EQ(e->n_marks, 0);
+    CHECK(!e->within.is_on);
+    return status;
+}
+
 /* Everything that allocates, in one run; the first error ends it. */
 static ks_status scenario(ks_engine *e) {
     int32_t key[] = {1}, value[] = {2}, effect[] = {KS_EFFECT_PREFER_NO_SCHEDULE}, set, port, id, done, profile, policy;
@@ -157,7 +178,9 @@ static ks_status scenario(ks_engine *e) {
     int32_t filter[40];
     KS_TRY(ks_explain(e, profile, 0, filter, NULL, NULL, NULL, NULL, NULL, NULL, NULL));
     KS_TRY(ks_release(e, 1, classes, node, NULL, &done));
-    return evict_some(e, profile);
+    KS_TRY(evict_some(e, profile));
+    KS_TRY(ks_asked(e));
+    return place_near(e, profile);
 }
 
 static void test_every_allocation_can_fail(void) {

@@ -129,6 +129,94 @@ static void test_inside_a_speculation(void) {
     ks_engine_free(e);
 }
 
+/* Two racks of three rows each; in each, one row has 16 cores instead of 8. */
+static int32_t rack;
+
+static void set_up_racks(int32_t driver) {
+    int32_t key[] = {1}, set[2], first;
+    int64_t number[] = {0}, amount[4 * 6];
+    uint8_t is_number[] = {0};
+    CHECK_EQ(ks_engine_new(4, &e), KS_OK);
+    for (int32_t v = 1; v <= 2; v++)
+        CHECK_EQ(ks_label_set_add(e, 1, key, &v, number, is_number, &set[v - 1]), KS_OK);
+    for (int32_t i = 0; i < 6; i++) {
+        amount[KS_CPU * 6 + i] = i < 2 ? 16000 : 8000;
+        amount[KS_MEMORY * 6 + i] = 16 * GIB;
+        amount[KS_EPHEMERAL_STORAGE * 6 + i] = 0;
+        amount[KS_PODS * 6 + i] = 10;
+    }
+    int32_t labels[] = {set[0], set[1], set[0], set[1], 0, set[1]};
+    ks_node_rows rows = {.n = 6, .allocatable = amount, .label_set = labels};
+    CHECK_EQ(ks_nodes_add(e, &rows, &first), KS_OK);
+    CHECK_EQ(ks_topology_add(e, 1, 0, &rack), KS_OK);
+    CHECK_EQ(add_default_profile(e, &profile), KS_OK);
+    e->profiles.at[profile].placement_pods_weight = 1;
+    CHECK_EQ(add_plain_class(e, 1000, GIB, &small), KS_OK);
+    CHECK_EQ(add_plain_class(e, 5000, GIB, &large), KS_OK);
+    options = (ks_options){.profile = profile, .driver = driver, .commit = 1};
+}
+
+static int32_t placement[8], n_placements[8], placement_ties[8];
+
+static ks_status place_racks(int32_t n, const int32_t *start, const int32_t *minimum, const int32_t *topology,
+                             const int32_t *class_id) {
+    ks_groups groups = {n,        start, minimum, placed,    fitted,       first_failed,  n_decided,
+                        topology, NULL,  NULL,    placement, n_placements, placement_ties};
+    return ks_place_groups(e, &options, &groups, class_id, &out, &done);
+}
+
+/* Rack 1 has rows 0 and 2, rack 2 rows 1, 3 and 5: four or five large pods. */
+static void test_a_topology(int32_t driver) {
+    set_up_racks(driver);
+    int32_t classes[13], start[] = {0, 6, 7, 13}, minimum[] = {6, 0, 1}, topology[] = {rack, KS_NONE, rack};
+    for (int32_t i = 0; i < 13; i++)
+        classes[i] = i == 6 ? small : large;
+    int64_t before = fingerprint(e);
+    CHECK_EQ(place_racks(3, start, minimum, topology, classes), KS_OK);
+    CHECK_EQ(placed[0], 0);
+    CHECK_EQ(fitted[0], 4); /* of the first rack */
+    CHECK_EQ(placement[0], 0);
+    CHECK_EQ(n_placements[0], 2);
+    CHECK_EQ(placement_ties[0], 0);
+    CHECK_EQ(n_placements[1], 0);
+    CHECK_EQ(placed[2], 1);
+    CHECK_EQ(placement[2], 1);
+    CHECK_EQ(fitted[2], 5);
+    for (int32_t i = 7; i < 13; i++)
+        CHECK(node[i] == KS_NONE || node[i] % 2 == 1);
+    CHECK_EQ(e->classes.at[large].n_pods, 5);
+    CHECK(!e->within.is_on);
+    CHECK_EQ(ks_release(e, 6, classes + 6, node + 6, NULL, &done), KS_OK);
+    CHECK_EQ(fingerprint(e), before);
+    ks_engine_free(e);
+}
+
+static void test_topologies_by_all_drivers(void) {
+    test_a_topology(KS_DRIVER_DENSE);
+    test_a_topology(KS_DRIVER_INDEXED);
+    test_a_topology(KS_DRIVER_AUTO);
+}
+
+static void test_bad_placements_are_refused(void) {
+    set_up_racks(KS_DRIVER_AUTO);
+    int32_t classes[] = {small}, start[] = {0, 1}, minimum[] = {0}, topology[] = {rack}, n, at, ties;
+    CHECK_EQ(place_racks(1, start, minimum, topology, classes), KS_EINVAL);
+    minimum[0] = 1;
+    topology[0] = 9;
+    CHECK_EQ(place_racks(1, start, minimum, topology, classes), KS_ERANGE);
+    CHECK_EQ(ks_within(e, rack, 4, &n), KS_ERANGE); /* the row has no such label */
+    CHECK_EQ(ks_within(e, 9, 0, &n), KS_ERANGE);
+    CHECK_EQ(ks_within(e, rack, 3, &n), KS_OK);
+    CHECK_EQ(n, 3);
+    CHECK_EQ(ks_within(e, KS_NONE, KS_NONE, &n), KS_OK);
+    CHECK_EQ(n, 6);
+    int32_t none[] = {0};
+    int64_t fit[] = {50}, score;
+    CHECK_EQ(ks_placement_choose(e, &options, 1, none, fit, &at, &ties), KS_EINVAL);
+    CHECK_EQ(ks_placement_fit(e, 7, 1, classes, none, &score), KS_ERANGE);
+    ks_engine_free(e);
+}
+
 static void test_bad_groups_are_refused(void) {
     set_up(KS_DRIVER_AUTO);
     int32_t classes[] = {small, 99}, start[] = {0, 2}, minimum[] = {2};
@@ -157,6 +245,8 @@ int main(void) {
     RUN(test_failure_leaves_no_trace);
     RUN(test_nothing_stays_without_commit);
     RUN(test_inside_a_speculation);
+    RUN(test_topologies_by_all_drivers);
+    RUN(test_bad_placements_are_refused);
     RUN(test_bad_groups_are_refused);
     return REPORT();
 }

@@ -29,7 +29,7 @@ def blame(
     rejection
         What ``state.prepare`` said before.
     """
-    if state.n_nodes == 0 or (rejection is not None and rejection.is_error):
+    if state.n_choosable == 0 or (rejection is not None and rejection.is_error):
         return NOBODY
     names = diagnosis.named_nodes(shape)
     if rejection is None and names is None:

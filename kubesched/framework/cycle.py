@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kubesched.base import errors
-from kubesched.kernel.arrays import I32, I64
-from kubesched.kernel.native import Decisions, Groups, Options
+from kubesched.kernel import arrays
+from kubesched.kernel.arrays import I32, I64, NO_NODE
+from kubesched.kernel.native import Decisions, Groups, GroupSpec, Options
 from kubesched.state import live, stateful
 
 Bool = npt.NDArray[np.bool_]
@@ -127,25 +128,28 @@ def _decide_batch(state: live.ClusterState, options: Options, keys: Sequence[str
 
 
 def decide_groups(
-    state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, start: I32, minimum: I32
+    state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, spec: GroupSpec
 ) -> tuple[Decided, Groups]:
-    """Decide groups of pods, each all or nothing; ``start`` and ``minimum`` as in `native.Engine.place_groups`.
+    """Decide groups of pods, each all or nothing.
 
     The decisions of a group that was taken back tell what was tried.
     """
     if not _concerned(state, class_of).any():
-        columns, ended = state.engine.place_groups(options, start, minimum, class_of)
+        columns, ended = state.engine.place_groups(options, spec, class_of)
         return Decided(columns, {}), ended
-    out, ended = Decided(Decisions.empty(len(class_of)), {}), Groups.empty(len(minimum))
-    for g, least in enumerate(minimum.tolist()):
-        begin, end = int(start[g]), int(start[g + 1])
-        decided = _decide_group(state, options, keys[begin:end], class_of[begin:end], least)
+    out, ended = Decided(Decisions.empty(len(class_of)), {}), Groups.empty(len(spec))
+    for g in range(len(spec)):
+        begin, end = int(spec.start[g]), int(spec.start[g + 1])
+        mine = Group(state, options, keys[begin:end], class_of[begin:end], spec.part(g, g + 1))
+        decided, tried = mine.decide(), mine.tried
         copy(decided.columns, out.columns, begin, end)
         out.rejected.update({begin + at: rejection for at, rejection in decided.rejected.items()})
+        ended.n_decided[g] = end - begin if tried is None or tried.n else 0
+        ended.fitted[g], ended.placed[g] = mine.fitted(decided), mine.fits(decided)
+        if tried is not None:
+            ended.placement[g], ended.n_placements[g], ended.placement_ties[g] = tried.row, tried.n, tried.n_best
         node = decided.columns.node
-        ended.fitted[g], ended.n_decided[g] = (node >= 0).sum(), end - begin
-        ended.placed[g] = ended.fitted[g] >= least
-        if (node < 0).any():
+        if (node < 0).any() and ended.n_decided[g]:
             ended.first_failed[g] = begin + int((node < 0).argmax())
     return out, ended
 
@@ -156,8 +160,7 @@ def decide_profiles(
     profile_of: I32,
     keys: Sequence[str],
     class_of: I32,
-    start: I32,
-    minimum: I32,
+    spec: GroupSpec,
 ) -> tuple[Decided, Groups]:
     """Decide groups of pods, those of one profile in a row together; ``options.profile`` is set on the way.
 
@@ -166,50 +169,142 @@ def decide_profiles(
     profile_of
         ``[n]``: engine profile of each pod, the same within a group.
     """
-    if len(minimum) == 0:
+    if len(spec) == 0:
         return Decided(Decisions.empty(0), {}), Groups.empty(0)
-    of_group = profile_of[start[:-1]]
+    of_group = profile_of[spec.start[:-1]]
     cuts = [0, *(np.flatnonzero(of_group[1:] != of_group[:-1]) + 1).tolist(), len(of_group)]
     if len(cuts) <= 2:
         options.profile = int(of_group[0])
-        return decide_groups(state, options, keys, class_of, start, minimum)
-    out, ended = Decided(Decisions.empty(len(class_of)), {}), Groups.empty(len(minimum))
+        return decide_groups(state, options, keys, class_of, spec)
+    out, ended = Decided(Decisions.empty(len(class_of)), {}), Groups.empty(len(spec))
     for first, last in pairwise(cuts):
-        begin, end = int(start[first]), int(start[last])
+        begin, end = int(spec.start[first]), int(spec.start[last])
         options.profile = int(of_group[first])
-        decided, groups = decide_groups(
-            state, options, keys[begin:end], class_of[begin:end], start[first : last + 1] - begin, minimum[first:last]
-        )
+        decided, groups = decide_groups(state, options, keys[begin:end], class_of[begin:end], spec.part(first, last))
         copy(decided.columns, out.columns, begin, end)
         out.rejected.update({begin + at: rejection for at, rejection in decided.rejected.items()})
         groups.first_failed[groups.first_failed >= 0] += begin
-        for name in ("placed", "fitted", "first_failed", "n_decided"):
+        for name in Groups.__slots__:
             getattr(ended, name)[first:last] = getattr(groups, name)
     return out, ended
 
 
-def _decide_group(
-    state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, least: int
-) -> Decided:
-    """Decide one group, and take it back unless enough of it fits."""
-    if least == 0:
-        return decide(state, options, keys, class_of)
-    trial = replace(options, commit=True)
-    mark = state.speculate()
-    try:
-        decided = decide(state, trial, keys, class_of)
-    except errors.KubeschedError:
-        state.rollback(mark)
-        raise
-    fits = int((decided.columns.node >= 0).sum()) >= least
-    if fits and options.commit:
-        state.keep(mark)
-    else:
-        state.rollback(mark)
-    options.n_dense, options.n_indexed, options.n_partial = trial.n_dense, trial.n_indexed, trial.n_partial
-    options.next_node = trial.next_node if options.commit else options.next_node
-    options.rng = trial.rng if fits else options.rng
-    return decided
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The placements of a group with a topology.
+
+    Parameters
+    ----------
+    row
+        Of the best one, or if none will do of the first; -1: there is none.
+    n, n_best
+        How many were tried, and how many are best.
+    rng, next_node
+        The engine's numbers from which the group is decided there as it was when it was tried.
+    """
+
+    row: int = NO_NODE
+    n: int = 0
+    n_best: int = 0
+    rng: int = 0
+    next_node: int = 0
+
+
+@dataclass(slots=True)
+class Group:
+    """One group whose pods are not, or not all, the engine's business alone; core/src/groups.c goes the same way.
+
+    Parameters
+    ----------
+    options
+        Written back.
+    spec
+        Of this group only.
+    """
+
+    state: live.ClusterState
+    options: Options
+    keys: Sequence[str]
+    class_of: I32
+    spec: GroupSpec
+    tried: Tried | None = None
+    """Of a group with a topology that was decided."""
+
+    @staticmethod
+    def fitted(decided: Decided) -> int:
+        """Pods that found a node."""
+        return int((decided.columns.node >= 0).sum())
+
+    def fits(self, decided: Decided) -> bool:
+        """Whether enough of them did."""
+        return self.fitted(decided) >= int(self.spec.minimum[0])
+
+    def decide(self) -> Decided:
+        """Decide the group, and take it back unless enough of it fits."""
+        before, commits = replace(self.options), self.options.commit
+        if self.spec.topology[0] >= 0:
+            decided = self._decide_in_best(commits)
+        elif self.spec.minimum[0] == 0:
+            return decide(self.state, self.options, self.keys, self.class_of)
+        else:
+            decided = self._try(keep=commits)
+        if not self.fits(decided):
+            self.options.rng = before.rng
+        if not commits:
+            self.options.next_node = before.next_node
+        return decided
+
+    def _try(self, *, keep: bool) -> Decided:
+        """Decide the pods and take them back, unless they fit and are to be kept."""
+        trial = replace(self.options, commit=True)
+        mark = self.state.speculate()
+        try:
+            decided = decide(self.state, trial, self.keys, self.class_of)
+        except errors.KubeschedError:
+            self.state.rollback(mark)
+            raise
+        fits = self.fits(decided)
+        if fits and keep:
+            self.state.keep(mark)
+        else:
+            self.state.rollback(mark)
+        options = self.options
+        options.n_dense, options.n_indexed, options.n_partial = trial.n_dense, trial.n_indexed, trial.n_partial
+        options.next_node = trial.next_node
+        options.rng = trial.rng if fits else options.rng
+        return decided
+
+    def _decide_in_best(self, keep: bool) -> Decided:
+        """Decide the group once more in the placement that it gets, from the numbers that it had there."""
+        self.tried = tried = self.try_placements()
+        if tried.n == 0:
+            return Decided(Decisions.empty(len(self.class_of)), {})
+        options = self.options
+        rng, next_node = options.rng, options.next_node
+        options.rng, options.next_node = tried.rng, tried.next_node
+        with self.state.within(int(self.spec.topology[0]), tried.row):
+            decided = self._try(keep=keep)
+        options.rng, options.next_node = rng, next_node
+        return decided
+
+    def try_placements(self) -> Tried:
+        """Decide the group in each placement, always from the same state, which stays; the best one."""
+        topology, anchor = int(self.spec.topology[0]), int(self.spec.anchor[0])
+        rows = self.state.engine.placements(topology).tolist() if anchor < 0 else [anchor]
+        options, first, good = self.options, list[Tried](), list[tuple[Tried, int, int]]()
+        for row in rows:
+            trial = Tried(row, len(rows), 0, options.rng, options.next_node)
+            first = first or [trial]
+            with self.state.within(topology, row):
+                decided = self._try(keep=False)
+                if self.fits(decided):
+                    fit = self.state.engine.placement_fit(options.profile, self.class_of, decided.columns.node)
+                    good.append((trial, int(self.spec.running[0]) + self.fitted(decided), fit))
+        if len(good) < 2:
+            return replace(good[0][0], n_best=1) if good else first[0] if first else Tried()
+        pods, fits = arrays.int32([pods for _, pods, _ in good]), arrays.int64([fit for _, _, fit in good])
+        at, n_best = self.state.engine.choose_placement(options, pods, fits)
+        return replace(good[at][0], n_best=n_best)
 
 
 def undo(state: live.ClusterState, keys: Sequence[str], class_of: I32, found: Decisions, at: I64) -> None:

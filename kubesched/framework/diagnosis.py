@@ -78,7 +78,7 @@ class Diagnosis:
     pre_filter
         PreFilter's part.
     n_nodes
-        Nodes of the cluster, removed rows left out.
+        Nodes that can be chosen, removed rows left out.
     """
 
     statuses: tuple[Status, ...]
@@ -175,7 +175,7 @@ def diagnose(
     status_of = np.full(n, -2, dtype=np.int32)
     pre_filter = _pre_filter(state, shape, rejection)
     if pre_filter.status is not None:
-        return Diagnosis((), status_of, state.n_nodes, pre_filter)
+        return Diagnosis((), status_of, state.n_choosable, pre_filter)
     open_rows = verdicts.filter != native.REMOVED_ROW
     statuses: list[Status] = []
     if pre_filter.rows is not None:
@@ -197,7 +197,7 @@ def diagnose(
         if failing.size:
             status_of[failing] = len(statuses)
             statuses.append(Status(name, UNSCHEDULABLE, (reason,)))
-    return Diagnosis(tuple(statuses), status_of, state.n_nodes, pre_filter)
+    return Diagnosis(tuple(statuses), status_of, state.n_choosable, pre_filter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,10 +330,10 @@ def summarize(
         return summary_of(found, verdicts)
     counts = state.engine.summarize(profile, class_id)
     histogram = histogram_of(state, counts)
-    message = "" if counts.feasible else fit_error(state.n_nodes, histogram) if state.n_nodes else NO_NODES
+    message = "" if counts.feasible else fit_error(state.n_choosable, histogram) if state.n_choosable else NO_NODES
     unresolvable = int(counts.rejected[:, native.VERDICT_UNRESOLVABLE :].sum())
     best = counts.score, counts.ties, counts.node
-    return Summary(state.n_nodes, counts.feasible, histogram, *best, unresolvable, message)
+    return Summary(state.n_choosable, counts.feasible, histogram, *best, unresolvable, message)
 
 
 def histogram_of(state: live.ClusterState, counts: native.Counts) -> dict[str, int]:

@@ -47,6 +47,12 @@ class ScorePlugin:
     shape: tuple[tuple[int, int], ...] = ()
 
 
+_CPU_AND_MEMORY = ((rows.CPU, 1), (rows.MEMORY, 1))
+PODS_COUNT = "PodGroupPodsCount"
+_PLACEMENT_SCORES = (ScorePlugin("NodeResourcesFit", 1, "MostAllocated", _CPU_AND_MEMORY), ScorePlugin(PODS_COUNT, 1))
+"""What kube-scheduler compares placements by where its feature gates for groups are on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Everything that decides, by name."""
@@ -67,6 +73,10 @@ class Profile:
     """Whether DefaultPreemption may be asked for room."""
     node_percentage: int = 100
     """``percentageOfNodesToScore``: the search ends when so many nodes are feasible; 0: adaptive."""
+    placement_scores: tuple[ScorePlugin, ...] = _PLACEMENT_SCORES
+    """How placements of groups with a topology compare: NodeResourcesFit, always MostAllocated; PodGroupPodsCount."""
+    generates_placements: bool = True
+    """Whether TopologyPlacementGenerator is on; without it groups with a topology are refused."""
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -101,7 +111,6 @@ class ProfileMap:
         )
 
 
-_CPU_AND_MEMORY = ((rows.CPU, 1), (rows.MEMORY, 1))
 _DEFAULT_FILTERS = (
     "NodeUnschedulable",
     "NodeName",
@@ -202,7 +211,19 @@ def register(state: live.ClusterState, profile: Profile) -> int:
     select = native.DEVICE_SELECTS[profile.device_select]
     weight, ignore = profile.hard_pod_weight, profile.ignore_existing_terms
     share = profile.node_percentage or native.ADAPTIVE
-    number = state.engine.add_profile(filters, scores, select, weight, ignore, users, share)
+    placements = {plugin.name: plugin for plugin in profile.placement_scores}
+    fit = placements.get("NodeResourcesFit")
+    number = state.engine.add_profile(
+        filters,
+        scores,
+        select,
+        weight,
+        ignore,
+        users,
+        share,
+        placement_fit=None if fit is None else _score_spec(state, fit),
+        placement_pods_weight=placements[PODS_COUNT].weight if PODS_COUNT in placements else 0,
+    )
     state.filters_of[number] = frozenset(profile.filters)
     return number
 

@@ -272,6 +272,36 @@ class Decisions:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """ks_groups: what is asked of each group."""
+
+    start: I32
+    """``[G + 1]``: pods ``start[g]`` to ``start[g + 1] - 1`` are group g."""
+    minimum: I32
+    """``[G]``: pods that must find a node, or none is placed; 0: each pod stands for itself."""
+    topology: I32
+    """``[G]``: whose domains are the group's placements, -1: it may go anywhere."""
+    anchor: I32
+    """``[G]``: a row in whose domain the group must be, -1: any domain will do."""
+    running: I32
+    """``[G]``: pods that run already."""
+
+    @classmethod
+    def anywhere(cls, start: I32, minimum: I32) -> GroupSpec:
+        """Groups without a topology."""
+        none = np.full(len(minimum), NO_NODE, dtype=np.int32)
+        return cls(start, minimum, none, none, np.zeros(len(minimum), dtype=np.int32))
+
+    def __len__(self) -> int:
+        return len(self.minimum)
+
+    def part(self, first: int, last: int) -> GroupSpec:
+        """Groups ``first`` to ``last - 1``; their pods are numbered from 0."""
+        columns = (self.minimum, self.topology, self.anchor, self.running)
+        return GroupSpec(self.start[first : last + 1] - self.start[first], *(column[first:last] for column in columns))
+
+
+@dataclass(frozen=True, slots=True)
 class Groups:
     """ks_groups: how each group ended."""
 
@@ -282,12 +312,17 @@ class Groups:
     """Position in the batch of the first pod that found no node, -1 if all did."""
     n_decided: I32
     """Pods decided before the group was given up."""
+    placement: I32
+    """A row of the placement whose decisions are told, -1: there is none."""
+    n_placements: I32
+    placement_ties: I32
+    """How many placements are best, 0: none will do."""
 
     @classmethod
     def empty(cls, n: int) -> Groups:
         """Outcomes of ``n`` groups that have not been decided."""
-        zeros = np.zeros(n, dtype=np.int32)
-        return cls(np.zeros(n, dtype=np.uint8), zeros, np.full(n, NO_NODE, dtype=np.int32), zeros.copy())
+        none, zeros = np.full(n, NO_NODE, dtype=np.int32), np.zeros((4, n), dtype=np.int32)
+        return cls(np.zeros(n, dtype=np.uint8), zeros[0], none, zeros[1], none.copy(), zeros[2], zeros[3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -714,10 +749,13 @@ class Engine:
         ignore_existing: bool = False,
         user_filters: Sequence[int] = (),
         node_percentage: int = 0,
+        placement_fit: ScoreSpec | None = None,
+        placement_pods_weight: int = 0,
     ) -> int:
         """Add a profile; ``filters`` are filter numbers, first to last; users' filters are asked after those.
 
-        ``node_percentage``: 1..100 or ADAPTIVE; 0: every node is looked at.
+        ``node_percentage``: 1..100 or ADAPTIVE; 0: every node is looked at. ``placement_fit`` and
+        ``placement_pods_weight``: how placements of groups compare, None and 0: not by that.
         """
         p = Pointers("add_profile")
         specs = _ffi.new("ks_score_spec[]", max(len(scores), 1))
@@ -730,6 +768,11 @@ class Engine:
         profile.device_select = device_select
         profile.required_weight, profile.ignore_existing = required_weight, int(ignore_existing)
         profile.node_percentage = node_percentage
+        profile.placement_pods_weight = placement_pods_weight
+        fit = _ffi.new("ks_score_spec *")
+        if placement_fit is not None:
+            _fill_score(p, fit, placement_fit)
+            profile.placement_fit = fit
         profile.n_user_filters = len(user_filters)
         profile.user_filter = p.of(arrays.int32(user_filters), np.int32, (None,), "user_filters")
         out = _ffi.new("int32_t *")
@@ -999,19 +1042,15 @@ class Engine:
         columns = Decisions(out.node[:end], out.score[:end], out.ties[:end], out.feasible[:end], out.devices[:end])
         return columns, Evicting(handle[:end], start[: end + 1], arrays.int32(list(v.victim[0 : int(start[end])])))
 
-    def place_groups(self, options: Options, start: I32, minimum: I32, class_id: I32) -> tuple[Decisions, Groups]:
+    def place_groups(self, options: Options, spec: GroupSpec, class_id: I32) -> tuple[Decisions, Groups]:
         """Decide groups of pods, each all or nothing, in one call; if a user's plugin fails, none of them is placed.
 
         Parameters
         ----------
-        start
-            ``[G + 1]``: pods ``start[g]`` to ``start[g + 1] - 1`` are group g.
-        minimum
-            ``[G]``: pods that must find a node, or none is placed; 0: each pod stands for itself.
         class_id
-            ``[start[G]]``.
+            ``[spec.start[G]]``.
         """
-        p, n, n_pods = Pointers("place_groups"), len(minimum), len(class_id)
+        p, n, n_pods, start = Pointers("place_groups"), len(spec), len(class_id), spec.start
         classes = p.of(class_id, np.int32, (n_pods,), "class_id")
         out, groups, done = Decisions.empty(n_pods), Groups.empty(n), _ffi.new("int32_t *")
         if len(start) != n + 1 or start[n] != n_pods:
@@ -1019,9 +1058,10 @@ class Engine:
         g = _ffi.new("ks_groups *")
         g.n = n
         g.start = p.of(start, np.int32, (n + 1,), "start")
-        g.minimum = p.of(minimum, np.int32, (n,), "minimum")
+        for name in ("minimum", "topology", "anchor", "running"):
+            setattr(g, name, p.of(getattr(spec, name), np.int32, (n,), name))
         g.placed = p.out(groups.placed, np.uint8, (n,), "placed")
-        for name in ("fitted", "first_failed", "n_decided"):
+        for name in ("fitted", "first_failed", "n_decided", "placement", "n_placements", "placement_ties"):
             setattr(g, name, p.out(getattr(groups, name), np.int32, (n,), name))
         c_options = _fill_options(options)
         columns = _decision_columns(p, out, n_pods)
@@ -1030,10 +1070,43 @@ class Engine:
         if status == _lib.KS_EPLUGIN and options.commit:
             at = np.arange(n)
             kept = (at < int(done[0])) & (groups.placed != 0)
-            kept |= (at == int(done[0])) & (minimum == 0)  # the one that failed; with a minimum C took it back
+            kept |= (at == int(done[0])) & (spec.minimum == 0)  # the one that failed; with a minimum C took it back
             self._take_back(class_id, out, np.repeat(kept, np.diff(start)))
         self.check_status("place_groups", status, f"group {int(done[0])} of {n}" if n else None)
         return out, groups
+
+    def placements(self, topology: int) -> I32:
+        """First rows of the sets of rows that share a domain of a topology, ascending. O(N) after nodes changed."""
+        n, row = _ffi.new("int32_t *"), _ffi.new("const int32_t **")
+        check_status("placements", _lib.ks_placements(self._engine, topology, n, row), topology)
+        return arrays.int32(list(row[0][0 : int(n[0])]))
+
+    def within(self, topology: int, row: int) -> int:
+        """Only nodes in the domain of ``row`` can be chosen, counted or explained from now on; how many those are.
+
+        topology -1: all nodes again.
+        """
+        out = _ffi.new("int32_t *")
+        check_status("within", _lib.ks_within(self._engine, topology, row, out), row)
+        return int(out[0])
+
+    def placement_fit(self, profile: int, class_id: I32, node: I32) -> int:
+        """NodeResourcesFit's score of the placement at hand, with pods ``[n]`` on it that do not run there yet."""
+        p, n, out = Pointers("placement_fit"), len(class_id), _ffi.new("int64_t *")
+        classes = p.of(class_id, np.int32, (n,), "class_id")
+        nodes = p.of(node, np.int32, (n,), "node")
+        check_status("placement_fit", _lib.ks_placement_fit(self._engine, profile, n, classes, nodes, out), profile)
+        return int(out[0])
+
+    def choose_placement(self, options: Options, pods: I32, fit: I64) -> tuple[int, int]:
+        """The best of ``[n]`` placements by the group's pods on each and `placement_fit`, and how many are best."""
+        p, n, out = Pointers("choose_placement"), len(pods), _ffi.new("int32_t[2]")
+        counts, scores = p.of(pods, np.int32, (n,), "pods"), p.of(fit, np.int64, (n,), "fit")
+        c_options = _fill_options(options)
+        status = _lib.ks_placement_choose(self._engine, c_options, n, counts, scores, out, out + 1)
+        _read_options(c_options, options)
+        check_status("choose_placement", status, n)
+        return int(out[0]), int(out[1])
 
     def run(
         self,

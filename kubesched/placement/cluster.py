@@ -8,7 +8,6 @@ kube-scheduler of that release deciding one pod at a time; ties go to the lowest
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -316,14 +315,15 @@ class Cluster:
         number_of = {id(one): self._profile_id(one) for one in {id(p): p for p in asked.profiles}.values()}
         profile_of = np.array([number_of[id(asked.profiles[i])] for i in asked.open], dtype=np.int32)
         arranged.cut(profile_of.tolist())
+        self._refuse_topologies(asked, arranged)
         class_of = np.array([self._state.class_of(asked.pods[i]) for i in asked.open], dtype=np.int32)
         statuses, reasons = _gated(asked)
         for i, reason in arranged.waiting.items():
             reasons[i] = reason
         keys = [asked.pods[i].key for i in asked.open]
-        start, minimum = arranged.start(), arranged.minimum()
-        decided, ended = cycle.decide_profiles(self._state, options, profile_of, keys, class_of, start, minimum)
-        settled = gangs.settle(arranged, decided.columns, ended)
+        spec = arranged.spec()
+        decided, ended = cycle.decide_profiles(self._state, options, profile_of, keys, class_of, spec)
+        settled = gangs.settle(spec, decided.columns, ended)
         found = settled.columns
         self._explain_failures(asked, class_of, decided.columns, settled, reasons, options.commit)
         for at, i in enumerate(asked.open):
@@ -331,7 +331,7 @@ class Cluster:
         if options.commit:
             self._next_node = options.next_node
             self._remember(asked, class_of, found)
-        ends = _reject(asked, arranged, settled, ended, statuses, reasons)
+        ends = _reject(self._state, asked, arranged, settled, statuses, reasons)
         plan = _plan(self._state, asked, found, statuses, reasons)
         counts = {name: getattr(options, name) for name in ("n_dense", "n_indexed", "n_partial")}
         return replace(plan, **counts, gangs=ends)
@@ -374,15 +374,23 @@ class Cluster:
 
     def _arrange(self, asked: _Asked) -> gangs.Arranged:
         """Put the open pods into the order of decision."""
-        running: Counter[str] = Counter()
-        known: Counter[str] = Counter()
+        others = gangs.Members()
         if any(pod.group for pod in asked.pods):
-            running.update(pod.gang for pod in self._state.pods.values() if pod.gang)
-            known.update(running)
-            known.update({pod.key: pod.gang for pod in (*self.pending, *asked.pods) if pod.gang}.values())
-        arranged = gangs.arrange(asked.pods, asked.open, self.gangs, running, known)
+            for key, pod in self._state.pods.items():
+                if pod.gang:
+                    others.running.setdefault(pod.gang, []).append((key, pod.row))
+            others.known.update({gang: len(pods) for gang, pods in others.running.items()})
+            others.known.update({pod.key: pod.gang for pod in (*self.pending, *asked.pods) if pod.gang}.values())
+        arranged = gangs.arrange(self._state, asked.pods, asked.open, self.gangs, others)
         asked.open = arranged.order
         return arranged
+
+    @staticmethod
+    def _refuse_topologies(asked: _Asked, arranged: gangs.Arranged) -> None:
+        for at, gang in zip(arranged.begin, arranged.gangs, strict=True):
+            profile = asked.profiles[asked.open[at]]
+            if gang is not None and gang.topology_key and not profile.generates_placements:
+                raise gangs.no_generator(gang, profile.name)
 
     @staticmethod
     def _refuse_devices(asked: _Asked) -> None:
@@ -420,9 +428,8 @@ class Cluster:
         keys = [asked.pods[i].key for i in asked.open]
         mark = self._state.speculate()
         undone = len(class_of)
-        known: dict[
-            tuple[int | str, profiles.Profile], str
-        ] = {}  # by class, or by pod with claims; on the state reached
+        # By class, or by pod with claims; on the state reached.
+        known: dict[tuple[int | str, profiles.Profile, tuple[int, int]], str] = {}
         for at in failed[:_MAX_REASONS][::-1]:
             later = np.arange(at + 1, undone if committed else at + 1)
             later = later[found.node[later] >= 0]
@@ -433,12 +440,15 @@ class Cluster:
             class_id = int(class_of[at])
             if int(at) in settled.first_failed:
                 before = settled.first_failed[int(at)]
-                reasons[asked.open[at]] = self._message_after(asked, class_of, tried, before)
+                with self._state.within(*settled.placement_of(int(at))):
+                    reasons[asked.open[at]] = self._message_after(asked, class_of, tried, before)
                 continue
             pod, profile = asked.pods[asked.open[at]], asked.profiles[asked.open[at]]
-            like = (pod.key if self._state.is_concerned(class_id) else class_id, profile)
+            placement = settled.placement_of(int(at))
+            like = (pod.key if self._state.is_concerned(class_id) else class_id, profile, placement)
             if like not in known:
-                known[like] = self._message(profile, pod, class_id)
+                with self._state.within(*placement):
+                    known[like] = self._message(profile, pod, class_id)
             reasons[asked.open[at]] = known[like]
         self._state.rollback(mark)
 
@@ -734,21 +744,24 @@ def _node_row(node: rows.NodeRow | Mapping[str, Any]) -> rows.NodeRow:
 
 
 def _reject(
+    state: live.ClusterState,
     asked: _Asked,
     arranged: gangs.Arranged,
     settled: gangs.Settled,
-    ended: native.Groups,
     statuses: list[str],
     reasons: list[str],
 ) -> list[gangs.GangOutcome]:
     """Outcomes of the gangs; the pods of those that were taken back get their gang's status and reason."""
     keys = [asked.pods[i].key for i in asked.open]
     messages = {at: reasons[asked.open[at]] for at in settled.first_failed}
-    found = dict(gangs.outcomes(arranged, ended, keys, messages))
+    found = dict(gangs.outcomes(state, arranged, settled.ended, keys, messages))
     for at, group in settled.taken_back.items():
         i = asked.open[at]
         statuses[i], reasons[i] = plans.GANG_REJECTED, found[group].reason
-    return list(found.values())
+    for i, outcome in arranged.refused.items():
+        statuses[i], reasons[i] = plans.GANG_REJECTED, outcome.reason
+    undecided = {outcome.gang: outcome for outcome in arranged.refused.values()}
+    return [*found.values(), *undecided.values()]
 
 
 def _plan(

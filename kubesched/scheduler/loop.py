@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from kubesched.base import bulk, errors
-from kubesched.framework import blame, cycle, diagnosis, preemption
+from kubesched.framework import blame, cycle, diagnosis, gangs, preemption
 from kubesched.framework import profile as profiles
 from kubesched.framework.preemption import PostFilter
 from kubesched.kernel import arrays, native
@@ -153,7 +153,7 @@ class SchedulingLoop:
         self.state = state
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
         self._profile = profiles.register(state, chosen)
-        self._ends_early, self._adapts = chosen.ends_early, chosen.adapts
+        self._profile_name, self._ends_early, self._adapts = chosen.name, chosen.ends_early, chosen.adapts
         uniform = seed is not None or chosen.tie == "uniform"
         tie = native.TIE_UNIFORM if uniform else native.TIE_LOWEST
         self._options = native.Options(self._profile, native.DRIVERS[driver], tie=tie, rng=seed or 0)
@@ -176,7 +176,10 @@ class SchedulingLoop:
         known = known or Known()
         self._nodes = {node.name: node for node in known.nodes}
         self._running = {pod.row.key: Queued(pod, 0.0, 0) for pod in known.running}
-        self._gangs = {gang.key: gang for gang in known.gangs}
+        self._generates_placements = chosen.generates_placements
+        self._gangs: dict[str, rows.Gang] = {}
+        for gang in known.gangs:
+            self._take_gang(gang)
         self._members: Counter[str] = Counter(item.pod.row.gang for item in self._running.values())
         self._runs: Counter[str] = Counter(self._members)
         self._class_of: dict[int, tuple[rows.PodShape, int]] = {}
@@ -338,8 +341,13 @@ class SchedulingLoop:
 
     def add_gang(self, gang: rows.Gang) -> None:
         """A new PodGroup; they do not change."""
-        self._gangs[gang.key] = gang
+        self._take_gang(gang)
         self._tell(Event(events.POD_GROUP, Action.ADD, None, gang))
+
+    def _take_gang(self, gang: rows.Gang) -> None:
+        if gang.topology_key and not self._generates_placements:
+            raise gangs.no_generator(gang, self._profile_name)
+        self._gangs[gang.key] = gang
 
     def happened(self, event: Event) -> None:
         """Something happened to an object of another kind (a claim, a volume); the state knows already."""
@@ -725,8 +733,50 @@ class SchedulingLoop:
         found = [self.queue.take_pod(member) for member in self.queue.gang_members(key)]
         items = [item for item in found if item is not None]
         items.sort(key=lambda item: (-item.pod.row.priority, item.first_attempt, item.sequence))
-        least = max(self._gangs[key].min_count - self._runs[key], 0)
-        class_of, keys = self._classes(items), [item.key for item in items]
+        gang = self._gangs[key]
+        place = gangs.place_of(self.state, gang, self._running_members(gang))
+        if place.problem:
+            return self._refuse(items, place.problem)
+        least, class_of = gangs.least_of(gang, self._runs[key], place), self._classes(items)
+        if place.topology < 0:
+            return self._try_gang(items, class_of, least)
+        return self._decide_in_best(items, class_of, least, place)
+
+    def _running_members(self, gang: rows.Gang) -> list[tuple[str, int]]:
+        """Key and row of each; nobody asks where the gang may go anywhere."""
+        if not gang.topology_key or not self._runs[gang.key]:
+            return []
+        return [(key, self.state.pods[key].row) for key, item in self._running.items() if item.pod.row.gang == gang.key]
+
+    def _refuse(self, items: Sequence[Queued], message: str) -> Round:
+        """Bring the members of a gang back that cannot be decided."""
+        out = Round([item.key for item in items], np.full(len(items), NO_NODE, dtype=np.int32))
+        nowhere = Decisions.empty(len(items))
+        blamed = dict.fromkeys(range(len(items)), (blame.NOBODY, message))
+        self._settle(out, items, np.zeros(len(items), dtype=np.int32), nowhere, blamed)
+        return out
+
+    def _decide_in_best(self, items: Sequence[Queued], class_of: I32, least: int, place: gangs.Place) -> Round:
+        """Decide a gang in the best of its placements, or if none will do in the first, to say why."""
+        options, before = self._options, replace(self._options)
+        group = cycle.Group(self.state, options, [item.key for item in items], class_of, self._ask(items, least, place))
+        tried = group.try_placements()
+        if tried.n == 0:
+            return self._refuse(items, gangs.NO_PLACEMENTS)
+        after = replace(options)
+        options.rng, options.next_node = tried.rng, tried.next_node
+        with self.state.within(place.topology, tried.row):
+            out = self._try_gang(items, class_of, least)
+        options.rng, options.next_node = after.rng if tried.n_best else before.rng, after.next_node
+        return out
+
+    def _ask(self, items: Sequence[Queued], least: int, place: gangs.Place) -> native.GroupSpec:
+        columns = (least, place.topology, place.anchor, self._runs[items[0].pod.row.gang])
+        return native.GroupSpec(arrays.int32([0, len(items)]), *(arrays.int32([number]) for number in columns))
+
+    def _try_gang(self, items: Sequence[Queued], class_of: I32, least: int) -> Round:
+        """Decide the members, and bring all of them back unless enough fit."""
+        keys = [item.key for item in items]
         mark, rng = self.state.speculate(), self._options.rng
         try:
             decided = cycle.decide(self.state, self._options, keys, class_of)

@@ -8,8 +8,9 @@ engine on class ids. Removed rows are used again, lowest first, so that a long l
 
 from __future__ import annotations
 
+import contextlib
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -135,6 +136,7 @@ class ClusterState:
         self.evictions = Evictions(self.engine, self.shape_of, lambda: self.pods)
         self.engine.set_recheck(self.volumes_without)
         self._speculations = 0
+        self._n_within: int | None = None
         self.columns = UserColumns(self.engine)
         self.user_filters: dict[int, tuple[str, str]] = {}
         """Name and reason of users' filters, by the id that the engine gives."""
@@ -473,6 +475,31 @@ class ClusterState:
         if found is None:
             found = self._class_in_group[group, shape] = self.class_id(replace(shape, volume_group=group))
         return found
+
+    # ---- placements of groups ----
+
+    @property
+    def n_choosable(self) -> int:
+        """Nodes that can be chosen: those of the placement at hand, or all."""
+        return self.n_nodes if self._n_within is None else self._n_within
+
+    @contextlib.contextmanager
+    def within(self, topology: int, row: int) -> Iterator[None]:
+        """Only nodes in the domain of ``row`` can be chosen, counted or explained; topology -1: all nodes."""
+        n = self.engine.within(topology, row)
+        self._n_within = None if topology < 0 else n
+        try:
+            yield
+        finally:
+            self.engine.within(NO_NODE, NO_NODE)
+            self._n_within = None
+
+    def label_of(self, row: int, key: str) -> str | None:
+        """A label of a node."""
+        if key == row_types.HOSTNAME_LABEL:
+            return self._hostnames.get(row)
+        labels = self._label_sets.value(int(self.engine.columns().label_set[row]))
+        return next((value for name, value in labels if name == key), None)
 
     def _add_topology(self, key: str) -> int:
         number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self._keys.id(key)

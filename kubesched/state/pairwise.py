@@ -122,7 +122,8 @@ class Pairwise:
 
     # ---- counters ----
 
-    def _topology(self, key: str) -> int:
+    def topology(self, key: str) -> int:
+        """The engine's topology of a label key; made when it is first asked for."""
         found = self._topologies.get(key)
         if found is None:
             found = self._topologies[key] = self._add_topology(key)
@@ -183,14 +184,13 @@ class Pairwise:
 
     def _set_rules(self, of: _Class) -> None:
         shape = of.shape
-        owned = [(o.kind, self._owners[o], self._topology(o.term.topology_key), o.weight) for o in of.selected_by]
+        owned = [(o.kind, self._owners[o], self.topology(o.term.topology_key), o.weight) for o in of.selected_by]
         rules = owned or shape.spread or shape.required_pods or shape.required_anti_pods or shape.preferred_pods
         if not (rules or of.has_rules):
             return
         of.has_rules = bool(rules)
         scored = [
-            (self._match_one(t), self._topology(t.topology_key), native.TERM_OWN, t.weight)
-            for t in shape.preferred_pods
+            (self._match_one(t), self.topology(t.topology_key), native.TERM_OWN, t.weight) for t in shape.preferred_pods
         ]
         kinds = {"preferred": native.TERM_EXISTING, "required": native.TERM_REQUIRED}
         scored += [
@@ -202,9 +202,9 @@ class Pairwise:
             native.PairwiseSpec(
                 spread=[self._spread_rule(s, of) for s in shape.spread],
                 spread_needs_all=not shape.spread_is_default,
-                affinity=[(self._match(required), self._topology(t.topology_key)) for t in shape.required_pods],
+                affinity=[(self._match(required), self.topology(t.topology_key)) for t in shape.required_pods],
                 affinity_self=all(self._sees(t, of) for t in shape.required_pods),
-                anti=[(self._match_one(t), self._topology(t.topology_key)) for t in shape.required_anti_pods],
+                anti=[(self._match_one(t), self.topology(t.topology_key)) for t in shape.required_anti_pods],
                 existing=[(counter, topology) for kind, counter, topology, _ in owned if kind == "anti"],
                 scored=scored,
             ),
@@ -219,7 +219,7 @@ class Pairwise:
         flags |= native.SPREAD_HONOR_TAINTS if s.honor_taints else 0
         flags |= native.SPREAD_SELF if selects(s.selector, of.labels) else 0
         counter = self._match(_Spread(of.shape.namespace, s.selector))
-        return counter, self._topology(s.topology_key), s.max_skew, s.min_domains, flags
+        return counter, self.topology(s.topology_key), s.max_skew, s.min_domains, flags
 
 
 def _is_moved_match(match: _Match, of: _Class) -> bool:

@@ -226,6 +226,8 @@ class Gang:
     name: str
     min_count: int = 0
     """Pods that must run or fit for any to be placed; 0: the Basic policy, each pod stands for itself."""
+    topology_key: str = ""
+    """Node label whose value all pods must share; empty: they may go anywhere."""
 
     @property
     def key(self) -> str:

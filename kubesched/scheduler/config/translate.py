@@ -8,6 +8,7 @@ that tears them apart, or that needs something the engine lacks, is refused by n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kubesched.api.fields import View
@@ -31,9 +32,6 @@ _REJECT_EARLY = (
     "DynamicResources",
 )
 """Plugins that may end a decision in PreFilter, in the order in which they are asked."""
-_PLACEMENT = ("placementGenerate", "placementScore")
-_FIXED = ("NodeResourcesFit",)
-"""Plugins at placementScore by default: read, without effect as long as nothing generates placements."""
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _MOST_WEIGHT = 1_000_000
@@ -45,12 +43,10 @@ def unsupported(points: Points, args: Args, path: str) -> list[Problem]:
     out = list(_torn(points, path))
     out += _order(points, path)
     out += _reserve(points, path)
-    for point in _PLACEMENT:
-        extra = [name for name, _ in points[point] if name not in _FIXED]
-        out += [unimplemented(f"{path}.plugins.{point}", f"plugin {name!r}") for name in extra]
-    for name, weight in points["score"]:
-        if not 1 <= weight <= _MOST_WEIGHT:
-            out.append(unimplemented(f"{path}.plugins.score", f"weight {weight} of {name} (1 to {_MOST_WEIGHT})"))
+    for point in ("score", "placementScore"):
+        for name, weight in points[point]:
+            if not 1 <= weight <= _MOST_WEIGHT:
+                out.append(unimplemented(f"{path}.plugins.{point}", f"weight {weight} of {name} (1 to {_MOST_WEIGHT})"))
     if [name for name, _ in points["score"]] == ["VolumeBinding"]:  # it counts, but scores nothing
         out.append(unimplemented(f"{path}.plugins.score", "VolumeBinding as the only plugin that scores"))
     balanced = args.get("NodeResourcesBalancedAllocation", {}).get("resources") or ()
@@ -114,6 +110,8 @@ def profile(name: str, percentage: int, points: Points, args: Args) -> Profile:
         adapts=_adapts(_without(points), args.get("NodeResourcesFit", {}), args.get("NodeAffinity", {}), spread),
         evicts="DefaultPreemption" in {plugin for plugin, _ in points["postFilter"]},
         node_percentage=percentage,
+        placement_scores=tuple(_placement_scores(points["placementScore"], args)),
+        generates_placements=bool(points["placementGenerate"]),
     )
 
 
@@ -129,6 +127,16 @@ def _scores(enabled: Enabled, args: Args) -> Iterator[ScorePlugin]:
             resources = tuple((item["name"], item["weight"]) for item in given["resources"])
             yield ScorePlugin(name, weight, "v1.36", resources)
         elif name != "VolumeBinding":  # scores only with the feature gate StorageCapacityScoring, which is off
+            yield ScorePlugin(name, weight)
+
+
+def _placement_scores(enabled: Enabled, args: Args) -> Iterator[ScorePlugin]:
+    """NodeResourcesFit packs placements whatever its strategy says of nodes; only the resources are the same."""
+    for name, weight in enabled:
+        if name == "NodeResourcesFit":
+            fit = _fit(weight, args[name]["scoringStrategy"])
+            yield replace(fit, variant="MostAllocated", shape=())
+        else:
             yield ScorePlugin(name, weight)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import kubesched as ks
 from kubesched.framework import plugins
-from kubesched.kernel import native
+from kubesched.kernel import arrays, native
 from kubesched.scheduler import encode
 from tests.builders import make_node, make_pod
 
@@ -306,9 +306,8 @@ def test_a_gang_in_which_a_plugin_fails_leaves_nothing_behind() -> None:
     classes = np.full(6, state.class_id(encode.pod_row(pod).shape), dtype=np.int32)
     options = native.Options(cluster._profile_id(chosen))
     with pytest.raises(ks.PluginError, match="too late"):
-        state.engine.place_groups(
-            options, np.array([0, 2, 4, 6], dtype=np.int32), np.array([1, 2, 0], dtype=np.int32), classes
-        )
+        spec = native.GroupSpec.anywhere(arrays.int32([0, 2, 4, 6]), arrays.int32([1, 2, 0]))
+        state.engine.place_groups(options, spec, classes)
     assert not state.engine.columns().used[0].any()
 
 

@@ -392,10 +392,6 @@ _BAD: list[tuple[Any, str]] = [
         "profiles[0].plugins.preFilter: NodePorts at filter without preFilter is not implemented",
     ),
     (
-        document({"plugins": {"multiPoint": {"enabled": [{"name": "PodGroupPodsCount"}]}}}),
-        "profiles[0].plugins.placementScore: plugin 'PodGroupPodsCount' is not implemented",
-    ),
-    (
         document(
             {
                 "plugins": {

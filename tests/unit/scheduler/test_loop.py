@@ -261,6 +261,52 @@ def test_members_that_run_count_for_their_gang() -> None:
     assert world.decide() == {"p": "a"}
 
 
+def test_a_gang_with_a_topology_goes_where_most_of_it_fits() -> None:
+    racks = [node("a", "2").label("rack", "r0"), node("b", "2").label("rack", "r1"), node("c", "2").label("rack", "r1")]
+    gang = rows.Gang("default", "g", 2, "rack")
+    world = World(*racks, known=Known(gangs=[gang]))
+    world.add(*(pod(name) for name in "pqr"), group="g")
+    assert world.decide() == {"p": "b", "q": "c", "r": "b"}
+    world.add(*(pod(name) for name in "stu"), group="g")
+    found = world.loop.step()
+    assert found is not None
+    assert found.node.tolist() == [2, -1, -1]
+    assert found.failures["default/t"].message == "0/2 nodes are available: 2 Insufficient cpu."
+
+
+def test_a_gang_that_fits_in_no_placement_leaves_nothing_behind() -> None:
+    gangs = [rows.Gang("default", "g", 3, "rack"), rows.Gang("default", "h", 1, "row")]
+    world = World(node("a").label("rack", "r0"), node("b").label("rack", "r1"), known=Known(gangs=gangs))
+    world.add(*(pod(name) for name in "pqr"), group="g")
+    found = world.loop.step()
+    assert found is not None
+    assert found.failures["default/r"].message == "0/1 nodes are available: 1 Insufficient cpu."
+    assert not world.loop.state.engine.columns().used[0].any()
+    world.add(pod("s"), group="h")
+    found = world.loop.step()
+    assert found is not None
+    assert found.failures["default/s"].message == "no feasible placements found"
+
+
+def test_a_gang_that_runs_in_two_domains_is_an_error() -> None:
+    gang = rows.Gang("default", "g", 1, "rack")
+    world = World(node("a").label("rack", "r0"), node("b").label("rack", "r1"), known=Known(gangs=[gang]))
+    world.add(pod("o").on("a"), pod("p").on("b"), group="g")
+    world.add(pod("q"), group="g")
+    found = world.loop.step()
+    assert found is not None
+    assert found.failures["default/q"].message == (
+        "cannot determine domain for already scheduled pods: more than 1 domain found for pod group: r0, r1"
+    )
+
+
+def test_a_profile_without_a_generator_refuses_topologies() -> None:
+    bare = replace(profiles.find(profiles.DEFAULT), name="bare", generates_placements=False)
+    world = World(node("a"), profile=bare)
+    with pytest.raises(errors.UnsupportedError, match="PodGroup default/g: asks for a topology, and the profile"):
+        world.loop.add_gang(rows.Gang("default", "g", 1, "rack"))
+
+
 def test_events_of_other_kinds_reach_who_waits_for_them() -> None:
     world = World(node("a"))
     world.add(pod("p", "3"))
