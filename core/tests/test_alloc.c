@@ -163,7 +163,13 @@ static ks_status scenario(ks_engine *e) {
         KS_TRY(status);
         int32_t start[] = {0, 4}, minimum[] = {4}, fitted[1], first_failed[1], n_decided[1];
         uint8_t placed[1];
-        ks_groups groups = {1, start, minimum, placed, fitted, first_failed, n_decided};
+        ks_groups groups = {.n = 1,
+                            .start = start,
+                            .minimum = minimum,
+                            .placed = placed,
+                            .fitted = fitted,
+                            .first_failed = first_failed,
+                            .n_decided = n_decided};
         int64_t before = fingerprint(e);
         status = ks_place_groups(e, &o, &groups, classes, &out, &done);
         CHECK(status == KS_OK || fingerprint(e) == before);

@@ -23,7 +23,13 @@ static void set_up(int32_t driver) {
 }
 
 static ks_status place(int32_t n, const int32_t *start, const int32_t *minimum, const int32_t *class_id) {
-    ks_groups groups = {n, start, minimum, placed, fitted, first_failed, n_decided};
+    ks_groups groups = {.n = n,
+                        .start = start,
+                        .minimum = minimum,
+                        .placed = placed,
+                        .fitted = fitted,
+                        .first_failed = first_failed,
+                        .n_decided = n_decided};
     return ks_place_groups(e, &options, &groups, class_id, &out, &done);
 }
 
@@ -197,26 +203,6 @@ static void test_topologies_by_all_drivers(void) {
     test_a_topology(KS_DRIVER_AUTO);
 }
 
-static void test_bad_placements_are_refused(void) {
-    set_up_racks(KS_DRIVER_AUTO);
-    int32_t classes[] = {small}, start[] = {0, 1}, minimum[] = {0}, topology[] = {rack}, n, at, ties;
-    CHECK_EQ(place_racks(1, start, minimum, topology, classes), KS_EINVAL);
-    minimum[0] = 1;
-    topology[0] = 9;
-    CHECK_EQ(place_racks(1, start, minimum, topology, classes), KS_ERANGE);
-    CHECK_EQ(ks_within(e, rack, 4, &n), KS_ERANGE); /* the row has no such label */
-    CHECK_EQ(ks_within(e, 9, 0, &n), KS_ERANGE);
-    CHECK_EQ(ks_within(e, rack, 3, &n), KS_OK);
-    CHECK_EQ(n, 3);
-    CHECK_EQ(ks_within(e, KS_NONE, KS_NONE, &n), KS_OK);
-    CHECK_EQ(n, 6);
-    int32_t none[] = {0};
-    int64_t fit[] = {50}, score;
-    CHECK_EQ(ks_placement_choose(e, &options, 1, none, fit, &at, &ties), KS_EINVAL);
-    CHECK_EQ(ks_placement_fit(e, 7, 1, classes, none, &score), KS_ERANGE);
-    ks_engine_free(e);
-}
-
 static void test_bad_groups_are_refused(void) {
     set_up(KS_DRIVER_AUTO);
     int32_t classes[] = {small, 99}, start[] = {0, 2}, minimum[] = {2};
@@ -231,7 +217,12 @@ static void test_bad_groups_are_refused(void) {
     CHECK_EQ(place(2, back, two, classes), KS_EINVAL);
     CHECK_EQ(ks_place_groups(e, &options, NULL, classes, &out, &done), KS_EINVAL);
     start[0] = 0;
-    ks_groups groups = {1, start, minimum, NULL, fitted, first_failed, n_decided};
+    ks_groups groups = {.n = 1,
+                        .start = start,
+                        .minimum = minimum,
+                        .fitted = fitted,
+                        .first_failed = first_failed,
+                        .n_decided = n_decided};
     CHECK_EQ(ks_place_groups(e, &options, &groups, classes, &out, &done), KS_EINVAL);
     CHECK_EQ(place(0, start, NULL, NULL), KS_OK);
     CHECK_EQ(e->classes.at[small].n_pods, 0);
@@ -246,7 +237,6 @@ int main(void) {
     RUN(test_nothing_stays_without_commit);
     RUN(test_inside_a_speculation);
     RUN(test_topologies_by_all_drivers);
-    RUN(test_bad_placements_are_refused);
     RUN(test_bad_groups_are_refused);
     return REPORT();
 }
