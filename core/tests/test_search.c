@@ -96,7 +96,13 @@ static void test_groups_that_fail_move_it(void) {
     ks_engine *e = world(10, &profile, &id);
     CHECK_EQ(add_plain_class(e, 9000, GIB, &big), KS_OK);
     int32_t class_id[] = {big, id, id};
-    ks_groups g = {1, start, minimum, &placed, &fitted, &failed, &decided};
+    ks_groups g = {.n = 1,
+                   .start = start,
+                   .minimum = minimum,
+                   .placed = &placed,
+                   .fitted = &fitted,
+                   .first_failed = &failed,
+                   .n_decided = &decided};
     ks_options o = {.profile = profile, .commit = 1};
     ks_decisions out = {.node = node};
     CHECK_EQ(ks_place_groups(e, &o, &g, class_id, &out, &done), KS_OK);
