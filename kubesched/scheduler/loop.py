@@ -752,14 +752,16 @@ class SchedulingLoop:
         """Bring the members of a gang back that cannot be decided."""
         out = Round([item.key for item in items], np.full(len(items), NO_NODE, dtype=np.int32))
         nowhere = Decisions.empty(len(items))
-        blamed = dict.fromkeys(range(len(items)), (blame.NOBODY, message))
+        blamed = dict.fromkeys(range(len(items)), _Blame(blame.NOBODY, message))
         self._settle(out, items, np.zeros(len(items), dtype=np.int32), nowhere, blamed)
         return out
 
     def _decide_in_best(self, items: Sequence[Queued], class_of: I32, least: int, place: gangs.Place) -> Round:
         """Decide a gang in the best of its placements, or if none will do in the first, to say why."""
         options, before = self._options, replace(self._options)
-        group = cycle.Group(self.state, options, [item.key for item in items], class_of, self._ask(items, least, place))
+        group = cycle.Group(
+            self.state, options, [item.key for item in items], class_of, self._gang_spec(items, least, place)
+        )
         tried = group.try_placements()
         if tried.n == 0:
             return self._refuse(items, gangs.NO_PLACEMENTS)
@@ -770,7 +772,7 @@ class SchedulingLoop:
         options.rng, options.next_node = after.rng if tried.n_best else before.rng, after.next_node
         return out
 
-    def _ask(self, items: Sequence[Queued], least: int, place: gangs.Place) -> native.GroupSpec:
+    def _gang_spec(self, items: Sequence[Queued], least: int, place: gangs.Place) -> native.GroupSpec:
         columns = (least, place.topology, place.anchor, self._runs[items[0].pod.row.gang])
         return native.GroupSpec(arrays.int32([0, len(items)]), *(arrays.int32([number]) for number in columns))
 
