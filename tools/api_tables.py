@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kubesched.api import gnostic
+
 OUT = Path(__file__).parents[1] / "kubesched" / "api" / "tables.zip"
 ALWAYS = (
     "api/admission/v1",  # what webhooks are sent
@@ -68,11 +70,10 @@ def main(arguments: list[str]) -> None:
         _merge_openapi(package, declared, swagger["definitions"])
         _check_numbers(package, declared, proto)
         members[f"types/{package}.json"] = declared
-    members["gnostic.json"] = {
-        k.removeprefix("openapi.v2."): v for k, v in proto.items() if k.startswith("openapi.v2.")
-    }
+    table = {name.removeprefix("openapi.v2."): rows for name, rows in proto.items() if name.startswith("openapi.v2.")}
     groups = {"" if row["group"] == "core" else row["group"] for row in resources}
     members |= openapi_members(swagger, {openapi_package(directory) for directory in packages}, groups)
+    members |= {"gnostic.json": table, **protobuf_members(members, table)}
     write(OUT, members)
 
 
@@ -218,6 +219,15 @@ def openapi_members(swagger: dict[str, Any], packages: set[str], groups: set[str
     return out
 
 
+def _without_cbor(value: Any) -> Any:
+    """Media types that are not served are not published."""
+    if isinstance(value, dict):
+        return {key: _without_cbor(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_cbor(item) for item in value if not (isinstance(item, str) and "cbor" in item)]
+    return value
+
+
 def _path_member(path: str, groups: set[str]) -> str | None:
     """What a path belongs to: ``api/v1``, ``apis/apps``, ``apis/apps/v1``, ``version``; None for what is not served."""
     parts = path.strip("/").split("/")
@@ -229,15 +239,30 @@ def _path_member(path: str, groups: set[str]) -> str | None:
     return "/".join(parts[:2]) if parts[0] == "api" else "/".join(parts)
 
 
+def protobuf_members(members: dict[str, Any], table: dict[str, Any]) -> dict[str, bytes]:
+    """The document as protobuf, in the three parts that custom resources are added to."""
+    joined: dict[str, dict[str, Any]] = {"paths": {}, "definitions": {}}
+    for name, member in members.items():
+        part = name.split("/")[1]
+        if part in joined:
+            joined[part] |= member
+    return {
+        "openapi/v2/shared.pb": gnostic.encode("Document", members["openapi/shared.json"], table),
+        "openapi/v2/paths.pb": gnostic.encode("Paths", joined["paths"], table),
+        "openapi/v2/definitions.pb": gnostic.encode("Definitions", joined["definitions"], table),
+    }
+
+
 def write(path: Path, members: dict[str, Any]) -> None:
     """The same bytes for the same members."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted(members):
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(
-                info, json.dumps(members[name], separators=(",", ":"), ensure_ascii=False), compresslevel=9
-            )
+            member = members[name]
+            if not isinstance(member, bytes):
+                member = json.dumps(member, separators=(",", ":"), ensure_ascii=False).encode()
+            archive.writestr(info, member, compresslevel=9)
 
 
 if __name__ == "__main__":

@@ -279,7 +279,7 @@ def decode_options(body: bytes, media_type: str) -> Object:
 def encode(obj: Object, media_type: str) -> bytes:
     """An object in another form than JSON: YAML, protobuf (in its envelope), or JSON itself."""
     if media_type == PROTOBUF:
-        api_version, kind = obj["apiVersion"], obj["kind"]
+        api_version, kind = obj.get("apiVersion", "v1"), obj["kind"]  # APIVersions names none
         type_ = schema.of(*kinds.split_api_version(api_version), kind)
         return proto.wrap(api_version, kind, proto.encode(obj, type_))
     if media_type == YAML:

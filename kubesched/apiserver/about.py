@@ -55,6 +55,8 @@ async def answer(request: Request, app: App) -> Answer:
     for root in _CHECKS:
         if path == root or path.startswith(f"{root}/"):
             return _health(request, app, root, path[len(root) + 1 :])
+    if (found := app.documents.answer(request)) is not None:
+        return found
     raise status.no_such_path()
 
 

@@ -13,6 +13,7 @@ from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object
 from kubesched.apiserver import about, admission, routes, subresources, verbs
 from kubesched.apiserver.addresses import ServiceAddresses
+from kubesched.apiserver.documents import Documents
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.message import Answer, Request, User, failed
 from kubesched.apiserver.resource import Now, Resource
@@ -72,6 +73,7 @@ class App:
         self._accounts = accounts
         self.store = store
         self.kinds = kinds
+        self.documents = Documents(kinds)
         self.now = now
         self.ready = True  # /readyz; false while draining
         self._resources: dict[Kind, Resource] = {}
@@ -165,7 +167,7 @@ class App:
             answer = failed(status.internal(f"request {audit} failed, the server's log says why"))
         answer.headers.update(warning_headers(request))
         answer.headers["Audit-Id"] = audit
-        answer.headers["Cache-Control"] = "no-cache, private"
+        answer.headers.setdefault("Cache-Control", "no-cache, private")
         return answer
 
     async def _answer(self, request: Request) -> Answer:

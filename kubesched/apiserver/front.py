@@ -262,11 +262,12 @@ class Front:
     async def _respond(self, raw: web.BaseRequest, answer: Response, keep: bool) -> web.StreamResponse:
         pieces: Sequence[bytes] = (answer.body,) if isinstance(answer.body, bytes) else answer.body
         size = sum(map(len, pieces))
-        if size > self.limits.gzip_bytes and "gzip" in raw.headers.get("Accept-Encoding", ""):
+        large = size > self.limits.gzip_bytes and "Content-Encoding" not in answer.headers  # some come compressed
+        if large and "gzip" in raw.headers.get("Accept-Encoding", ""):
             pieces = [await asyncio.to_thread(_gzip, pieces)]
             size = len(pieces[0])
             answer.headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        elif size > self.limits.gzip_bytes:
+        elif large:
             answer.headers["Vary"] = "Accept-Encoding"
         head = _head(answer.status, answer.content_type, answer.headers, size, keep)
         write = _writer(raw)

@@ -21,7 +21,9 @@ _CONVERSIONS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetada
 _META_VERSIONS = frozenset({"v1", "v1beta1"})
 
 
-class _Clause(NamedTuple):
+class Clause(NamedTuple):
+    """One alternative of an Accept header."""
+
     media_type: str
     parameters: Mapping[str, str]
 
@@ -64,16 +66,17 @@ def choose(accept: str, offered: tuple[str, ...] = BUILT_IN, converts: bool = Tr
     """
     if not accept.strip():
         return PLAIN if offered[0] == JSON else Format(offered[0])
-    for clause in _parse(accept):
+    for clause in clauses(accept):
         for media_type in offered:
-            if _covers(clause.media_type, media_type):
+            if covers(clause.media_type, media_type):
                 found = _accept(clause.parameters, media_type, converts)
                 if found is not None:
                     return found
     raise status.not_acceptable(offered)
 
 
-def _covers(wanted: str, offered: str) -> bool:
+def covers(wanted: str, offered: str) -> bool:
+    """Whether a media type, perhaps with a star, stands for one that is offered."""
     return wanted in (offered, "*/*") or (wanted.endswith("/*") and offered.startswith(wanted[:-1]))
 
 
@@ -88,9 +91,9 @@ def _accept(parameters: Mapping[str, str], media_type: str, converts: bool) -> F
     return Format(media_type, kind, version) if known and converts else None
 
 
-def _parse(header: str) -> list[_Clause]:
+def clauses(header: str) -> list[Clause]:
     """Clauses by falling quality, as written among equals."""
-    found: list[tuple[float, int, _Clause]] = []
+    found: list[tuple[float, int, Clause]] = []
     for i, part in enumerate(header.split(",")):
         pieces = [piece.strip() for piece in part.split(";")]
         parameters = dict(piece.partition("=")[::2] for piece in pieces[1:])
@@ -100,7 +103,7 @@ def _parse(header: str) -> list[_Clause]:
             quality = 1.0
         media_type = "*/*" if pieces[0] == "*" else pieces[0]
         if media_type:
-            found.append((-quality, i, _Clause(media_type, parameters)))
+            found.append((-quality, i, Clause(media_type, parameters)))
     return [clause for _, _, clause in sorted(found, key=lambda item: item[:2])]
 
 
