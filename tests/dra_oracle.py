@@ -6,7 +6,7 @@ features choose), beside `oracle`; it imports nothing of kubesched. Reserve is k
 its claims are allocated and reserved for it. What upstream's search leaves behind where a candidate fails late is left
 behind here too, for the rest of the search on that node.
 
-Not here: claims made from templates, binding conditions, timeouts, what PostFilter's deallocation leads to.
+Not here: claims made from templates, binding conditions, timeouts.
 
 Source: plugins/dynamicresources, dynamic-resource-allocation/structured/internal/incubating, v1.36.
 """
@@ -23,6 +23,7 @@ from tests.oracle import UNRESOLVABLE, Node, Obj, Status
 PLUGIN = "DynamicResources"
 CANNOT = "cannot allocate all claims"
 INVALID = "invalid resource pools were encountered"
+DEALLOCATED = "deallocation of ResourceClaim completed"
 ELSEWHERE = "resourceclaim not available on the node"
 MOST = 32
 IMPLICIT = "deviceclass.resource.kubernetes.io/"
@@ -702,6 +703,7 @@ def decide(pod: Obj, nodes: list[Node], world: World) -> Obj:
         result["message"] = oracle.fit_error(len(nodes), oracle.histogram(statuses))
         text = oracle.preemption_text(pod, nodes, statuses)
         first = post_filter(pod, claims, list(answers.values()))
+        result["stuck"] = stuck(pod, claims, list(answers.values()))
         code = oracle.UNSCHEDULABLE
         return result | {"preemption": {"code": code, "message": f"{first}, preemption: {text}", "nominatedNode": -1}}
     raw = [raw_score(claims, answers[i], stands_in(pod, world)) for i in feasible]
@@ -718,11 +720,16 @@ def earlier(pod: Obj, node: Node, names: set[str] | None, plain: Status | None, 
 
 
 def post_filter(pod: Obj, claims: list[Obj], answers: list[Answer]) -> str:
+    return "still not schedulable" if stuck(pod, claims, answers) is None else DEALLOCATED
+
+
+def stuck(pod: Obj, claims: list[Obj], answers: list[Answer]) -> Obj | None:
+    """The claim that PostFilter takes devices from; upstream picks one at random, here the first of the pod."""
     for claim in claims:
         users = [user["uid"] for user in claim["status"].get("reservedFor") or []]
         if users in ([], [uid_of(pod)]) and any(claim in answer.unavailable for answer in answers):
-            return "deallocation of ResourceClaim completed"
-    return "still not schedulable"
+            return claim
+    return None
 
 
 def reserve(pod: Obj, allocations: list[Obj], world: World) -> None:
@@ -744,3 +751,18 @@ def sequence(nodes: list[Node], pods: list[Obj], world: World) -> Obj:
         lambda pod: decide(pod, nodes, world),
         lambda pod, node, d: reserve(pod, d.get("reserve", {}).get(node, []), world),
     )
+
+
+def nodes_with_post_filter(nodes: list[Node], pods: list[Obj], world: World) -> list[str | None]:
+    """Node of each pod in a sequence, where PostFilter of one that fits nowhere takes devices from a claim."""
+    out: list[str | None] = []
+    for pod in pods:
+        d = decide(pod, nodes, world)
+        best = d.get("best", [])
+        out.append(nodes[best[0]].name if best else None)
+        if best:
+            reserve(pod, d.get("reserve", {}).get(best[0], []), world)
+            nodes[best[0]].add(pod)
+        elif d.get("stuck") is not None:
+            d["stuck"]["status"] = {}
+    return out

@@ -392,7 +392,10 @@ def claims_text(state: live.ClusterState, key: str, class_id: int, why: Why) -> 
     """What DynamicResources' PostFilter says of a pod that fits nowhere."""
     if not state.claims.concerns(state.shape_of(class_id)):
         return NO_CLAIMS
-    diagnosis = why.diagnosis
+    return state.claims.post_filter(key, unavailable_rows(why.diagnosis))
+
+
+def unavailable_rows(diagnosis: Diagnosis) -> I32:
+    """Rows that an allocated claim does not reach and that have devices for the others."""
     unavailable = [i for i, status in enumerate(diagnosis.statuses) if status.reasons == (UNAVAILABLE,)]
-    at = np.flatnonzero(np.isin(diagnosis.status_of, unavailable)).astype(np.int32)
-    return state.claims.post_filter(key, at)
+    return np.flatnonzero(np.isin(diagnosis.status_of, unavailable)).astype(np.int32)

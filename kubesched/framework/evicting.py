@@ -145,4 +145,6 @@ class _Run:
         if not self.evict:
             return why.diagnosis.message(), preemption.PostFilter(diagnoses.UNSCHEDULABLE)
         post = preemption.post_filter(state, self.options.profile, pod, class_id, why)
+        if post.row < 0 and self.options.commit and state.claims.concerns(state.shape_of(class_id)):
+            state.claims.deallocate(pod.key, diagnoses.unavailable_rows(why.diagnosis))
         return f"{why.diagnosis.message()} {post.message}".strip(), post

@@ -225,6 +225,7 @@ def register(state: live.ClusterState, profile: Profile) -> int:
         placement_pods_weight=placements[PODS_COUNT].weight if PODS_COUNT in placements else 0,
     )
     state.filters_of[number] = frozenset(profile.filters)
+    state.scored_of[number] = frozenset(name for one in profile.scores for name, _ in one.resources if "/" in name)
     return number
 
 

@@ -102,7 +102,9 @@ class Cluster:
     # ---- where clusters come from ----
 
     @classmethod
-    def from_objects(cls, objects: Sequence[Mapping[str, Any]], *, ignore: Collection[str] = ()) -> Cluster:
+    def from_objects(
+        cls, objects: Sequence[Mapping[str, Any]], *, ignore: Collection[str] = (), now: float | None = None
+    ) -> Cluster:
         """Build from Kubernetes objects as an API server returns them.
 
         Parameters
@@ -115,6 +117,9 @@ class Cluster:
         ignore
             Features to decide without (``encode.FEATURES``): pods that use those that are not implemented are refused
             otherwise.
+        now
+            Seconds since 1970. Claims whose devices were to be ready for binding ten minutes before have timed out;
+            None: none has.
 
         Raises
         ------
@@ -130,6 +135,7 @@ class Cluster:
         cluster._spread = pods.DefaultSpread(plain)
         cluster._state.pairwise.set_namespaces(encoded.namespaces)
         cluster._state.volumes.put(encoded.storage)
+        cluster._state.claims.now = now
         if encoded.devices:
             cluster._state.set_devices(encoded.devices)
         cluster._state.add_nodes(encoded.nodes)

@@ -7,6 +7,7 @@ Source: api/resource/v1, dynamic-resource-allocation/resourceclaim, v1.36.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,7 +29,14 @@ def devices(objects: Sequence[dict[str, Any]]) -> claim_rows.Devices:
     ------
     InputError
         A field is wrong.
+    UnsupportedError
+        An object needs a feature that 1.36 leaves off.
     """
+    for obj in objects:
+        if obj.get("kind") == "DeviceTaintRule":
+            raise errors.UnsupportedError(
+                fields.of(obj).owner, "needs the feature gate DRADeviceTaintRules, which is off"
+            )
     views = [fields.of(obj) for obj in objects if obj.get("kind") in KINDS]
     out = claim_rows.Devices(CelSelectors())
     by_kind: dict[str, list[View]] = {kind: [] for kind in KINDS}
@@ -116,6 +124,9 @@ def _value(view: View) -> int:
 
 def _device(device: View, driver: str) -> claim_rows.Device:
     view = device.view("basic") if device.has("basic") else device  # v1beta1 nests
+    if view.has("nodeAllocatableResourceMappings"):
+        where = view.where("nodeAllocatableResourceMappings")
+        raise errors.UnsupportedError(where, "needs the feature gate DRANodeAllocatableResources, which is off")
     content = claim_rows.Content(
         driver=driver,
         attributes=_attributes(view.view("attributes")),
@@ -146,6 +157,11 @@ def _attribute(view: View) -> claim_rows.Value:
     for kind in ("string", "version"):
         if view.has(kind):
             return (kind, view.text(kind))
+    for kind in ("ints", "bools", "strings", "versions"):
+        if view.has(kind):
+            raise errors.UnsupportedError(
+                view.where(kind), "needs the feature gate DRAListTypeAttributes, which is off"
+            )
     return ("", "")
 
 
@@ -244,13 +260,15 @@ def _constraint(view: View) -> claim_rows.Constraint:
 def _allocation(status: View) -> claim_rows.Allocation:
     view = status.view("allocation")
     results = list(view.view("devices").views("results"))
+    readiness = _readiness(results, status)
     selector = (
         selectors.terms(view.view("nodeSelector").views("nodeSelectorTerms")) if view.has("nodeSelector") else None
     )
     return claim_rows.Allocation(
         devices=tuple(_held(one) for one in results),
         terms=selector,
-        has_failed=any(_has_failed(one, status) for one in results),
+        has_failed=readiness == _FAILED,
+        waits_since=_time(view, "allocationTimestamp") if readiness == _WAITS else None,
     )
 
 
@@ -285,15 +303,45 @@ def _held(view: View) -> claim_rows.Held:
     )
 
 
-def _has_failed(result: View, status: View) -> bool:
-    """Whether the driver reports one of the conditions under which binding fails."""
-    conditions = result.texts("bindingFailureConditions")
-    if not result.texts("bindingConditions"):
-        return False
+_READY, _WAITS, _FAILED = "ready", "waits", "failed"
+
+
+def _readiness(results: Sequence[View], status: View) -> str:
+    """Whether devices with binding conditions are ready; the first that is not decides.
+
+    Source: plugins/dynamicresources isClaimReadyForBinding, v1.36.
+    """
+    for result in results:
+        wanted = result.texts("bindingConditions")
+        if not wanted:
+            continue
+        met = _met(result, status)
+        if met is None:
+            return _WAITS
+        if not met.isdisjoint(result.texts("bindingFailureConditions")):
+            return _FAILED
+        if not met.issuperset(wanted):
+            return _WAITS
+    return _READY
+
+
+def _met(result: View, status: View) -> set[str] | None:
+    """Conditions of a device that are true; None: its driver has not reported on it."""
     for device in status.views("devices"):
         if _id(device) == _id(result) and device.text("shareID") == result.text("shareID"):
-            return any(c.text("type") in conditions and c.text("status") == "True" for c in device.views("conditions"))
-    return False
+            return {c.text("type") for c in device.views("conditions") if c.text("status") == "True"}
+    return None
+
+
+def _time(view: View, name: str) -> float | None:
+    """A time as seconds since 1970; None: there is none."""
+    text = view.text(name)
+    if not text:
+        return None
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise errors.InputError(view.where(name), "is not a time", text, "RFC 3339") from None
 
 
 # ---- pods ----

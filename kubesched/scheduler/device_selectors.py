@@ -2,8 +2,8 @@
 """CEL expressions about devices: the home of the CEL library, which is loaded with the first expression.
 
 The variable ``device`` is defined here, what Kubernetes adds to CEL's functions in `cel_functions`. What it has and
-this has not is refused by name. Runtime cost is not counted: the API server admits only expressions whose estimated cost is
-below the limit, and the length limit is enforced here.
+this has not is refused by name. Runtime cost is not counted: the API server admits only expressions whose estimated
+cost is below the limit, and the length limit is enforced here.
 Source: dynamic-resource-allocation/cel, apiserver/pkg/cel/environment, v1.36.
 """
 

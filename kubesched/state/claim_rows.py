@@ -187,6 +187,8 @@ class Allocation:
     """Nodes that can reach all of it; None: every node."""
     has_failed: bool = False
     """A driver reported that a device cannot be attached."""
+    waits_since: float | None = None
+    """When it was made, if a device still has to become ready for binding: seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,10 @@ UNLIMITED = rows.MAX_QUANTITY
 """Allocatable of an extended resource that a node does not have but a device class stands behind."""
 EXTENDED = "<extended-resources>"
 """Name of the claim that stands for a pod's extended resources until it is written."""
+BINDING_TIMEOUT = 600.0
+"""Seconds in which devices have to become ready for binding (bindingTimeout of the default arguments)."""
 NO_CLAIMS = "no new claims to deallocate"
+DEALLOCATED = "deallocation of ResourceClaim completed"
 UNAVAILABLE = "resourceclaim not available on the node"
 _STALE = "cannot schedule extended resource claim"
 _MOST_ANSWERS = 200_000  # arbitrary: bounds memory; answers are found again
@@ -149,6 +152,8 @@ class Claims:
         self._labels = labels
         self._reasons = reasons
         self._is_undoable = False
+        self.now: float | None = None
+        """Seconds since 1970; None: nothing times out."""
         self._devices: Devices | None = None
         self._claims: dict[str, _Claim] = {}
         self._classes: dict[str, DeviceClass] = {}
@@ -284,6 +289,7 @@ class Claims:
         if now is None:
             return
         self.load(now)
+        self.now = other.now
         self._lift(other._lifted)
         self._pods = dict(other._pods)
         for claim in self._claims.values():
@@ -554,6 +560,17 @@ class Claims:
         """Whether pods of the shape have claims. O(1)."""
         return shape.claim_kind != 0
 
+    def refuse_scored(self, key: str, scored: frozenset[str]) -> None:
+        """Refuse a pod that asks for an extended resource which devices stand in for and the profile scores.
+
+        Upstream scores the share of the devices that is allocated; here a node has no amount of such a resource.
+        """
+        pod = self._pods.get(key) if scored else None
+        for one in self._extended_of(pod) if pod is not None else ():
+            for resource, _ in one.amounts:
+                if resource in scored:
+                    raise errors.UnsupportedError(f"Pod {key}", "asks for devices that the profile scores", resource)
+
     def prepare(self, key: str, class_id: int, shape: rows.PodShape) -> Rejection | None:
         """Tell the engine where the pod's claims can be met; see `stateful.Stateful`."""
         try:
@@ -604,9 +621,14 @@ class Claims:
 
     def _reach(self, allocation: Allocation) -> Bool:
         n = self._nodes.engine.n_rows
-        if allocation.has_failed:
+        if allocation.has_failed or self._has_timed_out(allocation):
             return np.zeros(n, dtype=np.bool_)
         return np.ones(n, dtype=np.bool_) if allocation.terms is None else self._admitted(allocation.terms)
+
+    def _has_timed_out(self, allocation: Allocation) -> bool:
+        """Whether devices that it waits for should have been ready by now."""
+        since = allocation.waits_since
+        return since is not None and self.now is not None and since + BINDING_TIMEOUT < self.now
 
     def _constant(self, wanted: _Wanted) -> int:
         """Score of the claims that are allocated already."""
@@ -791,13 +813,33 @@ class Claims:
             return NO_CLAIMS
         if wanted.is_stale:
             return "deletion of ResourceClaim completed"
+        return "still not schedulable" if self._stuck(key, wanted, at) is None else DEALLOCATED
+
+    def _stuck(self, key: str, wanted: _Wanted, at: I32) -> _Claim | None:
+        """A claim that nobody else uses and that does not reach one of the rows; upstream picks one at random."""
         uid = self._pods[key].uid
         for claim in wanted.claims:
             if claim.allocation is None or not len(at) or self._reach(claim.allocation)[at].all():
                 continue
             if claim.reserved in ((), (uid,)):
-                return "deallocation of ResourceClaim completed"
-        return "still not schedulable"
+                return claim
+        return None
+
+    def deallocate(self, key: str, at: I32) -> str:
+        """Take the devices from a claim that keeps the pod from rows, as PostFilter does; its ``namespace/name``.
+
+        Parameters are those of `post_filter`. Empty: there is no such claim.
+        """
+        try:
+            claim = self._stuck(key, self._wanted(key), at)
+        except (_RefusedError, KeyError):
+            return ""
+        if claim is None:
+            return ""
+        self._note_undo(key, (claim,))
+        self._hold(claim.allocation, -1)
+        claim.allocation, claim.reserved, claim.stays = None, (), False
+        return claim.row.key
 
 
 def _resources_of(classes: Sequence[DeviceClass]) -> dict[str, DeviceClass]:

@@ -126,6 +126,8 @@ class ClusterState:
         self.stateful: list[Stateful] = []
         """Plugins with state of their own, in PreFilter order."""
         self.filters_of: dict[int, frozenset[str]] = {}
+        self.scored_of: dict[int, frozenset[str]] = {}
+        """Extended resources that each profile scores."""
         """Names of a profile's filters, by its engine id."""
         self.reasons = VerdictReasons()
         self.features = DeclaredFeatures(self.engine, self.reasons)
@@ -521,6 +523,7 @@ class ClusterState:
 
     def prepare(self, key: str, class_id: int, profile: int) -> Rejection | None:
         """Bring the verdicts of stateful plugins for a pod up to date; what the profile's PreFilter rejects it for."""
+        self.claims.refuse_scored(key, self.scored_of[profile])
         rejection = prepare(self.stateful, key, class_id, self.shape_of(class_id), self.filters_of[profile])
         if rejection is None or not rejection.code:
             return rejection

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from kubesched import Cluster
 from kubesched.parity import replay
+from kubesched.parity.cases import KINDS
 from tests import dra_oracle, oracle
 from tests.conftest import Tally
 from tests.dra_cases import Maker
@@ -19,7 +21,9 @@ Obj = dict[str, Any]
 
 def recorded(decision: Obj) -> Obj:
     """The oracle's decision as a record: statuses numbered."""
-    got = as_recorded({k: v for k, v in decision.items() if k != "reserve"}) | {"feasible": decision["feasible"]}
+    got = as_recorded({k: v for k, v in decision.items() if k not in ("reserve", "stuck")}) | {
+        "feasible": decision["feasible"]
+    }
     if "status" not in decision:
         return got
     given = [s if s is None else {"plugin": s[0], "code": s[1], "reasons": s[2]} for s in decision["status"]]
@@ -49,6 +53,20 @@ def test_a_sequence(seed: int) -> None:
     outcome = replay.replay(case)
     assert outcome.skipped is None
     assert outcome.differences == ()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_sequence_in_which_stuck_claims_lose_their_devices(seed: int) -> None:
+    maker = Maker(seed + 3000, 1 + seed % 4)
+    case = maker.cluster()
+    pods = [pod for i in range(8) for pod in [maker.pod(f"p{i}"), maker.pod(f"q{i}")]]
+    objects = [{"kind": "Node", **node} for node in case["nodes"]]
+    for plural, kind in KINDS.items():
+        objects += [{"kind": kind, **one} for one in case.get(plural) or ()]
+    cluster = Cluster.from_objects(copy.deepcopy(objects))
+    got = cluster.place([{"kind": "Pod", **pod} for pod in copy.deepcopy(pods)], evict=True).nodes
+    nodes = oracle.build(case["nodes"], [])
+    assert got == dra_oracle.nodes_with_post_filter(nodes, pods, dra_oracle.World.of(case))
 
 
 @pytest.mark.nightly

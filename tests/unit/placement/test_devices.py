@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kubesched import Cluster, Delta
+from kubesched import PROFILES, Cluster, Delta
 from kubesched.base import errors
 
 Obj = dict[str, Any]
@@ -159,8 +160,100 @@ def test_a_wrong_selector_stops_the_decision(expression: str, reason: str) -> No
 
 def test_a_selector_with_a_function_that_is_not_there_is_refused() -> None:
     wrong = claim("c")
-    selectors = [{"cel": {"expression": 'isIP("10.0.0.1")'}}]
+    selectors = [{"cel": {"expression": 'isURL("10.0.0.1")'}}]
     wrong["spec"]["devices"]["requests"][0]["exactly"]["selectors"] = selectors
     cluster = Cluster.from_objects([node("a"), gpus("a", "x"), device_class(), wrong, pod("p", "c")])
-    with pytest.raises(errors.UnsupportedError, match="calls isIP"):
+    with pytest.raises(errors.UnsupportedError, match="calls isURL"):
         cluster.place()
+
+
+# ---- claims that are stuck ----
+
+
+def allocated(name: str, where: str, *, conditions: Obj | None = None, users: tuple[str, ...] = ()) -> Obj:
+    """A claim that has the first device of a node, which becomes ready once its driver says so."""
+    result = {"request": "r", "driver": DRIVER, "pool": where, "device": "gpu-0"}
+    result |= {"bindingConditions": ["ready"], "bindingFailureConditions": ["failed"]} if conditions is not None else {}
+    here = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [where]}]}
+    status: Obj = {
+        "allocation": {
+            "devices": {"results": [result]},
+            "nodeSelector": {"nodeSelectorTerms": [here]},
+            "allocationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "reservedFor": [{"resource": "pods", "name": u, "uid": f"default/{u}"} for u in users],
+    }
+    if conditions:
+        reported = [{"type": k, "status": v} for k, v in conditions.items()]
+        status["devices"] = [{"driver": DRIVER, "pool": where, "device": "gpu-0", "conditions": reported}]
+    return claim(name) | {"status": status}
+
+
+MADE = 1767225600.0
+"""2026-01-01T00:00:00Z"""
+
+
+@pytest.mark.parametrize(
+    ("conditions", "now", "placed"),
+    [
+        ({"ready": "True"}, MADE + 5000, True),
+        ({"failed": "True"}, None, False),
+        ({"ready": "True", "failed": "True"}, None, False),
+        ({"ready": "False"}, MADE + 600, True),
+        ({"ready": "False"}, MADE + 601, False),
+        ({}, MADE + 601, False),
+        ({}, None, True),
+        (None, MADE + 5000, True),
+    ],
+)
+def test_devices_that_are_not_ready_for_binding_time_out(
+    conditions: Obj | None, now: float | None, placed: bool
+) -> None:
+    objects = [node("a"), gpus("a", "x"), device_class(), allocated("c", "a", conditions=conditions), pod("p", "c")]
+    assert Cluster.from_objects(objects, now=now).place().nodes == (["a"] if placed else [None])
+
+
+def test_a_claim_whose_devices_failed_gets_other_ones_once_the_pod_may_evict() -> None:
+    stuck = allocated("c", "a", conditions={"failed": "True"})
+    cluster = Cluster.from_objects([node("a"), node("b"), gpus("a", "x"), gpus("b", "x"), device_class(), stuck])
+    plan = cluster.place([pod("p", "c")])
+    assert plan.nodes == [None]
+    assert "default/c" in cluster.allocations()
+    plan = cluster.place([pod("p", "c"), pod("q", "c")], evict=True)
+    assert plan.nodes == [None, "a"]
+    assert "deallocation of ResourceClaim completed" in plan.reasons[0]
+    (result,) = cluster.allocations()["default/c"]["devices"]["results"]
+    assert (result["pool"], result["device"]) == ("a", "gpu-0")
+
+
+def test_a_claim_that_others_use_keeps_its_devices() -> None:
+    stuck = allocated("c", "a", conditions={"failed": "True"}, users=("other",))
+    cluster = Cluster.from_objects([node("a"), gpus("a", "x"), device_class(), stuck])
+    assert cluster.place([pod("p", "c"), pod("q", "c")], evict=True).nodes == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("obj", "name"),
+    [
+        ({"kind": "DeviceTaintRule", "metadata": {"name": "r"}}, "DRADeviceTaintRules"),
+        (gpus("a", "x") | {"spec": {"devices": [{"attributes": {"m": {"ints": [1]}}}]}}, "DRAListTypeAttributes"),
+        (gpus("a", "x") | {"spec": {"devices": [{"nodeAllocatableResourceMappings": {}}]}}, "NodeAllocatableResources"),
+    ],
+)
+def test_features_that_are_off_are_refused_by_name(obj: Obj, name: str) -> None:
+    with pytest.raises(errors.UnsupportedError, match=name):
+        Cluster.from_objects([node("a"), obj])
+
+
+def test_devices_that_the_profile_scores_are_refused_by_name() -> None:
+    fit = PROFILES["default-v1.36"]
+    scores = tuple(
+        replace(one, resources=(("cpu", 1), ("example.com/gpu", 1))) if one.name == "NodeResourcesFit" else one
+        for one in fit.scores
+    )
+    objects = [node("a"), gpus("a", "x"), device_class(extendedResourceName="example.com/gpu")]
+    cluster = Cluster.from_objects(objects)
+    profile = replace(fit, name="scores-devices", scores=scores)
+    assert cluster.place([pod("p")], profile=profile).nodes == ["a"]
+    with pytest.raises(errors.UnsupportedError, match="scores, got 'example.com/gpu'"):
+        cluster.place([pod("q", **{"example.com/gpu": "1"})], profile=profile)
