@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kubesched.api import codec, groups, status
 from kubesched.api.kinds import Kind, Registry
-from kubesched.api.strategy import Object
+from kubesched.api.strategy import Object, Strategy
 from kubesched.apiserver import about, admission, routes, subresources, verbs
 from kubesched.apiserver.addresses import ServiceAddresses
 from kubesched.apiserver.documents import Documents
@@ -109,6 +109,19 @@ class App:
             strategy = groups.strategy(kind.group, kind.plural)
             found = self._resources[kind] = Resource(kind, strategy, self.store, self.now)
         return found
+
+    def adopt(self, kind: Kind, strategy: Strategy) -> None:
+        """Serve a custom resource."""
+        self._resources[kind] = Resource(kind, strategy, self.store, self.now)
+
+    def forget(self, kind: Kind) -> None:
+        """Serve a custom resource no more; its watches end."""
+        self._resources.pop(kind, None)
+        watchers = self._watchers.pop(kind, None)
+        if watchers is not None:
+            watchers.close()
+        for target in [target for target in self._targets if target[0] is kind]:
+            del self._targets[target]
 
     def resource_of(self, group: str, version: str, plural: str) -> Resource:
         """The objects of a kind by its names; KeyError if it is not served."""

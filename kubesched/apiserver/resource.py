@@ -70,11 +70,16 @@ class Resource:
     strategy: Strategy
     store: Store
     now: Now
-    _head: bytes = field(init=False)
+    _head: bytes = field(init=False)  # of answers
+    _kept: int = field(init=False)  # length of the head of what is stored
 
     def __post_init__(self) -> None:
-        opening = {"kind": self.kind.kind, "apiVersion": self.kind.api_version}
-        self._head = orjson.dumps(opening)[:-1] + b',"metadata":{'
+        self._head = self._opening(self.kind.api_version)
+        self._kept = len(self._opening(self.kind.storage_version))
+
+    def _opening(self, api_version: str) -> bytes:
+        """What the JSON of an object begins with."""
+        return orjson.dumps({"kind": self.kind.kind, "apiVersion": api_version})[:-1] + b',"metadata":{'
 
     # ---- bytes and objects ----
 
@@ -87,7 +92,7 @@ class Resource:
         metadata = obj["metadata"]
         revision = metadata.pop("resourceVersion", None)
         rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion", "metadata")}
-        opening = {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata}
+        opening = {"kind": self.kind.kind, "apiVersion": self.kind.storage_version, "metadata": metadata}
         out = orjson.dumps({**opening, **rest})
         if revision is not None:
             metadata["resourceVersion"] = revision
@@ -96,18 +101,19 @@ class Resource:
     def decode(self, entry: Entry) -> Object:
         """A fresh object with its revision."""
         obj: Object = orjson.loads(entry.value)
+        obj["apiVersion"] = self.kind.api_version
         obj["metadata"]["resourceVersion"] = str(entry.revision)
         return obj
 
     def whole(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
         """The JSON of a stored object, in pieces, its revision in place."""
-        return self._head, b'"resourceVersion":"%d",' % entry.revision, entry.value[len(self._head) :]
+        return self._head, b'"resourceVersion":"%d",' % entry.revision, entry.value[self._kept :]
 
     def item(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
         """The same as an item of a list: built-in kinds leave kind and apiVersion out there."""
         if self.kind.custom:
             return self.whole(entry)
-        return b'{"metadata":{', b'"resourceVersion":"%d",' % entry.revision, entry.value[len(self._head) :]
+        return b'{"metadata":{', b'"resourceVersion":"%d",' % entry.revision, entry.value[self._kept :]
 
     def note(self, entry: Entry) -> Note:
         """What an entry is selected by; computed once."""

@@ -14,6 +14,7 @@ from kubesched.api.strategy import GENERIC, Strategy
 _MODULES: dict[str, str] = {
     "": "core",
     "admissionregistration.k8s.io": "admissionregistration",
+    "apiextensions.k8s.io": "apiextensions",
     "apps": "apps",
     "autoscaling": "autoscaling",
     "batch": "batch",
