@@ -13,6 +13,7 @@ from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object, Strategy
 from kubesched.apiserver import about, admission, routes, subresources, verbs
 from kubesched.apiserver.addresses import ServiceAddresses
+from kubesched.apiserver.custom import CustomResources
 from kubesched.apiserver.documents import Documents
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.message import Answer, Request, User, failed
@@ -79,6 +80,7 @@ class App:
         self._resources: dict[Kind, Resource] = {}
         self._watchers: dict[Kind, Watchers] = {}
         self._targets: dict[tuple[Kind, str], Endpoint] = {}
+        self._custom: CustomResources | None = None
         self._admission = admission.Chain(
             [
                 admission.NamespaceLifecycle(self.resource_of),
@@ -160,9 +162,16 @@ class App:
         blank, _ = codec.normalise(bare, type_, strict=False)
         return Endpoint(resource, watchers, type_, gvk, blank, subresource=subresource, admit=self._admission)
 
+    async def start(self) -> None:
+        """Serve the custom resources that are defined, and those that will be."""
+        self._custom = CustomResources(self)
+        await self._custom.start()
+
     def close(self) -> None:
         """End all watches; requests that are under way finish."""
         self.ready = False
+        if self._custom is not None:
+            self._custom.close()
         for watchers in self._watchers.values():
             watchers.close()
 

@@ -18,7 +18,7 @@ from kubesched.api.kinds import Kind, Subresource
 from kubesched.api.options import DeleteOptions
 from kubesched.api.status import FieldError, StatusError
 from kubesched.api.strategy import Column, Object, Scale, Strategy
-from kubesched.store import Event, EventKind
+from kubesched.store import Event, EventKind, Subscription
 
 if TYPE_CHECKING:
     from kubesched.apiserver.app import App
@@ -38,6 +38,7 @@ class CustomResources:
         self._definitions = app.resource_of(_GROUP, "v1", _PLURAL)
         self._served: dict[str, list[Kind]] = {}  # by the definition's name
         self._tasks: set[asyncio.Task[None]] = set()
+        self._subscription: Subscription | None = None
 
     async def start(self) -> None:
         """Serve what is defined, and follow changes."""
@@ -45,13 +46,14 @@ class CustomResources:
         listing = await store.list(self._definitions.kind.prefix)
         for entry in listing.entries:
             self._serve(self._definitions.decode(entry))
-        store.watch(self._definitions.kind.prefix, listing.revision, self._follow)
+        self._subscription = store.watch(self._definitions.kind.prefix, listing.revision, self._follow)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop what is under way."""
+        if self._subscription is not None:
+            self._subscription.cancel()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _follow(self, events: Sequence[Event]) -> None:
         for event in events:

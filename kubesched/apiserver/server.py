@@ -156,6 +156,7 @@ async def _start(config: ServerConfig, authority: Authority, store: Store) -> Se
     except OSError as error:
         where = f"{config.host}:{config.port}"
         raise errors.StorageError(where, f"cannot be listened on: {error.strerror or error}") from error
+    await app.start()
     await bootstrap.prepare(app, _endpoint(config.host), port)
     gc.collect()
     gc.freeze()  # what was loaded stays: no collection needs to look at it again
