@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kubesched.base import errors
+from kubesched.store import wal
 from kubesched.store.interface import Unavailable
 
 SCHEMA = 1
@@ -77,6 +78,7 @@ class Journal:
         self.path = path
         with self._explained():
             _create(path)
+            wal.check(path.with_name(f"{path.name}-wal"))
             self._connection = sqlite3.connect(
                 path, timeout=1, isolation_level=None, check_same_thread=False, cached_statements=2 * _ROWS
             )

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -325,6 +326,68 @@ def test_open_when_cut_short_then_refused(tmp_path: Path) -> None:
     content = made(path)
     path.write_bytes(content[: len(content) // 2])
     assert "is damaged" in refusal(path)
+
+
+def crashed(path: Path, groups: int = 5) -> list[int]:
+    """What a crash leaves after some commits; returns where each ended in the write-ahead log."""
+    ends: list[int] = []
+
+    async def write() -> None:
+        store = await SQLiteStore.open(path.with_name("live.db"))
+        for group in range(groups):
+            await asyncio.gather(*(store.put(f"/{group}/{n}", bytes(3_000), expect=ABSENT) for n in range(10)))
+            ends.append(path.with_name("live.db-wal").stat().st_size)
+        shutil.copy(path.with_name("live.db"), path)
+        shutil.copy(path.with_name("live.db-wal"), path.with_name(f"{path.name}-wal"))
+        await store.close()
+
+    run(write())
+    return ends
+
+
+def recovered(path: Path) -> int:
+    counts: list[int] = []
+
+    async def read() -> None:
+        store = await SQLiteStore.open(path)
+        counts.append(len(await state(store)))
+        await store.close()
+
+    run(read())
+    return counts[0]
+
+
+def test_log_when_its_middle_is_damaged_then_refused_every_time(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    wal = tmp_path / "store.db-wal"
+    ends = crashed(path)
+    whole = wal.read_bytes()
+    for at in (
+        ends[1] + 200,
+        ends[1] - 4_000,
+        33,
+    ):  # in the third commit, in the second's last page, in the first frame
+        wal.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        for _ in range(2):
+            assert re.search(r"store\.db-wal: frame \d+ \(at byte \d+\): is damaged", refusal(path))
+    wal.write_bytes(whole)
+    assert recovered(path) == 50
+
+
+@pytest.mark.parametrize("torn", ["cut", "flipped", "salt"])
+def test_log_when_its_last_commit_is_torn_then_dropped(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "store.db"
+    wal = tmp_path / "store.db-wal"
+    ends = crashed(path)
+    whole = bytearray(wal.read_bytes())
+    if torn == "cut":
+        del whole[ends[3] + 5_000 :]
+    elif torn == "flipped":
+        whole[ends[3] + 5_000] ^= 1
+    else:
+        whole[ends[3] + 9] ^= 1
+    wal.write_bytes(whole)
+    assert recovered(path) == 40
 
 
 def test_open_when_another_holds_it_then_refused(tmp_path: Path) -> None:
