@@ -206,7 +206,7 @@ class App:
         found = table.get(request.method)
         if found is None or found[0] not in route.kind.verbs:
             raise status.method_not_allowed()
-        if found[0] == "create" and route.kind.virtual:
+        if route.kind.virtual:
             return await subresources.ask(request, self.endpoint(route), self)
         if found[0] == "create" and route.kind.namespaced and not route.namespace:
             raise status.method_not_allowed()

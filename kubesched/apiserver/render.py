@@ -103,20 +103,24 @@ def listing(
     """A collection; ``metadata`` has its resourceVersion, and how to go on."""
     if form.media_type == JSON and not form.convert:
         return Response(200, _list_pieces(resource, entries, metadata))
-    objects = (resource.decode(entry) for entry in entries)
+    return objects(resource, (resource.decode(entry) for entry in entries), metadata, form, include)
+
+
+def objects(resource: Resource, found: Iterable[Object], metadata: Object, form: Format, include: str = "") -> Response:
+    """A collection of decoded objects."""
     if form.convert == "Table":
-        body = table(resource, objects, metadata, form, include)
+        body = table(resource, found, metadata, form, include)
     elif form.convert == "PartialObjectMetadataList":
         body = {
             "kind": "PartialObjectMetadataList",
             "apiVersion": f"meta.k8s.io/{form.version}",
             "metadata": metadata,
-            "items": [partial(obj, form.version) for obj in objects],
+            "items": [partial(obj, form.version) for obj in found],
         }
     elif form.convert:
         raise status.not_acceptable((JSON,))
     else:
-        body = {**_list_head(resource), "metadata": metadata, "items": list(objects)}
+        body = {**_list_head(resource), "metadata": metadata, "items": list(found)}
     return Response(200, encode(resource, body, form), form.content_type)
 
 

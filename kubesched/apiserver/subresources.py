@@ -17,6 +17,7 @@ from kubesched.apiserver import about, negotiate, render, reviews, verbs
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.eviction import evict
 from kubesched.apiserver.message import Answer, Request
+from kubesched.apiserver.resource import Item
 from kubesched.apiserver.routes import Route
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ async def dispatch(request: Request, endpoint: Endpoint, route: Route, app: App)
 
 
 async def ask(request: Request, endpoint: Endpoint, app: App) -> Answer:
-    """Create an object of a kind that is not stored: a review gets its answer, a binding is carried out."""
+    """A kind that is not stored: a review gets its answer, a binding is carried out, a component says how it is."""
     handler = _ASKED.get(endpoint.resource.kind.plural)
     if handler is None:
         kind = endpoint.resource.kind
@@ -306,6 +307,24 @@ async def _token(request: Request, endpoint: Endpoint, app: App) -> Answer:
     return render.plain(wanted, verbs.form_of(request, endpoint), 201)
 
 
+async def _component(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """How the parts of the control plane are: of this process there is the store."""
+    form = verbs.form_of(request, endpoint)
+    healthy = {"type": "Healthy", "status": "True", "message": "ok"}
+    component = {
+        "kind": "ComponentStatus",
+        "apiVersion": "v1",
+        "metadata": {"name": "etcd-0"},
+        "conditions": [healthy],
+    }
+    request.warn("v1 ComponentStatus is deprecated in v1.19+")
+    if not endpoint.name:
+        return render.objects(endpoint.resource, [component], {"resourceVersion": ""}, form)
+    if endpoint.name != "etcd-0":
+        raise status.not_found("", "componentstatuses", endpoint.name)
+    return render.item(endpoint.resource, Item(object=component), form)
+
+
 _TOKEN_SECONDS = 3600
 _MIN_TOKEN_SECONDS = 600
 _MAX_TOKEN_SECONDS = 2**32
@@ -326,6 +345,7 @@ _HANDLERS: dict[tuple[str, str], _Handler] = {
 }
 _ASKED: dict[str, _Handler] = {
     "bindings": _bind,
+    "componentstatuses": _component,
     "selfsubjectreviews": _review,
     "tokenreviews": _review,
     "localsubjectaccessreviews": _review,

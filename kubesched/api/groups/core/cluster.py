@@ -205,6 +205,18 @@ def _select_event(obj: Object) -> dict[str, str]:
     }
 
 
+# ---- components ----
+
+
+def _is_healthy(obj: Object) -> bool:
+    return any(item.get("type") == "Healthy" and item.get("status") == "True" for item in obj.get("conditions") or ())
+
+
+def _said(obj: Object, field: str) -> str:
+    found = (item.get(field) or "" for item in obj.get("conditions") or () if item.get("type") == "Healthy")
+    return next(found, "")
+
+
 # ---- replication controllers ----
 
 
@@ -298,6 +310,14 @@ STRATEGIES: dict[str, Strategy] = {
             Column("First Seen", priority=1, value=_first_seen),
             columns.made("Count", _times_seen, wide=True),
             Column("Name", format="name", priority=1, value=lambda obj, now: obj["metadata"]["name"]),
+        ),
+    ),
+    "componentstatuses": Strategy(
+        columns=(
+            columns.name(),
+            columns.made("Status", lambda obj: "Healthy" if _is_healthy(obj) else "Unhealthy"),
+            columns.made("Message", lambda obj: _said(obj, "message")),
+            columns.made("Error", lambda obj: _said(obj, "error")),
         ),
     ),
     "replicationcontrollers": Strategy(
