@@ -25,6 +25,7 @@ from kubesched.store.interface import ABSENT
 
 Now = Callable[[], datetime.datetime]
 
+_REACH_S = 3.0  # as upstream
 _GENERATE_ATTEMPTS = 8
 _RESET_BY_MAIN: Set = {"f:status": fieldset.LEAF}
 _UPDATE_ATTEMPTS = 50  # each lost to another writer of the same object; then the client may try again
@@ -156,6 +157,14 @@ class Resource:
         if entry is None:
             raise self._missing(name)
         return entry
+
+    async def reach(self, revision: int) -> None:
+        """Wait for a revision that a client saw elsewhere; StatusError 504 when it does not come soon."""
+        try:
+            async with asyncio.timeout(_REACH_S):
+                await self.store.reach(revision)
+        except (TimeoutError, Unavailable):
+            raise status.too_large_revision(revision, self.store.revision) from None
 
     # ---- create ----
 
@@ -303,8 +312,10 @@ class Resource:
 
     async def _visible(self, entry: Entry) -> Entry:
         """The entry once readers see it too: it may be another writer's, still on its way to the disk."""
-        while self.store.revision < entry.revision:
-            await asyncio.sleep(0)
+        try:
+            await self.store.reach(entry.revision)
+        except Unavailable as error:
+            raise status.unavailable(f"the store cannot write: {error}") from None
         return entry
 
     def _check_revision(self, new: Object, old: Object) -> bool:

@@ -59,10 +59,10 @@ def form_of(request: Request, endpoint: Endpoint) -> negotiate.Format:
 async def get(request: Request, endpoint: Endpoint) -> Answer:
     """GET of one object."""
     form = form_of(request, endpoint)
-    entry = await endpoint.resource.get(endpoint.namespace, endpoint.name)
     revision = request.query.get("resourceVersion", [""])[0] if request.query else ""
-    if revision and parse_revision(revision) > endpoint.resource.store.revision:
-        raise status.too_large_revision(parse_revision(revision), endpoint.resource.store.revision)
+    if revision:
+        await endpoint.resource.reach(parse_revision(revision))
+    entry = await endpoint.resource.get(endpoint.namespace, endpoint.name)
     return render.item(endpoint.resource, Item(entry=entry), form, _include(request))
 
 
@@ -102,7 +102,7 @@ def _select_name(name: str, options: ListOptions) -> None:
 
 async def _page(resource: Resource, namespace: str, options: ListOptions) -> tuple[list[Entry], Object]:
     """One page of a collection, and its metadata."""
-    start, revision = _where(resource, namespace, options)
+    start, revision = await _where(resource, namespace, options)
     selective = bool(options.labels or options.fields)
     found: list[Entry] = []
     while True:
@@ -153,7 +153,7 @@ def _token_expired(resource: Resource, namespace: str, start: str) -> status.Sta
     return error
 
 
-def _where(resource: Resource, namespace: str, options: ListOptions) -> tuple[str, int]:
+async def _where(resource: Resource, namespace: str, options: ListOptions) -> tuple[str, int]:
     """Where a list starts, and as of which revision (0: the newest)."""
     if options.continue_token:
         if options.revision and options.revision != "0":
@@ -161,9 +161,7 @@ def _where(resource: Resource, namespace: str, options: ListOptions) -> tuple[st
         start, revision = _read_token(options.continue_token, resource.scope(namespace))
         return start, max(revision, 0)
     revision = parse_revision(options.revision)
-    current = resource.store.revision
-    if revision > current:
-        raise status.too_large_revision(revision, current)
+    await resource.reach(revision)
     exact = options.match == "Exact" or (not options.match and options.limit and revision)
     return "", revision if exact else 0
 

@@ -30,8 +30,6 @@ FLUSH_AFTER = 0.002  # seconds between an event and its flush, when little is go
 FLUSH_SHARE = 1.0  # of the time a flush took, waited before the next
 BOOKMARK_EVERY = 60.0  # seconds
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-_WAIT_STEP = 0.02  # seconds between looks whether a revision has come
-_WAIT_STEPS = 150
 
 
 class _Want(NamedTuple):
@@ -113,19 +111,11 @@ class Watchers:
         opening: list[bytes] = []
         revision = parse_revision(options.revision)
         if options.initial_events:
-            await self._not_older(revision)
+            await self._resource.reach(revision)
             opening, revision = await self._state(group, options.bookmarks)
         member = _Member()
         opening += self._join(group, member, revision)
         return Stream(self._chunks(want, member, opening, options.bookmarks, timeout), form.content_type)
-
-    async def _not_older(self, revision: int) -> None:
-        store = self._resource.store
-        for _ in range(_WAIT_STEPS):
-            if store.revision >= revision:
-                return
-            await asyncio.sleep(_WAIT_STEP)
-        raise status.too_large_revision(revision, store.revision)
 
     async def _state(self, group: _Group, bookmarks: bool) -> tuple[list[bytes], int]:
         """What there is, as of a revision, and a mark where it ends."""

@@ -97,6 +97,7 @@ def test_process_when_terminated_then_watches_end_cleanly(tmp_path: Path) -> Non
         server.send_signal(signal.SIGTERM)
         assert answer.read() == b"", "an IncompleteRead here is a stream that was cut"
         connection.close()
+        server.wait(30)
 
 
 def test_process_when_anonymous_or_bad_credentials_then_403_and_401(tmp_path: Path) -> None:
