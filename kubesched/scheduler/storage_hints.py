@@ -185,13 +185,20 @@ def _is_deallocated(event: Event) -> bool:
 
 
 def _after_resource_claim(pod: PodView, event: Event, is_own: bool) -> bool:
-    if None in pod.resource_claims:
+    is_own_claim = _named(event) in _resource_claims(pod)
+    if None in pod.resource_claims or (is_own_claim and event.new["metadata"].get("deletionTimestamp")):
         return False
     if _is_deallocated(event):
         return True
-    if _named(event) not in _resource_claims(pod):
-        return False
-    return event.old is None or event.old.get("status") != event.new.get("status")
+    return is_own_claim and (event.old is None or _filled(event.old.get("status")) != _filled(event.new.get("status")))
+
+
+def _filled(value: Any) -> Any:
+    """A value without its empty parts, which mean the same as none."""
+    if isinstance(value, dict):
+        kept = {key: _filled(part) for key, part in value.items()}
+        return {key: part for key, part in kept.items() if part not in (None, {}, [])} or None
+    return [_filled(part) for part in value] if isinstance(value, list) else value
 
 
 def _own_claims(pod: PodView, event: Event, is_own: bool) -> bool:
