@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The slow, obvious truth about queueing hints of DynamicResources: an event, a pod, and all claims that there are.
 
-Written from EventsToRegister, isSchedulableAfterClaimChange and isSchedulableAfterPodChange of plugins/dynamicresources,
-v1.36; imports nothing of kubesched.
+Written from EventsToRegister, isSchedulableAfterClaimChange and isSchedulableAfterPodChange of
+plugins/dynamicresources, v1.36; imports nothing of kubesched.
 """
 
 from __future__ import annotations

@@ -301,7 +301,6 @@ class Allocator:
         self._counters: Interner[tuple[str, str]] = Interner()
         self._capacities: Interner[str] = Interner()
         self._values: Interner[claim_rows.Value] = Interner()
-        self._questions: dict[tuple[ClaimSpec, ...], Question] = {}
 
     # ---- pools and what is held of them ----
 
@@ -345,13 +344,17 @@ class Allocator:
 
     # ---- the search ----
 
-    def search(self, claims: tuple[ClaimSpec, ...], pools: Sequence[Pool], numbers: I32) -> Found | str:
-        """Devices for all the claims, or why there are none.
+    def question(self, claims: tuple[ClaimSpec, ...]) -> Question:
+        """What claims ask for at once, to be kept for searches. O(requests)."""
+        return _question(claims, self._classes)
+
+    def search(self, question: Question, pools: Sequence[Pool], numbers: I32) -> Found | str:
+        """Devices for all claims of a question, or why there are none.
 
         Parameters
         ----------
-        claims
-            What each asks for.
+        question
+            From `question`; it learns contents of devices.
         pools, numbers
             That a node sees, in order.
 
@@ -360,9 +363,6 @@ class Allocator:
         AllocationError
             A claim or class is wrong.
         """
-        question = self._questions.get(claims)
-        if question is None:
-            question = self._questions[claims] = _question(claims, self._classes)
         if len(question.asked.known) < self._n_contents:
             question.asked.grow(self._n_contents)
         while True:

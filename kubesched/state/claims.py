@@ -22,7 +22,7 @@ from kubesched.base import errors
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, U8
 from kubesched.state import allocator, claim_rows, node_match, rows
-from kubesched.state.allocator import AllocationError, Allocator, Found, alternative_score
+from kubesched.state.allocator import AllocationError, Allocator, Found, Question, alternative_score
 from kubesched.state.claim_rows import (
     Allocation,
     ClaimRow,
@@ -202,6 +202,8 @@ class Claims:
         self._columns: dict[tuple[int, ...], _Column] = {}
         self._answers: dict[tuple[tuple[int, ...], int, int], tuple[int, _Answer]] = {}
         """With the version of the pattern."""
+        self._questions: dict[tuple[tuple[int, ...], int], Question] = {}
+        """By search and number of what the node offers."""
         self._grouped: tuple[int, bool, I64, I64] | None = None
         """Rows that hold the same: changes of rows in it, whether it looks at offers, first of each group, inverse."""
         self._applied: dict[int, _Applied] = {}
@@ -460,22 +462,31 @@ class Claims:
         return found
 
     def _search(self, search: tuple[int, ...], row: int) -> _Answer:
-        specs = [self._specs.value(number) for number in search[:-1]]
-        if search[-1] >= 0:
-            asked = self._asked.value(search[-1])
-            wanted = {resource for one in asked for resource, _ in one.amounts}
-            names = wanted & self._by_resource.keys() - self._offers.value(int(self._offered[row]))
-            specs.append(claim_of(asked, {name: self._by_resource[name] for name in names}))
-        if not any(spec.requests for spec in specs):
-            return _Answer(0, Found(tuple(() for _ in specs)))
+        offered = int(self._offered[row]) if search[-1] >= 0 else 0
+        question = self._questions.get((search, offered))
+        if question is None:
+            made = self._allocator.question(self._asked_for(search, offered))
+            question = self._questions[search, offered] = made
+        if not question.plans:
+            return _Answer(0, Found(tuple(() for _ in question.claims)))
         view = self._views[row]
         try:
-            found = self._allocator.search(tuple(specs), view.pools, view.numbers)
+            found = self._allocator.search(question, view.pools, view.numbers)
         except AllocationError as error:
             return _Answer(self._failed, error=error)
         if isinstance(found, str):
             return _Answer(self._reasons.code(PLUGIN, (found,), unresolvable=True))
         return _Answer(0, found)
+
+    def _asked_for(self, search: tuple[int, ...], offered: int) -> tuple[ClaimSpec, ...]:
+        """What claims ask for where a node offers some extended resources itself."""
+        specs = [self._specs.value(number) for number in search[:-1]]
+        if search[-1] >= 0:
+            asked = self._asked.value(search[-1])
+            wanted = {resource for one in asked for resource, _ in one.amounts}
+            names = wanted & self._by_resource.keys() - self._offers.value(offered)
+            specs.append(claim_of(asked, {name: self._by_resource[name] for name in names}))
+        return tuple(specs)
 
     def _matches(self, expression: str, number: int, content: Content) -> bool:
         """Whether an expression selects devices of a content; found once for those that it cannot tell apart."""
