@@ -23,6 +23,7 @@ import pytest
 from kubesched.apiserver.certificates import Authority
 from kubesched.testing import RunningServer, serve
 from tests.conftest import ROOT
+from tests.store.conftest import failing_fsync
 
 COMMAND = [sys.executable, "-m", "kubesched", "apiserver", "--port", "0"]
 
@@ -112,6 +113,28 @@ def test_process_when_anonymous_or_bad_credentials_then_403_and_401(tmp_path: Pa
         assert ask(port, tls, "GET", MAPS, Authorization="Bearer secret")[0] == 200
         code, body = ask(port, tls, "GET", MAPS, Authorization="Bearer wrong")
         assert (code, body["reason"]) == (401, "Unauthorized")
+
+
+def test_process_when_its_disk_fails_then_503_and_it_ends(tmp_path: Path) -> None:
+    environment = {**os.environ, **failing_fsync(tmp_path)}
+    command = [*COMMAND, "--data-dir", str(tmp_path / "data")]
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
+    assert server.stdout is not None
+    port = int(server.stdout.readline().rpartition(":")[2])
+    tls = Authority.open(tmp_path / "data" / "pki").client_context()
+    assert ask(port, tls, "POST", MAPS, config_map("before"))[0] == 201
+    (tmp_path / "fails").touch()
+    code, body = ask(port, tls, "POST", MAPS, config_map("after"))
+    assert (code, body["reason"]) == (503, "ServiceUnavailable")
+    _, text = server.communicate(timeout=30)
+    assert server.returncode == 3
+    assert text.splitlines()[-1].startswith(
+        f"kubesched: error: {tmp_path}/data: the store cannot write any more: disk I/O"
+    )
+    with process(tmp_path / "data") as (_, again):
+        assert ask(again, tls, "GET", f"{MAPS}/before")[0] == 200
 
 
 def refusal(*options: str) -> tuple[int, str]:

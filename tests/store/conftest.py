@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -52,6 +54,17 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
 @pytest.fixture(params=DURABLE)
 def durable(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     return opener(request.param, tmp_path)
+
+
+def failing_fsync(folder: Path) -> dict[str, str]:
+    """The environment of a process whose fsync fails as soon as the file ``folder/fails`` exists."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to build a failing fsync with")
+    library = folder / "failing_fsync.so"
+    source = Path(__file__).with_name("failing_fsync.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return {"LD_PRELOAD": str(library), "FSYNC_FAILS": str(folder / "fails")}
 
 
 def run(test: Awaitable[None]) -> None:

@@ -24,7 +24,7 @@ from kubesched.base.errors import StorageError
 from kubesched.store import ABSENT, ANY, Mismatch, Unavailable
 from kubesched.store.sqlite import SQLiteStore
 from tests.conftest import ROOT
-from tests.store.conftest import Opener, run
+from tests.store.conftest import Opener, failing_fsync, run
 
 HERE = Path(__file__).parent
 
@@ -228,13 +228,7 @@ def test_erase_when_the_disk_was_full_then_no_old_value_comes_back(
 
 
 def test_fsync_when_it_fails_then_nothing_is_acknowledged_any_more(tmp_path: Path) -> None:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to build a failing fsync with")
-    library = tmp_path / "failing_fsync.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, HERE / "failing_fsync.c"], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LD_PRELOAD": str(library)}
-    environment["FSYNC_FAILS"] = str(tmp_path / "fails")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **failing_fsync(tmp_path)}
     command = [sys.executable, str(HERE / "fsync_writer.py"), str(tmp_path / "store.db")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     *lines, summary = done.stdout.splitlines()
