@@ -168,6 +168,10 @@ class Judge:
     def remove_node(self, name: str) -> None:
         self._changed.append(self._nodes.pop(name))
 
+    def label(self, node: str, key: str) -> str | None:
+        """A label of a node."""
+        return self._nodes[node].labels.get(key)
+
     def place(self, key: str, pod: Mapping[str, Any], node: str | None) -> None:
         """Check a decision and take it over.
 

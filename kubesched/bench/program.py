@@ -30,6 +30,8 @@ class Place:
     preempts: bool = False
     gang: int = 0
     """So many pods in a row are placed together or not at all; 0: each for itself."""
+    topology: str = ""
+    """Node label of which the pods of a gang share a value; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +149,19 @@ class _Builder:
         self._pods_in.setdefault(namespace, []).append(key)
         return key
 
-    def _gang(self, template: str, namespace: str, size: int, company: Sequence[str] = ()) -> list[str]:
+    def _gang(self, step: Step, namespace: str, size: int) -> list[str]:
         """One pod with its company, or with a size the pods of a new PodGroup; they share their spec."""
+        template, topology = step.args["template"], step.get("topology", "")
         if not size:
-            return [self._pod(template, namespace, company)]
+            return [self._pod(template, namespace, step.get("with", ()))]
         name = f"{template}-gang-{len(self._out.objects)}"
+        constraints = {"schedulingConstraints": {"topology": [{"key": topology}]}} if topology else {}
         self._out.objects.append(
             {
                 "apiVersion": "scheduling.k8s.io/v1alpha2",
                 "kind": "PodGroup",
                 "metadata": {"name": name, "namespace": namespace},
-                "spec": {"schedulingPolicy": {"gang": {"minCount": size}}},
+                "spec": {"schedulingPolicy": {"gang": {"minCount": size}}, **constraints},
             }
         )
         spec = {**self._case.templates[template]["spec"], "schedulingGroup": {"podGroupName": name}}
@@ -175,11 +179,11 @@ class _Builder:
             key
             for namespace in spaces or [step.get("namespace", default_namespace)]
             for _ in range(self._case.count(step))
-            for key in self._gang(step.args["template"], namespace, size, step.get("with", ()))
+            for key in self._gang(step, namespace, size)
         ]
         self._out.preempts |= step.get("preempts", False)
         gated, preempts = step.get("expect") == "gated", step.get("preempts", False)
-        place = Place(pods, step.get("measured", False), gated, preempts, size)
+        place = Place(pods, step.get("measured", False), gated, preempts, size, step.get("topology", ""))
         if not place.measured:
             self._out.actions.append(place)
             return
@@ -208,7 +212,7 @@ class _Builder:
             yield action
         run.extend(place.pods[done:])
         if run:
-            yield Place(run, True, preempts=place.preempts, gang=place.gang)
+            yield Place(run, True, preempts=place.preempts, gang=place.gang, topology=place.topology)
 
     def _events(self, n: int) -> Iterator[tuple[int, str | Action]]:
         """(measured pods before it, a pod's key or an action) of every background step."""

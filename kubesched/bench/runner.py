@@ -178,12 +178,12 @@ def _judge_place(
     decisions: Iterator[tuple[str, str | None]],
     victims: dict[str, list[str]],
 ) -> int:
-    left_out, placed = 0, list[bool]()
+    left_out, nodes = 0, list[str | None]()
     for key in action.pods:
         decided, node = next(decisions)
         if decided != key:
             raise errors.KubeschedError(f"verify: {key}", "was decided out of turn", decided)
-        placed.append(node is not None)
+        nodes.append(node)
         if action.gang and node is None:
             pass  # some pod of its gang may be the one that fits nowhere
         elif node is not None and key in victims:
@@ -193,10 +193,19 @@ def _judge_place(
         elif node is not None:
             raise errors.KubeschedError(f"verify: {key}", "was placed in spite of its gates", node)
         left_out += action.measured and node is None and not key.startswith("churn/")
-    for at in range(0, len(placed), action.gang or 1):
-        if len(set(placed[at : at + action.gang])) > 1:
-            raise errors.KubeschedError(f"verify: {action.pods[at]}", "only a part of its gang was placed")
+    for at in range(0, len(nodes) if action.gang else 0, action.gang or 1):
+        _judge_gang(judge, action, at, nodes[at : at + action.gang])
     return left_out
+
+
+def _judge_gang(judge: Judge, action: programs.Place, at: int, nodes: Sequence[str | None]) -> None:
+    """All pods or none, and with a topology all on nodes with one value of the label."""
+    where = [node for node in nodes if node is not None]
+    if len(where) not in (0, len(nodes)):
+        raise errors.KubeschedError(f"verify: {action.pods[at]}", "only a part of its gang was placed")
+    values = {judge.label(node, action.topology) for node in where} if action.topology else set()
+    if None in values or len(values) > 1:
+        raise errors.KubeschedError(f"verify: {action.pods[at]}", "its gang is torn apart", sorted(map(str, values)))
 
 
 def _key(obj: dict[str, Any]) -> str:

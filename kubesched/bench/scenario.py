@@ -14,6 +14,7 @@ createObjects             ``count``, ``template``; ``namespace``
 createPods                ``count``, ``template``; ``namespace``, or ``namespaces``: the prefix of created ones, each
                           gets ``count``; ``measured``; ``expect``: ``gated``; ``preempts``: has to evict;
                           ``gang``: so many pods each time, in a PodGroup that is placed as a whole or not at all;
+                          ``topology``: a node label, of which the pods of a gang share a value;
                           ``with``: templates of objects that each pod gets one of, with its number and namespace;
                           ``steady``: whenever so many are placed, they are deleted
 churn                     ``templates``, ``perSecond``; ``recreate``: the last one is deleted first; ``preempts``
@@ -59,6 +60,7 @@ _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = 
             "expect": str,
             "preempts": bool,
             "gang": (int, str),
+            "topology": str,
             "with": list,
             "steady": (int, str),
         },
