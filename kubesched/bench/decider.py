@@ -40,6 +40,9 @@ class Decider(Protocol):
     def place(self, pods: Sequence[rows.PodRow]) -> Placed:
         """Place pods in order."""
 
+    def best(self, pods: Sequence[rows.PodRow]) -> list[str | None] | None:
+        """Where looking at every node would put the pods, which then are not placed; None: it cannot be told."""
+
     def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
         """Seconds."""
 
@@ -68,6 +71,9 @@ class Direct:
         self._dense += plan.n_dense
         self._indexed += plan.n_indexed
         return Placed(seconds, plan.nodes, plan.victims)
+
+    def best(self, pods: Sequence[rows.PodRow]) -> list[str | None] | None:
+        return None if self._evict else self._cluster.place(pods, driver="dense", commit=False).nodes
 
     def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
         if isinstance(action, programs.Delete):
@@ -98,6 +104,10 @@ class Queued:
         self._loop.run()
         seconds = time.perf_counter() - began
         return Placed(seconds, [self._cluster.node_of(pod.key) for pod in pods])
+
+    def best(self, pods: Sequence[rows.PodRow]) -> list[str | None] | None:
+        del pods  # those that were given before them may go first
+        return None
 
     def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
         if isinstance(action, programs.ChangeNodes):

@@ -3,7 +3,7 @@
 
 Every placement is checked on the state that it met: capacity, selectors, taints, ports, inter-pod affinity and hard
 spreading at the chosen node; a pod that was left out must fit nowhere. It shares no code with the encoder, the engine
-or its bindings; only quantities are read by the same parser. Which of the possible nodes is best is not judged here.
+or its bindings; only quantities are read by the same parser. Which of the possible nodes is best the runner compares.
 """
 
 from __future__ import annotations

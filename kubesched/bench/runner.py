@@ -3,7 +3,8 @@
 
 The measured time is that of ``Cluster.place`` (and of the changes between its calls) on pods that were encoded before.
 It is taken on one run; the latency of single decisions on a second run from the start, where a sample of the measured
-pods is placed one by one. Both runs must decide the same.
+pods is placed one by one. Both runs must decide the same, and a sample of that sample is decided by the dense driver,
+which looks at every node and takes the first of the best: the node must be the same.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from kubesched.placement.cluster import Cluster
 
 _SAMPLES = 2000
 """Decisions whose latency is taken."""
+_COMPARED_EVERY = 10
+"""Of these each so many-th is decided by the dense driver, too."""
 
 
 class NotSupportedError(errors.UnsupportedError):
@@ -43,6 +46,8 @@ class _Run:
     bytes_before: int = 0
     bytes_after: int = 0
     n_placed: int = 0
+    n_compared: int = 0
+    """Decisions that the dense driver took, too."""
     victims: dict[str, list[str]] = field(default_factory=dict)
     allocations: list[dict[str, Any]] = field(default_factory=list)
     """Devices of all claims after each action."""
@@ -88,6 +93,7 @@ def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _:
         "threshold": case.threshold,
         "ratio": None if case.threshold is None else round(rate / case.threshold, 1),
         "verified": True,
+        "compared": second.n_compared,
         "setup_seconds": round(objects_s + first.setup, 2),
         "indexed": first.n_indexed,
         "dense": first.n_dense,
@@ -124,10 +130,23 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
 
 def _measure(action: programs.Place, decides: decider.Decider, pods: decider.Pods, every: int, out: _Run) -> None:
     for part in _parts(action, every):
-        seconds = out.take(part, decides.place([pods[key] for key in part]))
+        rows = [pods[key] for key in part]
+        is_sample = bool(every) and len(part) == (action.gang or 1)
+        best = decides.best(rows) if is_sample and len(out.latencies) % _COMPARED_EVERY == 0 else None
+        placed = decides.place(rows)
+        seconds = out.take(part, placed)
         out.measured += seconds
-        if every and len(part) == (action.gang or 1):
+        if is_sample:
             out.latencies.append(seconds)
+        if best is not None:
+            _judge_best(part, placed.nodes, best)
+            out.n_compared += len(part)
+
+
+def _judge_best(keys: Sequence[str], nodes: Sequence[str | None], best: Sequence[str | None]) -> None:
+    for key, node, expected in zip(keys, nodes, best, strict=True):
+        if node != expected:
+            raise errors.KubeschedError(f"verify: {key}", "is not where every node was looked at", node, str(expected))
 
 
 def _cluster(program: programs.Program) -> Cluster:

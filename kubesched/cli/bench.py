@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -312,9 +313,16 @@ def plugin(nodes: int, classes: int, placements: int, vectorized: bool, seed: in
 @click.argument("case", nargs=-1)
 @click.option("--nodes", type=click.IntRange(1, 1_000_000), help="Scale whole cases to so many nodes.")
 @click.option("--list", "listing", is_flag=True, help="List the cases instead.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the cases into this PNG file: placements/s, thresholds, 100 times those.",
+)
 @inputs.driver_option
 @output.format_option
-def scheduler_perf(case: tuple[str, ...], nodes: int | None, listing: bool, driver: str, output: str) -> int:
+def scheduler_perf(
+    case: tuple[str, ...], nodes: int | None, listing: bool, plot: Path | None, driver: str, output: str
+) -> int:
     """Cases of Kubernetes' scheduler_perf in one process, against the thresholds of its CI.
 
     CASE is a case, CASE/SIZE, or a family (see --list); default: all. Every decision is judged from
@@ -345,6 +353,10 @@ def scheduler_perf(case: tuple[str, ...], nodes: int | None, listing: bool, driv
     for line in failed:
         click.echo(f"bench: failed {line}", err=True)
     _output.write(rows_out, output)
+    if plot is not None and rows_out:
+        from kubesched.bench import picture
+
+        click.echo(f"bench: {picture.draw(rows_out, plot)}", err=True)
     return 1 if failed or (case and skipped) else 0
 
 

@@ -15,20 +15,22 @@ from kubesched.state import files
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def figure(width: float, height: float) -> tuple[Any, Any]:
+    """An empty figure of so many inches, and its axes; the same bytes from the same data."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     mpl.rcParams["svg.hashsalt"] = "kubesched"
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    made = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(made)
+    return made, made.add_subplot()
 
 
-def _save(figure: Any, path: Path) -> Path:
+def save(drawn: Any, path: Path) -> Path:
+    """Write a figure as PNG; it appears whole or not at all."""
     with files.atomic(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+        drawn.savefig(temporary, format="png", metadata={"Software": None})
     return path
 
 
@@ -45,7 +47,7 @@ def draw_all(found: report.Report, folder: Path) -> list[Path]:
 
 def draw_curves(found: report.Report, curve: str, label: str, path: Path) -> Path:
     """One line a policy, the range over the seeds as a band, published means as markers."""
-    figure, axes = _figure(8.5, 5.2)
+    drawn, axes = figure(8.5, 5.2)
     known = report.published(found.variant) if found.trace == "openb" and found.mode == "inflate" else {}
     x = np.arange(len(found.results[0].alloc_pct))
     low = 100.0
@@ -79,7 +81,7 @@ def draw_curves(found: report.Report, curve: str, label: str, path: Path) -> Pat
             low = min(low, float(np.nanmin(mean[75:])))
     _frame(found, axes, curve, low, bool(known))
     axes.set_ylabel(label)
-    return _save(figure, path)
+    return save(drawn, path)
 
 
 def _frame(found: report.Report, axes: Any, curve: str, low: float, with_published: bool) -> None:
@@ -119,7 +121,7 @@ def draw_heat(found: report.Report, path: Path) -> Path:
     order = rows[np.lexsort((_used(chosen)[rows], -count[rows], models[rows]))]
     used = 1000 - chosen.device_free[order].astype(np.float64)
     used[np.arange(used.shape[1])[None, :] >= count[order][:, None]] = np.nan
-    figure, axes = _figure(11, 3.6)
+    drawn, axes = figure(11, 3.6)
     from matplotlib import colormaps
 
     cmap = ListedColormap(colormaps["viridis"](np.linspace(0.08, 1, 256))).with_extremes(bad="#eeeeee")
@@ -132,7 +134,7 @@ def draw_heat(found: report.Report, path: Path) -> Path:
         interpolation="nearest",
         origin="lower",
     )
-    figure.colorbar(image, ax=axes, label="Used (thousandths of a device)", pad=0.01)
+    drawn.colorbar(image, ax=axes, label="Used (thousandths of a device)", pad=0.01)
     _mark_models(axes, models[order])
     axes.set_ylabel("Device of the node")
     axes.set_yticks(range(used.shape[1]))
@@ -141,7 +143,7 @@ def draw_heat(found: report.Report, path: Path) -> Path:
         fontsize=10,
         loc="left",
     )
-    return _save(figure, path)
+    return save(drawn, path)
 
 
 def _used(result: report.Result) -> Any:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubesched.base import errors
-from kubesched.bench import program, runner, scenario
+from kubesched.bench import decider, picture, program, runner, scenario
 from kubesched.bench.judge import Judge
 
 CASES = scenario.load()
@@ -31,6 +32,30 @@ def test_every_case_runs_small(case: scenario.Case) -> None:
     row = runner.run(case.scaled(30))
     assert row["verified"] is True
     assert row["placed"] == row["pods"] > 0
+
+
+def test_a_node_that_is_not_the_best_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decider.Direct, "best", lambda _, pods: [None] * len(pods))
+    with pytest.raises(errors.KubeschedError, match="is not where every node was looked at"):
+        runner.run(next(case for case in CASES if case.name.startswith("SchedulingBasic")).scaled(30))
+
+
+def test_a_gang_in_two_racks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judge, "label", lambda _, node, key: node + key)
+    with pytest.raises(errors.KubeschedError, match="its gang is torn apart"):
+        runner.run(next(case for case in CASES if case.name.endswith("_3GangsOf1000")).scaled(100))
+
+
+def test_a_picture_shows_cases_with_and_without_threshold(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    cases = [
+        {"case": "a/1", "placements_per_s": 90_000, "threshold": 100, "ratio": 900.0},
+        {"case": "b/1", "placements_per_s": 900, "threshold": 100, "ratio": 9.0},
+        {"case": "c/1", "placements_per_s": 50, "threshold": None, "ratio": None},
+    ]
+    first = picture.draw(cases, tmp_path / "a.png").read_bytes()
+    assert first.startswith(b"\x89PNG")
+    assert picture.draw(cases, tmp_path / "b.png").read_bytes() == first
 
 
 def test_listed_sizes_are_upstreams() -> None:
