@@ -191,10 +191,15 @@ def _spread(package: str, found: dict[str, Any], declared: dict[str, Any]) -> It
 
 
 def _check_numbers(package: str, declared: dict[str, Any], proto: dict[str, list[Any]]) -> None:
+    """Fields must have the numbers that PROTO knows; a list that is a message there is marked as one."""
     message = "k8s.io." + package.removeprefix("io.k8s.").replace("-", "_")
     for name, found in declared.items():
         rows = proto.get(f"{message}.{name}")
-        if rows is None or not isinstance(found, dict):
+        if rows is None:
+            continue
+        if isinstance(found, str):
+            if found.startswith("[]"):
+                declared[name] = {"message": found}
             continue
         numbers = {field[2] for field in found["fields"] if field[2]}
         if numbers and name != "Unknown" and numbers != (expected := {row[0] for row in rows}):

@@ -5,8 +5,9 @@ Built-in types come from the compressed tables beside this module (made by `tool
 schema becomes the same classes. Everything that walks objects walks these.
 
 The archive holds for each Go package a member ``types/PACKAGE.json``: name of a type -> a type expression, or for a
-struct ``{"fields": [[name, type expression, number, flags, {what else is known}], ...], "atomic": true}``. Type
-expressions are Go's, with names as OpenAPI writes them. Flags: ``i`` embedded, ``o`` omitempty, ``z`` omitzero.
+struct ``{"fields": [[name, type expression, number, flags, {what else is known}], ...], "atomic": true}``, or for a
+list that travels as a message ``{"message": type expression}``. Type expressions are Go's, with names as OpenAPI writes
+them. Flags: ``i`` embedded, ``o`` omitempty, ``z`` omitzero.
 """
 
 from __future__ import annotations
@@ -179,9 +180,9 @@ def named(name: str) -> Type:
     if found is None:
         raise UnknownType(f"no type {name!r}")
     if isinstance(found, str):
-        type_ = expression(found)
-        is_list = type_.shape is Shape.LIST
-        return type_ if found.startswith(package) else replace(type_, name=name, go=go, wrapped=is_list)
+        return expression(found) if found.startswith(package) else replace(expression(found), name=name, go=go)
+    if "message" in found:
+        return replace(expression(found["message"]), name=name, go=go, wrapped=True)
     shape = Shape.EITHER if _EITHER.match(bare) else Shape.OBJECT
     return Type(name, shape, fields=_Fields(found["fields"]), go=go, atomic=found.get("atomic", False))
 

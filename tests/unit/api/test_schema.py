@@ -78,6 +78,9 @@ def test_a_list_that_is_a_message():
     extra = _at("authentication.k8s.io", "v1", "TokenReview", "status", "user", "extra").type.element
     assert (extra.shape, extra.wrapped, extra.go) == (Shape.LIST, True, "v1.ExtraValue")
     assert not _at("", "v1", "Pod", "metadata", "finalizers").type.wrapped
+    props = schema.named("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
+    rules = props.fields["x-kubernetes-validations"].type
+    assert (rules.go, rules.wrapped) == ("v1.ValidationRules", False)  # a name of its own, but no message
 
 
 def test_kinds_of_all_groups_are_found_in_any():
