@@ -64,6 +64,10 @@ class World:
     """Labels of the namespaces that exist."""
     defaults: Defaults = field(default_factory=Defaults)
     storage: Storage = field(default_factory=Storage)
+    enough: tuple[int, int] = (100, 0)
+    """``minCandidateNodesPercentage`` and ``minCandidateNodesAbsolute``."""
+    offset: int = 0
+    """Which of the nodes that eviction may help is tried first."""
 
 
 def build(case: Obj) -> World:
@@ -277,8 +281,7 @@ def post_filter(trial: Trial, statuses: Sequence[Status | None]) -> Obj:
     if text:
         return failed | {"message": f"{oracle.NO_CLAIMS}, preemption: {text}"}
     tried = [i for i, s in enumerate(statuses) if s is not None and s[1] == UNSCHEDULABLE]
-    answers = [try_node(trial, i) for i in tried]
-    candidates = [a for a in answers if isinstance(a, Candidate)]
+    answers, candidates = dry_run(trial, tried)
     if not candidates:
         reasons = Counter(r for a in answers if not isinstance(a, Candidate) for r in a[2])
         reasons[NOT_HELPFUL] = len(statuses) - len(tried)
@@ -292,6 +295,23 @@ def post_filter(trial: Trial, statuses: Sequence[Status | None]) -> Obj:
         "tie": [c.index for c in tie],
         "candidates": [recorded(c) for c in candidates],
     }
+
+
+def dry_run(trial: Trial, tried: Sequence[int]) -> tuple[list[Candidate | Status], list[Candidate]]:
+    """Answers of nodes, in a circle from the offset on, until enough are candidates; and the candidates kept."""
+    percentage, least = trial.world.enough
+    enough = min(max(len(tried) * percentage // 100, least), len(tried))
+    answers: list[Candidate | Status] = []
+    kind: dict[bool, list[Candidate]] = {False: [], True: []}  # whether it breaks budgets
+    for at in range(len(tried)):
+        answer = try_node(trial, tried[(trial.world.offset + at) % len(tried)])
+        answers.append(answer)
+        if isinstance(answer, Candidate):
+            kind[answer.violations > 0].append(answer)
+            if kind[False] and len(kind[False]) + len(kind[True]) >= enough:
+                break
+    kept = kind[False][:enough] + kind[True][:enough]
+    return answers, sorted(kept, key=lambda c: c.index)
 
 
 def recorded(c: Candidate) -> Obj:

@@ -315,6 +315,8 @@ typedef struct ks_profile_spec {
     /* how placements of groups compare: KS_SCORE_NODE_RESOURCES_FIT, KS_FIT_MOST_ALLOCATED; NULL: absent */
     const ks_score_spec *placement_fit;
     int64_t placement_pods_weight; /* of PodGroupPodsCount; 0: absent */
+    /* minCandidateNodesPercentage 0..100 and minCandidateNodesAbsolute of DefaultPreemption; both 0: every candidate */
+    int32_t candidate_percentage, candidate_least;
 } ks_profile_spec;
 
 typedef struct ks_options {
@@ -379,6 +381,7 @@ typedef struct ks_preemption {
     int32_t profile, class_id, priority;
     int32_t list_all;    /* 1: list every candidate, not only the best */
     const uint8_t *open; /* [N] rows that PreFilter leaves; NULL: all */
+    uint64_t *rng;       /* where the search begins if the profile wants some candidates only; NULL: at the first row */
     /* out, both or neither: of the tried rows with victims that stay shut, as in ks_summary */
     int64_t *rejected, *insufficient;
     /* out */

@@ -305,6 +305,7 @@ typedef struct ks_profile {
     int32_t node_percentage; /* as in ks_profile_spec */
     ks_score *placement_fit; /* NULL: absent */
     int64_t placement_pods_weight;
+    int32_t candidate_percentage, candidate_least;
     int32_t n_user_filters, n_user_scores;
     int32_t *user_filter;
     bool user_normalized; /* a user's score needs all feasible rows */
@@ -430,6 +431,7 @@ typedef struct ks_scratch {
     KS_VEC(int32_t) near;              /* [rule] */
     KS_VEC(int32_t) listed;            /* rows that a search may look at */
     KS_VEC(int32_t) lower, gone, come; /* handles of the row at hand */
+    KS_VEC(int32_t) some;              /* rows */
     KS_VEC(uint8_t) breaks;
     KS_VEC(uint64_t) bits; /* [W] */
 } ks_scratch;

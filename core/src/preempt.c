@@ -8,7 +8,11 @@
  *
  * A row's outcome depends on the row alone unless rules about other pods or volumes have a say: then it is kept with
  * the class and judged again only when the change log names the row. What a trial does is taken back to the bit,
- * without a word in the log. Sources: framework/preemption, plugins/defaultpreemption, v1.36. */
+ * without a word in the log.
+ *
+ * A profile may want some candidates only (minCandidateNodes*): then the rows that may be cured are gone through in a
+ * circle, from one that is drawn, until enough of them helped and one of these broke no budget. Sources:
+ * framework/preemption, plugins/defaultpreemption, v1.36. */
 #include "internal.h"
 
 #include <string.h> /* memset, memcpy, memmove */
@@ -418,6 +422,70 @@ static ks_status list_victims(task *t, int32_t row, bool append) {
     return KS_OK;
 }
 
+/* ---- some candidates only ---- */
+
+/* How many candidates are enough where n rows may be cured. */
+static int32_t n_enough(const ks_profile *p, int32_t n) {
+    if (p->candidate_percentage == 0 && p->candidate_least == 0)
+        return n;
+    int32_t share = (int32_t)((int64_t)n * p->candidate_percentage / 100);
+    share = share < p->candidate_least ? p->candidate_least : share;
+    return share < n ? share : n;
+}
+
+/* Whether the arguments can matter on as many rows as there are. */
+static bool is_limited(const ks_engine *e, const ks_profile *p) { return n_enough(p, e->n_rows) < e->n_rows; }
+
+/* The candidates of a search that ends early. */
+typedef struct search {
+    const kept *k;
+    int32_t enough, n_free, n_broken; /* candidates so far: those that break no budget, and the others */
+    lead best;
+} search;
+
+static bool has_enough(const search *s) { return s->n_free > 0 && s->n_free + s->n_broken >= s->enough; }
+
+/* Of those that break budgets no more than enough are kept; whether this one was. */
+static bool take(search *s, int32_t row) {
+    const outcome *of = &s->k->at.at[row];
+    if (of->broken < 0 || (of->broken > 0 && s->n_broken == s->enough))
+        return false;
+    s->n_free += of->broken == 0;
+    s->n_broken += of->broken > 0;
+    lead one = {row, 1};
+    s->best = row < s->best.row ? better_of(s->k, one, s->best) : better_of(s->k, s->best, one);
+    return true;
+}
+
+/* Goes twice through the rows, and counts those that may be cured: a circle from `offset` on. */
+static ks_status look_at_some(task *t, const kept *k, int32_t enough) {
+    ks_preemption *io = t->io;
+    int32_t offset = io->rng == NULL ? 0 : (int32_t)ks_random_below(io->rng, (uint32_t)k->n_tried), at = 0;
+    search s = {.k = k, .enough = enough, .best = {KS_NONE, 0}};
+    t->e->scratch.some.n = 0;
+    for (int32_t i = 0; i < 2 * (int64_t)k->n_rows && at < offset + k->n_tried && !has_enough(&s); i++) {
+        int32_t row = i < k->n_rows ? i : i - k->n_rows;
+        if (k->at.at[row].broken == NOT_TRIED || at++ < offset || !take(&s, row))
+            continue;
+        KS_TRY(KS_VEC_RESERVE(&t->e->mem, &t->e->scratch.some, t->e->scratch.some.n + 1));
+        t->e->scratch.some.at[t->e->scratch.some.n++] = row;
+    }
+    io->node = s.best.row;
+    io->ties = s.best.ties;
+    io->n_candidates = s.n_free + s.n_broken;
+    return KS_OK;
+}
+
+/* All of them, for a list. */
+static ks_status note_all(task *t, const kept *k) {
+    KS_TRY(KS_VEC_RESERVE(&t->e->mem, &t->e->scratch.some, k->n_candidates));
+    t->e->scratch.some.n = 0;
+    for (int32_t row = 0; row < k->n_rows; row++)
+        if (k->at.at[row].broken >= 0)
+            t->e->scratch.some.at[t->e->scratch.some.n++] = row;
+    return KS_OK;
+}
+
 static ks_status list_candidates(task *t, const kept *k) {
     ks_engine *e = t->e;
     int32_t n = 0;
@@ -428,9 +496,8 @@ static ks_status list_candidates(task *t, const kept *k) {
     quiet.rejected = NULL;
     ks_preemption *io = t->io;
     t->io = &quiet;
-    for (int32_t row = 0; row < k->n_rows; row++) {
-        if (k->at.at[row].broken < 0)
-            continue;
+    for (int32_t i = 0; i < e->scratch.some.n; i++) {
+        int32_t row = e->scratch.some.at[i];
         row_of[n] = row;
         broken[n] = k->at.at[row].broken;
         ties[n] = !is_better(&k->at.at[io->node], &k->at.at[row]);
@@ -449,6 +516,8 @@ static ks_status list_candidates(task *t, const kept *k) {
 
 static ks_status look_at_rows(task *t, kept *k) {
     bool is_kept = can_keep(t->e, t->c, t->io), scans = is_kept && looks_beyond_row(t->e, t->c);
+    if (scans && is_limited(t->e, t->p))
+        is_kept = scans = false; /* which rows may be cured is not kept */
     if (k->scans != scans)
         k->position = -1;
     k->scans = scans;
@@ -499,6 +568,11 @@ ks_status ks_preempt(ks_engine *e, ks_preemption *io) {
     KS_TRY(look_at_rows(&t, k));
     tell(k, io);
     e->victims.n = 0;
+    int32_t enough = n_enough(t.p, k->n_tried);
+    if (enough < k->n_tried && k->n_candidates > 0)
+        KS_TRY(look_at_some(&t, k, enough));
+    else if (io->list_all)
+        KS_TRY(note_all(&t, k));
     if (io->list_all && io->n_candidates > 0)
         KS_TRY(list_candidates(&t, k));
     io->n_victims = 0;
@@ -537,6 +611,7 @@ void ks_preempt_free(ks_engine *e) {
     KS_VEC_DISCARD(&e->mem, &e->scratch.come);
     KS_VEC_DISCARD(&e->mem, &e->scratch.breaks);
     KS_VEC_DISCARD(&e->mem, &e->scratch.bits);
+    KS_VEC_DISCARD(&e->mem, &e->scratch.some);
 }
 
 /* ---- pods that evict while others are placed ---- */
@@ -603,6 +678,7 @@ static ks_status place_or_evict(ks_engine *e, ks_options *o, const ks_evicting *
     if (!v->may_evict[i])
         return KS_OK;
     ks_preemption found = {.profile = o->profile, .class_id = class_id, .priority = v->priority[i]};
+    found.rng = o->tie == KS_TIE_UNIFORM ? &o->rng : NULL;
     KS_TRY(ks_preempt(e, &found));
     return found.node == KS_NONE ? KS_OK : take_place(e, o, &found, out, i);
 }

@@ -106,6 +106,8 @@ static ks_status check_profile(const ks_engine *e, const ks_profile_spec *s) {
     if (s->node_percentage < KS_ADAPTIVE || s->node_percentage > 100)
         return KS_EINVAL;
     KS_TRY(check_placement(e, s));
+    if (s->candidate_percentage < 0 || s->candidate_percentage > 100 || s->candidate_least < 0)
+        return KS_EINVAL;
     for (int32_t i = 0; i < s->n_scores; i++) {
         KS_TRY(check_score(e, &s->scores[i]));
         for (int32_t k = 0; k < i; k++)
@@ -201,6 +203,8 @@ ks_status ks_profile_add(ks_engine *e, const ks_profile_spec *spec, int32_t *out
                        .required_weight = spec->required_weight,
                        .node_percentage = spec->node_percentage,
                        .placement_pods_weight = spec->placement_pods_weight,
+                       .candidate_percentage = spec->candidate_percentage,
+                       .candidate_least = spec->candidate_least,
                        .ignore_existing = spec->ignore_existing != 0};
     KS_TRY(ks_reserve(&e->mem, &made.block, &made.block_bytes, (int64_t)bytes, 1));
     char *at = (char *)made.block + n_scores * sizeof(ks_score);

@@ -144,7 +144,7 @@ class _Run:
         why = diagnoses.Why(state, self.options.profile, pod, class_id)
         if not self.evict:
             return why.diagnosis.message(), preemption.PostFilter(diagnoses.UNSCHEDULABLE)
-        post = preemption.post_filter(state, self.options.profile, pod, class_id, why)
+        post = preemption.post_filter(state, self.options.profile, pod, class_id, why, options=self.options)
         if post.row < 0 and self.options.commit and state.claims.concerns(state.shape_of(class_id)):
             state.claims.deallocate(pod.key, diagnoses.unavailable_rows(why.diagnosis))
         return f"{why.diagnosis.message()} {post.message}".strip(), post

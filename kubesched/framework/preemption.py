@@ -59,6 +59,7 @@ def post_filter(
     class_id: int,
     why: Why,
     list_all: bool = False,
+    options: native.Options | None = None,
 ) -> PostFilter:
     """Whom to evict for a pod that fits nowhere; changes nothing. O(nodes), see ``ks_preempt``.
 
@@ -70,6 +71,8 @@ def post_filter(
         Why it fits nowhere, asked for this pod (`live.ClusterState.evictions`).
     list_all
         Also every candidate.
+    options
+        As in `native.Engine.preempt`.
     """
     pre_filter = why.pre_filter
     if pre_filter.status is not None:
@@ -82,7 +85,7 @@ def post_filter(
     state.evictions.know_all()
     open_rows = _open_rows(state, pre_filter)
     with state.evictions.asking(pod):
-        found = state.engine.preempt(profile, class_id, pod.priority, open_rows, list_all)
+        found = state.engine.preempt(profile, class_id, pod.priority, open_rows, list_all, options=options)
         if found.row == NO_NODE:
             found = state.engine.preempt(profile, class_id, pod.priority, open_rows, count=True)
     if found.row == NO_NODE:

@@ -71,6 +71,8 @@ class Profile:
     adapts: Adapts = field(default_factory=Adapts)
     evicts: bool = True
     """Whether DefaultPreemption may be asked for room."""
+    candidates: tuple[int, int] = (100, 0)
+    """DefaultPreemption's ``minCandidateNodesPercentage`` and ``minCandidateNodesAbsolute``."""
     node_percentage: int = 100
     """``percentageOfNodesToScore``: the search ends when so many nodes are feasible; 0: adaptive."""
     placement_scores: tuple[ScorePlugin, ...] = _PLACEMENT_SCORES
@@ -220,7 +222,7 @@ def register(state: live.ClusterState, profile: Profile) -> int:
         weight,
         ignore,
         users,
-        share,
+        native.Search(share, profile.candidates),
         placement_fit=None if fit is None else _score_spec(state, fit),
         placement_pods_weight=placements[PODS_COUNT].weight if PODS_COUNT in placements else 0,
     )

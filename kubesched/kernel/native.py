@@ -365,6 +365,22 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """How much of a cluster a profile looks at.
+
+    Parameters
+    ----------
+    node_percentage
+        The search for a node ends with so many feasible ones: 1..100 or ADAPTIVE; 0: every node is looked at.
+    candidates
+        Of eviction that are enough: percent and number; both 0: all.
+    """
+
+    node_percentage: int = 0
+    candidates: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A row on which evicting pods makes room."""
 
@@ -748,14 +764,14 @@ class Engine:
         required_weight: int = 1,
         ignore_existing: bool = False,
         user_filters: Sequence[int] = (),
-        node_percentage: int = 0,
+        search: Search | None = None,
         placement_fit: ScoreSpec | None = None,
         placement_pods_weight: int = 0,
     ) -> int:
         """Add a profile; ``filters`` are filter numbers, first to last; users' filters are asked after those.
 
-        ``node_percentage``: 1..100 or ADAPTIVE; 0: every node is looked at. ``placement_fit`` and
-        ``placement_pods_weight``: how placements of groups compare, None and 0: not by that.
+        ``search``: None: of everything. ``placement_fit`` and ``placement_pods_weight``: how placements of groups
+        compare, None and 0: not by that.
         """
         p = Pointers("add_profile")
         specs = _ffi.new("ks_score_spec[]", max(len(scores), 1))
@@ -767,7 +783,9 @@ class Engine:
         profile.n_scores, profile.scores = len(scores), specs
         profile.device_select = device_select
         profile.required_weight, profile.ignore_existing = required_weight, int(ignore_existing)
-        profile.node_percentage = node_percentage
+        search = search or Search()
+        profile.node_percentage = search.node_percentage
+        profile.candidate_percentage, profile.candidate_least = search.candidates
         profile.placement_pods_weight = placement_pods_weight
         fit = _ffi.new("ks_score_spec *")
         if placement_fit is not None:
@@ -981,6 +999,7 @@ class Engine:
         open_rows: U8 | None = None,
         list_all: bool = False,
         count: bool = False,
+        options: Options | None = None,
     ) -> Preemption:
         """Whom to evict for a pod that fits nowhere; changes nothing.
 
@@ -992,6 +1011,9 @@ class Engine:
             Also every candidate.
         count
             Also why rows that were tried stay shut.
+        options
+            Whose seed draws where a search that ends early begins (written back), if ties are drawn, too; else, and
+            with None, it is the first row.
         """
         p, io = Pointers("preempt"), _ffi.new("ks_preemption *")
         io.profile, io.class_id, io.priority, io.list_all = profile, class_id, priority, list_all
@@ -1001,7 +1023,12 @@ class Engine:
         if count:
             io.rejected = p.out(rejected, np.int64, rejected.shape, "rejected")
             io.insufficient = p.out(insufficient, np.int64, insufficient.shape, "insufficient")
+        draws = options is not None and options.tie == TIE_UNIFORM
+        rng = _ffi.new("uint64_t *", options.rng if options is not None else 0)
+        io.rng = rng if draws else _ffi.NULL
         self.check_status("preempt", _lib.ks_preempt(self._engine, io), class_id)
+        if options is not None and draws:
+            options.rng = int(rng[0])
         n = io.n_candidates if list_all else 0
         victims = [tuple(io.candidate_victim[io.candidate_start[i] : io.candidate_start[i + 1]]) for i in range(n)]
         return Preemption(

@@ -636,7 +636,7 @@ class SchedulingLoop:
             return PostFilter(diagnosis.UNSCHEDULABLE, gives_up=self.state.n_nodes == 0)
         pod = self._adapts.pod(item.pod.row)
         why = diagnosis.Why(self.state, self._profile, pod, class_id)
-        post = preemption.post_filter(self.state, self._profile, pod, class_id, why)
+        post = preemption.post_filter(self.state, self._profile, pod, class_id, why, options=self._options)
         if post.row < 0 and not item.pod.is_nominated and not self.state.is_concerned(class_id):
             known[_question(item, class_id)] = post.message
         self._under_way.start(item.key, self._to_evict(post))

@@ -112,7 +112,12 @@ def profile(name: str, percentage: int, points: Points, args: Args) -> Profile:
         node_percentage=percentage,
         placement_scores=tuple(_placement_scores(points["placementScore"], args)),
         generates_placements=bool(points["placementGenerate"]),
+        candidates=_candidates(args.get("DefaultPreemption", {})),
     )
+
+
+def _candidates(given: Mapping[str, Any]) -> tuple[int, int]:
+    return given.get("minCandidateNodesPercentage", 100), given.get("minCandidateNodesAbsolute", 0)
 
 
 # ---- scores ----
