@@ -64,17 +64,25 @@ class Authenticator(Protocol):
 class _Connection(web.RequestHandler):
     """One connection: whose it is, how much of a head is still missing, what is said about malformed HTTP."""
 
-    __slots__ = ("_front", "_head_bytes", "_head_timer", "user", "user_until")
+    __slots__ = ("_front", "_head_bytes", "_head_timer", "large", "remote", "user", "user_until")
 
     def __init__(self, front: Front, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._front = front
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self.large = False  # what came last may hold more headers than are allowed
+        self.remote = ""
         self.user: User | None = None
         self.user_until = 0.0  # asked at the first request
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self.remote = str(peer[0]) if peer else ""
+        super().connection_made(transport)
+
     def data_received(self, data: bytes) -> None:
+        self.large = self._head_bytes + len(data) > self._front.limits.head_bytes
         super().data_received(data)
         waiter = self._waiter
         if waiter is None or waiter.done():
@@ -235,8 +243,10 @@ class Front:
         if not target.startswith("/"):
             raise status.bad_request("the request target must be a path")
         path, _, query = target.partition("?")
+        connection = raw.protocol
+        assert isinstance(connection, _Connection)
         head = raw.headers
-        if sum(map(len, head.values())) > self.limits.head_bytes:
+        if connection.large and sum(map(len, head.values())) > self.limits.head_bytes:
             raise status.StatusError(431, "RequestHeaderFieldsTooLarge", "request header fields too large")
         return Request(
             raw.method,
@@ -244,7 +254,7 @@ class Front:
             _query(query) if query else {},
             head,
             body.read,
-            remote=raw.remote or "",
+            remote=connection.remote,
         )
 
     async def _user(self, raw: web.BaseRequest) -> User:
