@@ -324,9 +324,15 @@ def _either(type_: Type) -> Read:
 _ONLY_STRINGS = {str}
 
 
+def _or_zero(element: Type) -> Read:
+    """What reads an item of a list or a map, where null is the zero value."""
+    read, zero = _reader(element), _zero(element)
+    return lambda value, unknown: zero() if value is None else read(value, unknown)
+
+
 def _list(type_: Type) -> Read:
     element = _element(type_)
-    read_element, zero = _reader(element), _zero(element)
+    read_element, read_any = _reader(element), _or_zero(element)
     strings = element.shape is Shape.STRING
 
     def read(value: Any, unknown: Unknown) -> Any:
@@ -334,16 +340,15 @@ def _list(type_: Type) -> Read:
             raise _MismatchError(described(value), type_.go)
         if strings and {*map(type, value)} == _ONLY_STRINGS:
             return value[:]
-        if None in value:
-            return [zero() if item is None else read_element(item, unknown) for item in value]
-        return [read_element(item, unknown) for item in value]
+        one = read_any if None in value else read_element
+        return [one(item, unknown) for item in value]
 
     return read
 
 
 def _map(type_: Type) -> Read:
     element = _element(type_)
-    read_element, zero = _reader(element), _zero(element)
+    read_element, read_any = _reader(element), _or_zero(element)
     strings = element.shape is Shape.STRING
 
     def read(value: Any, unknown: Unknown) -> Any:
@@ -351,7 +356,8 @@ def _map(type_: Type) -> Read:
             raise _MismatchError(described(value), type_.go)
         if strings and {*map(type, value.values())} == _ONLY_STRINGS:
             return value.copy()
-        return {name: zero() if item is None else read_element(item, unknown) for name, item in value.items()}
+        one = read_any if None in value.values() else read_element
+        return {name: one(item, unknown) for name, item in value.items()}
 
     return read
 
@@ -450,8 +456,7 @@ def _written(struct: _Struct, fields: list[Field], missing: list[Field]) -> Read
     for i, field in enumerate(fields):
         checks += _checks(field, f"v{i}")
         if field.type.shape in _INNER:
-            names[f"r{i}"] = _reader(field.type)
-            inner.append(f"        name = {field.name!r}; v{i} = r{i}(v{i}, unknown)")
+            inner.append(f"        name = {field.name!r}; v{i} = {_read_inner(field.type, i, names)}")
         elif field.type.shape not in _CLASSES:
             names[f"r{i}"] = struct.handlers[field.name]
             leaves += [f"        name = {field.name!r}; v{i} = r{i}(v{i}, unknown)"]
@@ -477,6 +482,26 @@ def _written(struct: _Struct, fields: list[Field], missing: list[Field]) -> Read
     return cast(Read, names["read"])
 
 
+def _read_inner(type_: Type, i: int, names: dict[str, Any]) -> str:
+    """An expression that reads the value ``v{i}``, without a call in between where its own function is known."""
+    if type_.shape is Shape.OBJECT:
+        struct = _struct(type_)
+        names |= {f"f{i}": struct.fast.get, f"r{i}": struct.read_any}
+        return f"(f{i}(tuple(v{i})) or r{i})(v{i}, unknown)"
+    names[f"r{i}"] = _reader(type_)
+    element = type_.element
+    if element is not None and element.shape is Shape.STRING:
+        names["strings"] = _ONLY_STRINGS
+        items, copy = ("v{}.values()", "v{}.copy()") if type_.shape is Shape.MAP else ("v{}", "v{}[:]")
+        return f"{copy.format(i)} if {{*map(type, {items.format(i)})}} == strings else r{i}(v{i}, unknown)"
+    if element is not None and element.shape is Shape.OBJECT and type_.shape is Shape.LIST:
+        struct = _struct(element)
+        names |= {f"f{i}": struct.fast.get, f"g{i}": struct.read_any, f"r{i}": _or_zero(element)}
+        one = f"(f{i}(tuple(x)) or g{i})(x, unknown) if type(x) is dict else r{i}(x, unknown)"
+        return f"[{one} for x in v{i}]"
+    return f"r{i}(v{i}, unknown)"
+
+
 def _checks(field: Field, value: str) -> list[str]:
     """Conditions under which a value is nothing out of the ordinary."""
     shape = field.type.shape
@@ -490,8 +515,13 @@ def _checks(field: Field, value: str) -> list[str]:
     return out
 
 
+@functools.cache
+def _struct(type_: Type) -> _Struct:
+    return _Struct(type_)
+
+
 def _object(type_: Type) -> Read:
-    return _Struct(type_).read
+    return _struct(type_).read
 
 
 _READERS: dict[Shape, Callable[[Type], Read]] = {

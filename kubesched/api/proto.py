@@ -143,15 +143,21 @@ def _message(type_: Type) -> Store:
     return _Message(list(type_.fields.values()), 0).read
 
 
+_STRING, _INNER, _ITEM, _OTHER = range(4)
+"""How a field is read: the three most frequent ways by the loop itself, the others by a function."""
+
+_UNKNOWN: tuple[int, str, Any] = (_OTHER, "", None)
+
+
 class _Message:
     """Fields of a message by their tags; those of an embedded message go into the same object."""
 
-    __slots__ = ("depth", "fields", "stores")
+    __slots__ = ("depth", "fields", "ways")
 
     def __init__(self, fields: list[Field], depth: int) -> None:
         self.fields = fields
         self.depth = depth  # of embedding: how many numbers of `Field.within` lead here
-        self.stores: dict[int, Store] = {}  # made at first use: types may contain themselves
+        self.ways: dict[int, tuple[int, str, Any]] = {}  # made at first use: types may contain themselves
 
     def compile(self) -> None:
         embedded: dict[int, list[Field]] = {}
@@ -159,26 +165,50 @@ class _Message:
             if len(field.within) > self.depth:
                 embedded.setdefault(field.within[self.depth], []).append(field)
             elif field.number:
-                wire, store = _field_store(field)
-                self.stores[field.number << 3 | wire] = store
-                if field.type.shape is Shape.LIST and wire != _BYTES:
-                    self.stores[field.number << 3 | _BYTES] = _packed(field.name, store)
+                self._add(field)
         for number, fields in embedded.items():
-            self.stores[number << 3 | _BYTES] = _sub(_Message(fields, self.depth + 1).read)
+            self.ways[number << 3 | _BYTES] = (_OTHER, "", _sub(_Message(fields, self.depth + 1).read))
+
+    def _add(self, field: Field) -> None:
+        name, type_, tag = field.name, field.type, field.number << 3 | _BYTES
+        if type_.shape is Shape.STRING:
+            self.ways[tag] = (_STRING, name, None)
+        elif type_.shape is Shape.OBJECT:
+            self.ways[tag] = (_INNER, name, _message(type_))
+        elif type_.shape is Shape.LIST and type_.element is not None and type_.element.shape is Shape.OBJECT:
+            self.ways[tag] = (_ITEM, name, _message(type_.element))
+        else:
+            wire, store = _field_store(field)
+            self.ways[field.number << 3 | wire] = (_OTHER, name, store)
+            if type_.shape is Shape.LIST and wire != _BYTES:
+                self.ways[tag] = (_OTHER, name, _packed(name, store))
 
     def read(self, out: Object, data: bytes, at: int, end: int, depth: int) -> int:
-        if not self.stores:
+        if not self.ways:
             self.compile()
         if depth > _MAX_DEPTH:
             raise DecodeError(f"exceeded max depth of {_MAX_DEPTH}")
-        stores = self.stores
+        ways = self.ways
         while at < end:
             tag = data[at]
             at += 1
             if tag > 0x7F:
                 tag, at = _varint(data, at - 1, end)
-            store = stores.get(tag)
-            at = _skip(data, at, end, tag) if store is None else store(out, data, at, end, depth)
+            way, name, argument = ways.get(tag) or _UNKNOWN
+            if way == _OTHER:
+                at = _skip(data, at, end, tag) if argument is None else argument(out, data, at, end, depth)
+                continue
+            at, stop = _span(data, at, end)
+            if way == _STRING:
+                out[name] = _utf8(data[at:stop])
+            else:
+                inner: Object = {}
+                argument(inner, data, at, stop, depth + 1)
+                if way == _INNER:
+                    out[name] = inner
+                else:
+                    out.setdefault(name, []).append(inner)
+            at = stop
         return at
 
 
@@ -512,7 +542,8 @@ def _with_length(number: int, write: Write) -> Write:
 
     def write_blob(value: Any) -> bytes:
         data = write(value)
-        return tag + encode_length(len(data)) + data
+        size = len(data)
+        return tag + (_BYTE[size] if size < 0x80 else encode_length(size)) + data
 
     return write_blob
 
