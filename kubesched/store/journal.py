@@ -88,7 +88,7 @@ class Journal:
             except BaseException:
                 self._connection.close()
                 raise
-        self._unchecked_bytes = 0  # written since the last checkpoint
+        self._logged_bytes = 0  # written since the last checkpoint
         self.limit(limit_bytes)
 
     def limit(self, limit_bytes: int | None) -> None:
@@ -129,7 +129,7 @@ class Journal:
                 self._insert(records[first : first + _ROWS])
             if self._connection.in_transaction:
                 self._connection.execute("COMMIT")
-        self._unchecked_bytes += sum(len(record.value or b"") + _PAGE_BYTES // 16 for record in records)
+        self._logged_bytes += sum(len(record.value or b"") + _PAGE_BYTES // 16 for record in records)
 
     def record_compaction(self, revision: int) -> None:
         """Write down that nothing before ``revision`` is asked for."""
@@ -141,14 +141,15 @@ class Journal:
         with self._written():
             marks = ",".join("?" * len(revisions))
             self._connection.execute(f"DELETE FROM record WHERE revision IN ({marks})", revisions)
+        self._logged_bytes += len(revisions) * _PAGE_BYTES // 2  # neighbours share a page
 
     @property
     def wants_checkpoint(self) -> bool:
-        return self._unchecked_bytes >= _CHECKPOINT_BYTES
+        return self._logged_bytes >= _CHECKPOINT_BYTES
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file. Not left to SQLite, which would hide that it failed."""
-        self._unchecked_bytes = 0
+        self._logged_bytes = 0
         with self._written(), contextlib.suppress(Unavailable):  # the log is kept, and what it holds is durable there
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 

@@ -123,9 +123,7 @@ class SQLiteStore(LocalStore):
                 self._give_up(group, error)
             else:
                 self._acknowledge(group)
-                if self._journal.wants_checkpoint:
-                    with contextlib.suppress(Unavailable):  # the next group meets the failure
-                        await self._run(self._journal.checkpoint)
+                await self._checkpoint_if_due()
 
     def _next_group(self) -> list[_Write]:
         group: list[_Write] = []
@@ -168,6 +166,11 @@ class SQLiteStore(LocalStore):
             self._on_failure(self._failure)
             raise Unavailable(self._failure) from error
 
+    async def _checkpoint_if_due(self) -> None:
+        if self._journal.wants_checkpoint:
+            with contextlib.suppress(Unavailable):  # the next group meets the failure
+                await self._run(self._journal.checkpoint)
+
     # ---- compaction ------------------------------------------------------------------------------------------------
 
     async def _record_compaction(self, revision: int) -> None:
@@ -186,6 +189,7 @@ class SQLiteStore(LocalStore):
                 except Unavailable:
                     return  # a full disk: tried again with the next ones, and found at the next start
                 del self._superfluous[: len(rows)]
+                await self._checkpoint_if_due()
 
     # ---- start -----------------------------------------------------------------------------------------------------
 

@@ -420,3 +420,18 @@ def test_file_when_leases_are_renewed_then_it_stays_small(tmp_path: Path) -> Non
         assert path.stat().st_size < 200_000
 
     run(check())
+
+
+def test_log_when_much_is_erased_then_it_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubesched.store.journal._CHECKPOINT_BYTES", 1 << 20)
+
+    async def check() -> None:
+        store = await SQLiteStore.open(tmp_path / "store.db")
+        for first in range(0, 4_000, 500):
+            await asyncio.gather(*(store.put(f"/{n}", bytes(4_000), expect=ABSENT) for n in range(first, first + 500)))
+        await asyncio.gather(*(store.delete(f"/{n}", expect=ANY) for n in range(4_000)))
+        await store.compact(store.revision)
+        assert (tmp_path / "store.db-wal").stat().st_size < 8 << 20
+        await store.close()
+
+    run(check())
