@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import ipaddress
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,9 +28,6 @@ from kubesched.store import Store, Unavailable
 
 STORES = ("sqlite", "memory")
 _COMPACT_S = 300.0  # upstream's: so long can a list be continued, a watch resumed
-_SWITCH_S = 0.001
-"""How long the event loop may keep the store's thread from acknowledging a commit; Python's own 5 ms would be most of
-the time of a write on a quick disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,6 @@ async def running(config: ServerConfig) -> AsyncIterator[Server]:
     StorageError
         The data folder cannot be used, or its store is damaged, or the address is taken.
     """
-    sys.setswitchinterval(_SWITCH_S)
     _make_private(config.data)
     authority = Authority.open(config.data / "pki")
     failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -158,8 +152,6 @@ async def _start(config: ServerConfig, authority: Authority, store: Store) -> Se
         raise errors.StorageError(where, f"cannot be listened on: {error.strerror or error}") from error
     await app.start()
     await bootstrap.prepare(app, _endpoint(config.host), port)
-    gc.collect()
-    gc.freeze()  # what was loaded stays: no collection needs to look at it again
     return Server(config, authority, app, front, port)
 
 
