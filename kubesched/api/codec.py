@@ -239,7 +239,7 @@ def patch_body(body: bytes, *, strict: bool) -> tuple[Any, list[str]]:
 
 
 def _quoted(before: str, paths: Iterable[str]) -> list[str]:
-    return [f"{before} {gotext.quote(path)}" for path in dict.fromkeys(paths)][: normal.MAX_REPORTED]
+    return normal.first_of(f"{before} {gotext.quote(path)}" for path in paths)
 
 
 def apply_body(body: bytes, *, strict: bool) -> tuple[Object, list[str]]:

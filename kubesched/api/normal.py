@@ -91,8 +91,17 @@ def strict_errors(value: Any, type_: Type) -> list[str]:
     type_
         Of the value.
     """
-    out = dict.fromkeys(f"{what} field {quote(path)}" for what, path in _strict(value, type_, ""))
-    return list(out)[:MAX_REPORTED]
+    return first_of(f"{what} field {quote(path)}" for what, path in _strict(value, type_, ""))
+
+
+def first_of(texts: Iterable[str]) -> list[str]:
+    """Each text once, and no more of them than are reported."""
+    out: dict[str, None] = {}
+    for text in texts:
+        out[text] = None
+        if len(out) == MAX_REPORTED:
+            break
+    return list(out)
 
 
 def _strict(value: Any, type_: Type, path: str) -> Iterator[tuple[str, str]]:
@@ -118,9 +127,9 @@ def _strict(value: Any, type_: Type, path: str) -> Iterator[tuple[str, str]]:
 
 def custom_strict_errors(value: Any, type_: Type) -> list[str]:
     """The same for a custom resource: first what stands twice, anywhere, then what is pruned."""
-    out = [f"duplicate field {quote(path)}" for path in duplicates(value)]
+    out = first_of(f"duplicate field {quote(path)}" for path in duplicates(value))
     out += [f"unknown field {quote(path)}" for path in sorted(_pruned(_plain(value), type_, ""))]
-    return list(dict.fromkeys(out))[:MAX_REPORTED]
+    return first_of(out)
 
 
 def _plain(value: Any) -> Any:
@@ -423,9 +432,11 @@ class _Struct:
         return [field for field in fields if field.name not in present and not _left_out(field)]
 
     def _learn(self, value: Object) -> None:
+        if not self.handlers.keys() >= value.keys():
+            return
         names = tuple(value)
         count = self.seen.get(names, 0) + 1
-        if count == _OFTEN and self.handlers.keys() >= value.keys():
+        if count == _OFTEN:
             self.fast[names] = _written(self, [self.type.fields[name] for name in names], self._missing(names))
         elif count < _OFTEN and (count > 1 or len(self.seen) < _MAX_SEEN):
             self.seen[names] = count

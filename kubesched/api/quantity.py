@@ -104,7 +104,6 @@ _BINARY_SUFFIX = {power: suffix for suffix, power in _BINARY.items()}
 _MAX = 2**63 - 1
 
 
-@lru_cache(maxsize=65536)
 def canonical(text: str) -> str:
     """The quantity as a server writes it back: no fraction, the largest suffix of its kind that keeps it exact.
 
@@ -113,6 +112,14 @@ def canonical(text: str) -> str:
     ValueError
         Not a quantity; ``str()`` is upstream's text.
     """
+    return _canonical(text if len(text) <= _MAX_KEPT else text.strip()[:_MAX_KEPT])
+
+
+_MAX_KEPT = 256  # characters; whatever is longer is no quantity, and its beginning neither
+
+
+@lru_cache(maxsize=65536)
+def _canonical(text: str) -> str:
     match = _ANY_NUMBER.match(text.strip())
     if match is None or not match[0]:
         raise ValueError(FORMAT_ERROR)

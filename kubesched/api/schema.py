@@ -156,11 +156,16 @@ def members(prefix: str) -> list[str]:
     return [name for name in _archive().namelist() if name.startswith(prefix)]
 
 
-@functools.cache
 def declared(package: str) -> Mapping[str, Any]:
     """Rows of a package: the name of each of its types, and what the archive says of it."""
-    data = member(f"types/{package}.json")
-    return {} if data is None else orjson.loads(data)
+    return _rows(package) if f"types/{package}.json" in _archive().NameToInfo else {}
+
+
+@functools.cache
+def _rows(package: str) -> Mapping[str, Any]:
+    """Kept for the packages that there are only: strangers ask for others."""
+    found: Mapping[str, Any] = orjson.loads(_archive().read(f"types/{package}.json"))
+    return found
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubesched.api import codec, jsontext, kinds, schema
+from kubesched.api import codec, jsontext, kinds, normal, quantity, schema
 from kubesched.api.codec import JSON, PROTOBUF, YAML, DecodeError
 from kubesched.api.status import StatusError
 
@@ -239,3 +239,24 @@ def test_lists_are_encoded_by_their_type():
     assert body[:4] == b"k8s\0"
     assert b"PodList" in body
     assert schema.of("", "v1", "PodList").fields["items"].number == 2
+
+
+def test_strangers_do_not_fill_the_memory():
+    before = schema._rows.cache_info().currsize
+    for i in range(50):
+        refused(b'{"kind":"X","apiVersion":"strange%d/v1"}' % i)
+    assert schema._rows.cache_info().currsize == before
+    struct = normal._struct(POD.type)
+    struct.read({"metadata": {}}, [])
+    seen = len(struct.seen)
+    for i in range(50):
+        decode(b'{"field%d":1}' % i)
+    assert len(struct.seen) == seen
+    with pytest.raises(ValueError, match="quantities must match"):
+        quantity.canonical("x" * 10**6)
+    assert quantity.canonical(" " * 10**6 + "1000m") == "1"
+
+
+def test_a_large_body_of_unknown_fields_is_reported_in_part():
+    body = orjson.dumps({f"f{i}": 1 for i in range(100_000)})
+    assert len(decode(body)[1]) == 100
