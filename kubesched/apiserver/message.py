@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -81,6 +82,8 @@ class Application(Protocol):
 
 
 def failed(error: status.StatusError) -> Response:
-    """The response that says what went wrong."""
-    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    """The response that says what went wrong, with what every answer carries: it may never reach the application."""
+    headers = {"Audit-Id": uuid.uuid4().hex, "Cache-Control": "no-cache, private"}
+    if error.retry_after:
+        headers["Retry-After"] = str(error.retry_after)
     return Response(error.code, error.encode(), headers=headers)

@@ -415,8 +415,9 @@ def test_stream_when_its_reader_stalls_then_cut_off_and_others_served() -> None:
 def test_credentials_when_bad_then_401_and_the_application_is_not_asked() -> None:
     async def check(found: Served) -> None:
         client = await found.client()
-        code, _, body = await client.ask(GET + b"Authorization: Bearer bad\r\n\r\n")
+        code, headers, body = await client.ask(GET + b"Authorization: Bearer bad\r\n\r\n")
         assert code == 401
+        assert headers["Audit-Id"]
         assert b'"reason":"Unauthorized"' in body
         assert not found.application.requests
         assert (await client.ask(GET + b"Authorization: Bearer good\r\n\r\n"))[0] == 200
