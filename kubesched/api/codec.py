@@ -28,6 +28,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
+_MAX_YAML_VALUES = 50_000  # half a second of reading; what is larger is sent as JSON, as kubectl does
 _SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 
 
@@ -190,7 +191,7 @@ def _yaml(body: bytes, twice: list[str]) -> Any:
         lines.append(f'  line {line}: key "{key}" already set in map')
 
     try:
-        documents = yamltext.load_all(body.decode(), place, remember, _Loader)
+        documents = yamltext.load_all(body.decode(), place, remember, _Loader, _MAX_YAML_VALUES)
     except UnicodeDecodeError:
         raise DecodeError("error converting YAML to JSON: yaml: invalid leading UTF-8 octet") from None
     except errors.InputError as error:

@@ -31,8 +31,8 @@ Twice = Callable[[str, int | None], None]
 """What happens when a key stands twice in a mapping: the key, its line."""
 
 
-def load_all(text: str, place: Place, twice: Twice, loader: Any = _LOADER) -> list[Any]:
-    """The documents of a text.
+def load_all(text: str, place: Place, twice: Twice, loader: Any = _LOADER, max_values: int = MAX_EXPANDED) -> list[Any]:
+    """The documents of a text, if it holds no more values than that after following its aliases.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def load_all(text: str, place: Place, twice: Twice, loader: Any = _LOADER) -> li
         if len(line) > MAX_SCALAR:
             raise errors.InputError(place(number), "is too long", f"{len(line)} characters", f"up to {MAX_SCALAR}")
     try:
-        _guard(text, place, twice)
+        _guard(text, place, twice, max_values)
         return list(yaml.load_all(text, Loader=loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -66,7 +66,7 @@ class _Level:
         self.size = 1
 
 
-def _guard(text: str, place: Place, twice: Twice) -> None:
+def _guard(text: str, place: Place, twice: Twice, max_values: int) -> None:
     """Look at the events of all documents and refuse what should not be built."""
     levels: list[_Level] = []
     sizes: dict[str, int] = {}
@@ -85,12 +85,19 @@ def _guard(text: str, place: Place, twice: Twice) -> None:
         if isinstance(event, yaml.ScalarEvent):
             _guard_scalar(event, place, line)
             _guard_key(event, levels, line, twice)
-        _measure(event, levels, sizes, place, line)
+        if _measure(event, levels, sizes) > max_values:
+            if not aliases:
+                raise errors.InputError(place(line), "holds too many values", f"over {max_values}", "fewer, or JSON")
+            what = "grows without bound when its aliases are followed"
+            raise errors.InputError(place(line), what, None, "a plain manifest")
         _step(event, levels, place, line)
 
 
-def _measure(event: Any, levels: list[_Level], sizes: dict[str, int], place: Place, line: int | None) -> None:
-    """Count values as if every alias were written out: a small file must not stand for billions of them."""
+def _measure(event: Any, levels: list[_Level], sizes: dict[str, int]) -> int:
+    """Count values as if every alias were written out: a small text must not stand for billions of them.
+
+    Returns the values so far of the collection that the event belongs to.
+    """
     if isinstance(event, yaml.CollectionEndEvent):
         closed = levels[-1]
         size, anchor = closed.size, closed.anchor
@@ -100,15 +107,13 @@ def _measure(event: Any, levels: list[_Level], sizes: dict[str, int], place: Pla
         anchor = event.anchor if isinstance(event, yaml.ScalarEvent) else None
         above = levels[-1] if levels else None
     else:
-        return
+        return 0
     if anchor is not None:
         sizes[anchor] = size
-    if above is not None:
-        above.size += size
-        if above.size > MAX_EXPANDED:
-            raise errors.InputError(
-                place(line), "grows without bound when its aliases are followed", None, "a plain manifest"
-            )
+    if above is None:
+        return size
+    above.size += size
+    return above.size
 
 
 def _guard_scalar(event: yaml.ScalarEvent, place: Place, line: int | None) -> None:

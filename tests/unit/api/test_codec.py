@@ -132,6 +132,7 @@ BOMBS = {
         b"a: &a [x,x]\n" + b"".join(b"%c: &%c [*%c,*%c,*%c]\n" % (c + 1, c + 1, c, c, c) for c in range(97, 118)),
     ),
     "an alias to itself": (YAML, b"a: &a [*a]\n"),
+    "more YAML than is read in time": (YAML, b"a:\n" + b"- b: 1\n" * 60_000),
     "a custom tag": (YAML, b"a: !!python/object:os.system {}\n"),
     "deep YAML": (YAML, b"- " * 1000),
     "infinity": (YAML, b"spec: {priority: .inf}\n"),
