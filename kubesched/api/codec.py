@@ -278,10 +278,19 @@ def decode_options(body: bytes, media_type: str) -> Object:
 
 
 def encode(obj: Object, media_type: str) -> bytes:
-    """An object in another form than JSON: YAML, protobuf (in its envelope), or JSON itself."""
+    """An object in another form than JSON: YAML, protobuf (in its envelope), or JSON itself.
+
+    Raises
+    ------
+    StatusError
+        406: it is of a kind that does not travel as protobuf, such as Table.
+    """
     if media_type == PROTOBUF:
         api_version, kind = obj.get("apiVersion", "v1"), obj["kind"]  # APIVersions names none
         type_ = schema.of(*kinds.split_api_version(api_version), kind)
+        if not any(field.number for field in type_.fields.values()):
+            what = "does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message"
+            raise status.StatusError(406, "NotAcceptable", f"object *{type_.go} {what}")
         return proto.wrap(api_version, kind, proto.encode(obj, type_))
     if media_type == YAML:
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -261,3 +261,11 @@ def test_strangers_do_not_fill_the_memory():
 def test_a_large_body_of_unknown_fields_is_reported_in_part():
     body = orjson.dumps({f"f{i}": 1 for i in range(100_000)})
     assert len(decode(body)[1]) == 100
+
+
+def test_what_does_not_travel_as_protobuf_is_refused():
+    with pytest.raises(StatusError, match=r"object \*v1.Table does not implement the protobuf") as caught:
+        codec.encode({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "rows": []}, PROTOBUF)
+    assert caught.value.code == 406
+    metadata = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {"name": "a"}}
+    assert codec.encode(metadata, PROTOBUF)[:4] == b"k8s\0"
