@@ -376,6 +376,24 @@ typedef struct ks_known_spec {
     const uint64_t *devices; /* NULL: none */
 } ks_known_spec;
 
+/* What pods hold of volumes, as items with numbers >= 0 of the caller's. A kind >= 0 is a driver that attaches the item:
+ * one attachment a node, however many pods hold it. */
+enum {
+    KS_HOLD_DISK_WRITTEN = -1, /* nobody else may have the disk on the node */
+    KS_HOLD_DISK_READ = -2,    /* nobody else may write it there */
+    KS_HOLD_ONE_POD = -3       /* a claim that one pod may use, wherever; once for each use */
+};
+
+/* Whose items: known pods and nominated ones by handle; rows, for what is attached there for nobody's sake; and the
+ * limits of rows, where `item` is a driver and `kind` the most items that it attaches. */
+enum { KS_HOLDS_POD = 0, KS_HOLDS_NOMINATED = 1, KS_HOLDS_ATTACHED = 2, KS_HOLDS_LIMIT = 3, KS_N_HOLDS = 4 };
+
+/* Entry i owns start[i] .. start[i + 1] - 1. */
+typedef struct ks_holds_spec {
+    const int32_t *start; /* [n + 1] ascending from 0 */
+    const int32_t *item, *kind;
+} ks_holds_spec;
+
 /* Which pods could be evicted for a pod that fits nowhere. Results are borrowed until the next call. */
 typedef struct ks_preemption {
     int32_t profile, class_id, priority;
@@ -399,16 +417,14 @@ typedef struct ks_evicting {
     const int32_t *priority, *budgets; /* budgets NULL: none */
     const int64_t *started;            /* of the pod once it is placed, as in ks_known_spec; NULL: not yet */
     const uint8_t *may_evict;          /* 0: preemptionPolicy Never */
+    /* What each pod holds: attachments that no pod holds yet, and no two of the batch; NULL: nothing. With it the call
+     * ends behind a pod that changed what limits say to one of the batch, so that verdict columns can follow. */
+    const ks_holds_spec *holds;
     int32_t stop;                      /* 1: end behind the first pod that finds no place, so that it can be explained */
     int32_t *handle;                   /* out: of the placed pod, which is known from now on; KS_NONE: not placed */
     int32_t *victim_start;             /* [n + 1] out */
     const int32_t *victim;             /* out: handles, given up; borrowed until the next call */
 } ks_evicting;
-
-/* What volumes say on a row if known pods left it and nominated ones came (handles): 0: they let the pod in; else the
- * first volume filter that fails, times 256, plus the code of its verdict column; negative: it could not be told. */
-typedef int32_t (*ks_recheck)(void *context, int32_t row, int32_t n_gone, const int32_t *gone, int32_t n_come,
-                              const int32_t *come);
 
 /* What happens in an event run. event[i] = p + 1: pod p arrives, -(p + 1): pod p leaves (ignored if it has no node). */
 typedef struct ks_tape {
@@ -570,10 +586,15 @@ ks_status ks_asking(ks_engine *engine, int32_t priority, int32_t nominated);
 ks_status ks_asked(ks_engine *engine);
 /* The node that the asking pod is nominated for, if it passes there; else KS_NONE. */
 ks_status ks_own_node_of(ks_engine *engine, int32_t profile, int32_t class_id, int32_t *node);
-/* Whom to ask about volumes while the asking pod has some; NULL: it has none. */
-ks_status ks_recheck_set(ks_engine *engine, ks_recheck recheck, void *context);
+/* Replaces lists of items; at [n]: handles or rows. Whoever asks about eviction or nominated pods keeps them right. */
+ks_status ks_holds_set(ks_engine *engine, int32_t of, int32_t n, const int32_t *at, const ks_holds_spec *holds);
+/* Codes of the verdict columns where a disk clashes, a claim is in use, attachments are too many. */
+ks_status ks_holds_codes(ks_engine *engine, uint8_t disk, uint8_t in_use, uint8_t too_many);
+/* What the asking pod holds (one entry; NULL: nothing), until ks_asking or ks_asked. in_use: how many of its claims for
+ * one pod are. are_new 1: attachments only, that no pod holds, as many of each driver as all pods of the class. */
+ks_status ks_asking_holds(ks_engine *engine, const ks_holds_spec *holds, int32_t in_use, int32_t are_new);
 /* DefaultPreemption for one pod that fits nowhere; changes nothing. O(N) the first time a class asks, then O(changed rows)
- * and one look at each row, unless rules about other pods or volumes have a say. */
+ * and one look at each row, unless rules about other pods have a say or the pod shares volumes. */
 ks_status ks_preempt(ks_engine *engine, ks_preemption *io);
 /* As ks_place, but a pod that fits nowhere evicts: its victims are released and forgotten, and it takes their place.
  * All running pods must be known. Every column of out is needed. */

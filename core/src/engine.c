@@ -42,6 +42,7 @@ void ks_engine_free(ks_engine *e) {
     ks_classes_free(e);
     ks_pairwise_free(e);
     ks_known_free(e);
+    ks_holds_free(e);
     ks_nominated_free(e);
     ks_preempt_free(e);
     ks_users_free(e);

@@ -340,6 +340,19 @@ typedef struct ks_undo_entry {
 
 /* ---- eviction ---- */
 
+typedef KS_VEC(ks_row_list) ks_row_lists;
+
+/* What pods hold of volumes, see ks_holds_set; lists of pairs. */
+typedef struct ks_holds {
+    ks_row_lists of[KS_N_HOLDS]; /* [handle] or [row]; beyond the end there is nothing */
+    ks_row_list asker;
+    int32_t in_use; /* claims for one pod that the asker wants */
+    bool are_new;   /* nobody holds what the asker does: the answer is its class's */
+    uint8_t disk_code, in_use_code, too_many_code;
+    KS_VEC(int32_t) stamp; /* [item] clock of the count that saw it last */
+    int32_t clock;
+} ks_holds;
+
 enum { KS_FREE_HANDLE = -2 }; /* row of a handle that is not in use; KS_NONE: the pod's node is gone */
 
 typedef struct ks_known {
@@ -351,7 +364,7 @@ typedef struct ks_known {
 typedef struct ks_known_table {
     KS_VEC(ks_known) pods;         /* [handle] */
     KS_VEC(int32_t) free;          /* handles */
-    KS_VEC(ks_row_list) on;        /* [row] handles */
+    ks_row_lists on;               /* [row] handles */
     KS_VEC(int32_t) allowed, left; /* [budget] */
     ks_starts budget_start;
     KS_VEC(int32_t) budget;
@@ -505,8 +518,7 @@ struct ks_engine {
     KS_VEC(ks_veto) vetoes;                       /* of the question at hand */
     KS_VEC(uint64_t) veto_bits;                   /* [veto][W] */
     KS_VEC(int32_t) victims, candidates, evicted; /* results of the last call */
-    ks_recheck recheck;
-    void *recheck_context;
+    ks_holds holds;
 
     int64_t cell_clock;     /* decisions by cells.c */
     int64_t n_cell_entries; /* rows of all classes that have cells */
@@ -750,10 +762,20 @@ void ks_known_clear(ks_engine *e, int32_t row); /* the row goes */
 /* Takes a pod of this set off the budgets that are left; true if one is overdrawn. */
 bool ks_budgets_take(ks_engine *e, int32_t set);
 
+/* ---- holds.c ---- */
+ks_status ks_holds_check(const ks_holds_spec *s, int32_t n);
+/* The asking pod holds entry i of the specification; NULL: nothing. */
+ks_status ks_holds_ask(ks_engine *e, const ks_holds_spec *s, int32_t i, int32_t in_use, bool are_new);
+/* What the asker holds is the known pod's from now on; there is room for its list. */
+void ks_holds_move_to(ks_engine *e, int32_t handle);
+void ks_holds_drop(ks_engine *e, int32_t of, int32_t at);
+/* Code of VolumeRestrictions or NodeVolumeLimits for the asker on a row where pods moved; 0: it passes. */
+uint8_t ks_holds_fail(ks_engine *e, int32_t filter, int32_t row, const ks_moved *moved);
+/* Whether a pod with so many attachments might be one too many on the row. */
+bool ks_holds_are_near(ks_engine *e, int32_t row, int32_t most);
+void ks_holds_free(ks_engine *e);
+
 /* ---- nominated.c ---- */
-static inline bool ks_is_volume_filter(int32_t filter) {
-    return filter >= KS_FILTER_VOLUME_RESTRICTIONS && filter <= KS_FILTER_VOLUME_ZONE;
-}
 void ks_nominated_free(ks_engine *e);
 bool ks_has_nominated(const ks_engine *e, int32_t row);
 /* Brings the class up to date; before ks_judge_row, and before anything is moved for it. */

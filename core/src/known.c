@@ -20,6 +20,8 @@ ks_status ks_known_reserve(ks_engine *e, int32_t row) {
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->on, e->n_rows));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->pods, k->pods.n + 1));
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->free, k->pods.n + 1)); /* forgetting needs no memory */
+    if (e->holds.asker.n > 0)
+        KS_TRY(KS_VEC_RESERVE(&e->mem, &e->holds.of[KS_HOLDS_POD], k->pods.n + 1));
     return ks_row_list_reserve(&e->mem, &k->on.at[row], (int64_t)k->on.at[row].n + 1);
 }
 
@@ -43,10 +45,13 @@ void ks_known_drop(ks_engine *e, int32_t handle) {
         list->at[at] = list->at[--list->n];
     }
     k->pods.at[handle].row = KS_FREE_HANDLE;
+    ks_holds_drop(e, KS_HOLDS_POD, handle);
     k->free.at[k->free.n++] = handle;
 }
 
 void ks_known_clear(ks_engine *e, int32_t row) {
+    ks_holds_drop(e, KS_HOLDS_ATTACHED, row);
+    ks_holds_drop(e, KS_HOLDS_LIMIT, row);
     if (row >= e->known.on.cap)
         return;
     ks_row_list *list = &e->known.on.at[row];

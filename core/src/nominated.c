@@ -36,6 +36,7 @@ ks_status ks_unnominate(ks_engine *e, int32_t n, const int32_t *handle) {
         if (of->row != KS_NONE)
             ks_log_row(e, of->row, false);
         of->row = KS_NONE;
+        ks_holds_drop(e, KS_HOLDS_NOMINATED, handle[i]);
     }
     while (e->nominated.n > 0 && e->nominated.at[e->nominated.n - 1].row == KS_NONE)
         e->nominated.n--;
@@ -48,22 +49,14 @@ ks_status ks_asking(ks_engine *e, int32_t priority, int32_t nominated) {
     if (nominated != KS_NONE && (nominated < 0 || nominated >= e->nominated.n))
         return KS_ERANGE;
     e->asking = (ks_asker){true, priority, nominated};
-    return KS_OK;
+    return ks_holds_ask(e, NULL, 0, 0, false);
 }
 
 ks_status ks_asked(ks_engine *e) {
     if (e == NULL)
         return KS_EINVAL;
     e->asking = (ks_asker){false, 0, KS_NONE};
-    return KS_OK;
-}
-
-ks_status ks_recheck_set(ks_engine *e, ks_recheck recheck, void *context) {
-    if (e == NULL)
-        return KS_EINVAL;
-    e->recheck = recheck;
-    e->recheck_context = context;
-    return KS_OK;
+    return ks_holds_ask(e, NULL, 0, 0, false);
 }
 
 static bool must_yield(const ks_engine *e, int32_t handle, int32_t row) {
@@ -96,28 +89,24 @@ ks_status ks_start_judging(ks_engine *e, ks_class *c) {
     return KS_VEC_RESERVE(&e->mem, &e->scratch.bits, (e->n_resources + 63) / 64);
 }
 
-/* First failing filter of the row without regard to nominated pods. What volumes say if pods left or came only the
- * caller knows: its answer is the first volume filter that fails, times 256, plus the code. */
+/* Volumes whose say depends on who is on the row: columns tell it as long as nobody moved. */
+static bool follows_holds(const ks_engine *e, int32_t filter, const ks_moved *moved) {
+    return moved->n_gone + moved->n_come > 0 && e->holds.asker.n > 0 &&
+           (filter == KS_FILTER_VOLUME_RESTRICTIONS || filter == KS_FILTER_NODE_VOLUME_LIMITS);
+}
+
+/* First failing filter of the row without regard to nominated pods. */
 static ks_status judge_once(ks_engine *e, const ks_profile *p, ks_class *c, int32_t row, const ks_moved *moved,
                             ks_verdict *out) {
-    int32_t volumes = 0;
-    bool ask = moved->n_gone + moved->n_come > 0 && e->recheck != NULL;
     if (ks_has_pairwise(c))
         KS_TRY(ks_pairwise_prepare(e, c));
-    if (ask)
-        volumes = e->recheck(e->recheck_context, row, moved->n_gone, moved->gone, moved->n_come, moved->come);
-    if (volumes < 0)
-        return KS_ESTATE;
     out->filter = KS_NONE;
     for (int32_t i = 0; i < p->n_filters && out->filter == KS_NONE; i++) {
         int32_t filter = p->filter[i];
-        out->detail = KS_DETAIL_NONE;
         if (filter == KS_FILTER_INTER_POD_AFFINITY && e->skips_pods)
             continue;
-        if (!ask || !ks_is_volume_filter(filter))
-            out->detail = ks_filter_fails(e, c, row, filter);
-        else if (volumes / 256 == filter)
-            out->detail = (uint8_t)(volumes % 256);
+        out->detail =
+            follows_holds(e, filter, moved) ? ks_holds_fail(e, filter, row, moved) : ks_filter_fails(e, c, row, filter);
         if (out->detail != KS_DETAIL_NONE)
             out->filter = filter;
     }

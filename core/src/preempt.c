@@ -6,9 +6,9 @@
  * whose budget would be broken first, each group by importance, and who no longer fits is a victim. The rows are
  * compared by budgets broken, highest victim, sum and number of victims, start of the most important ones.
  *
- * A row's outcome depends on the row alone unless rules about other pods or volumes have a say: then it is kept with
- * the class and judged again only when the change log names the row. What a trial does is taken back to the bit,
- * without a word in the log.
+ * A row's outcome depends on the row alone unless rules about other pods have a say or the pod shares volumes with
+ * others: then it is kept with the class and judged again only when the change log names the row. What a trial does is
+ * taken back to the bit, without a word in the log.
  *
  * A profile may want some candidates only (minCandidateNodes*): then the rows that may be cured are gone through in a
  * circle, from one that is drawn, until enough of them helped and one of these broke no budget. Sources:
@@ -301,10 +301,10 @@ static bool looks_beyond_row(const ks_engine *e, const ks_class *c) {
     return w->n_hard + w->n_affinity > 0;
 }
 
-/* Whether the question is the class's alone: no volumes that only the caller knows, no pod that waits for a node. */
+/* Whether the question is the class's alone: no volumes that others hold, too, no pod that waits for a node. */
 static bool can_keep(const ks_engine *e, const ks_class *c, const ks_preemption *io) {
-    return e->recheck == NULL && io->open == NULL && io->rejected == NULL && !(e->asking.is_on && e->nominated.n > 0) &&
-           !(io->list_all && looks_beyond_row(e, c));
+    return (e->holds.asker.n == 0 || e->holds.are_new) && io->open == NULL && io->rejected == NULL &&
+           !(e->asking.is_on && e->nominated.n > 0) && !(io->list_all && looks_beyond_row(e, c));
 }
 
 /* What the log does not tell: other budgets, and rules or counters that changed. */
@@ -623,7 +623,16 @@ static ks_status check_evicting(const ks_engine *e, const ks_evicting *v, int32_
     for (int32_t i = 0; v->budgets != NULL && i < n; i++)
         if (v->budgets[i] < 0 || v->budgets[i] >= sets)
             return KS_ERANGE;
-    return KS_OK;
+    return v->holds == NULL ? KS_OK : ks_holds_check(v->holds, n);
+}
+
+/* Most attachments that a pod of the batch asks for. */
+static int32_t most_held(const ks_evicting *v, int32_t n) {
+    int32_t most = 0;
+    for (int32_t i = 0; v->holds != NULL && i < n; i++)
+        if (v->holds->start[i + 1] - v->holds->start[i] > most)
+            most = v->holds->start[i + 1] - v->holds->start[i];
+    return most;
 }
 
 static ks_status swap(ks_engine *e, ks_options *o, const ks_preemption *found, uint64_t *devices) {
@@ -670,23 +679,37 @@ static ks_status reserve_or_release(ks_engine *e, int32_t class_id, int32_t row,
     return status;
 }
 
-static ks_status place_or_evict(ks_engine *e, ks_options *o, const ks_evicting *v, int32_t i, int32_t class_id,
+/* Pods to place: the most attachments that one asks for, and whether limits still say to all what they said before. */
+typedef struct batch {
+    const ks_evicting *v;
+    int32_t most;
+    bool is_settled;
+} batch;
+
+static ks_status place_or_evict(ks_engine *e, ks_options *o, batch *b, int32_t i, int32_t class_id,
                                 const ks_decisions *out) {
     KS_TRY(ks_place_one(e, o, class_id, true, out, i));
     if (out->node[i] != KS_NONE)
         return reserve_or_release(e, class_id, out->node[i], out->devices[i]);
-    if (!v->may_evict[i])
+    if (!b->v->may_evict[i])
         return KS_OK;
-    ks_preemption found = {.profile = o->profile, .class_id = class_id, .priority = v->priority[i]};
+    ks_preemption found = {.profile = o->profile, .class_id = class_id, .priority = b->v->priority[i]};
     found.rng = o->tie == KS_TIE_UNIFORM ? &o->rng : NULL;
     KS_TRY(ks_preempt(e, &found));
-    return found.node == KS_NONE ? KS_OK : take_place(e, o, &found, out, i);
+    if (found.node == KS_NONE)
+        return KS_OK;
+    b->is_settled = b->most == 0 || !ks_holds_are_near(e, found.node, b->most);
+    return take_place(e, o, &found, out, i);
 }
 
-static ks_status place_one(ks_engine *e, ks_options *o, const ks_evicting *v, int32_t i, int32_t class_id,
+static ks_status place_one(ks_engine *e, ks_options *o, batch *b, int32_t i, int32_t class_id,
                            const ks_decisions *out) {
+    const ks_evicting *v = b->v;
     v->handle[i] = KS_NONE;
-    KS_TRY(place_or_evict(e, o, v, i, class_id, out));
+    b->is_settled = true;
+    if (b->most > 0)
+        KS_TRY(ks_holds_ask(e, v->holds, i, 0, true));
+    KS_TRY(place_or_evict(e, o, b, i, class_id, out));
     if (out->node[i] == KS_NONE)
         return KS_OK;
     v->handle[i] = ks_known_add(e, (ks_known){.started = v->started == NULL ? INT64_MAX : v->started[i],
@@ -695,6 +718,10 @@ static ks_status place_one(ks_engine *e, ks_options *o, const ks_evicting *v, in
                                               .row = out->node[i],
                                               .priority = v->priority[i],
                                               .budgets = v->budgets == NULL ? 0 : v->budgets[i]});
+    if (b->most > 0) {
+        ks_holds_move_to(e, v->handle[i]);
+        b->is_settled &= !ks_holds_are_near(e, out->node[i], b->most);
+    }
     return KS_OK;
 }
 
@@ -712,14 +739,16 @@ ks_status ks_place_evicting(ks_engine *e, ks_options *o, ks_evicting *v, int32_t
         KS_TRY(ks_index_expect(e, o->profile, o->driver, n, class_id));
     e->evicted.n = 0;
     v->victim_start[0] = 0;
+    batch b = {v, most_held(v, n), true};
     ks_status status = KS_OK;
     bool all = true;
-    while (*n_done < n && status == KS_OK && (all || v->stop == 0)) {
-        status = place_one(e, o, v, *n_done, class_id[*n_done], out);
+    while (*n_done < n && status == KS_OK && b.is_settled && (all || v->stop == 0)) {
+        status = place_one(e, o, &b, *n_done, class_id[*n_done], out);
         v->victim_start[*n_done + 1] = (int32_t)e->evicted.n;
         all &= v->handle[*n_done] != KS_NONE;
         *n_done += status == KS_OK;
     }
     v->victim = e->evicted.at;
-    return status;
+    ks_status silence = ks_holds_ask(e, NULL, 0, 0, false);
+    return status == KS_OK ? silence : status;
 }

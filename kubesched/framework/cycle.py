@@ -22,8 +22,22 @@ from kubesched.kernel.native import Decisions, Groups, GroupSpec, Options
 from kubesched.state import live, stateful
 
 Bool = npt.NDArray[np.bool_]
-_FIRST_BATCH, _LEAST_BATCH, _MOST_BATCH = 64, 4, 4096
-"""Pods with volumes in one call: arbitrary, it doubles as long as no node comes to a limit of volumes."""
+LEAST_BATCH, _FIRST_BATCH, _MOST_BATCH = 4, 64, 4096
+"""Pods with volumes in one call: arbitrary."""
+
+
+@dataclass(slots=True)
+class BatchSizes:
+    """How many pods with volumes to try in one call: twice as many as long as no node comes to a limit of volumes."""
+
+    most: int = _FIRST_BATCH
+
+    def follow(self, n_done: int, n_tried: int) -> None:
+        """So many of the tried pods were decided; none was tried: the next one goes alone."""
+        if n_tried == 0:
+            self.most = max(self.most // 2, LEAST_BATCH)
+        else:
+            self.most = min(2 * self.most, _MOST_BATCH) if n_done == n_tried else max(2 * n_done, LEAST_BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +89,19 @@ def _decide_runs(
         if not is_concerned:
             copy(state.engine.place(options, class_of[begin:end]), out, begin, end)
             continue
-        at, most = begin, _FIRST_BATCH
+        at, sizes = begin, BatchSizes()
         while at < end:
-            stop = min(at + most, end)
-            n = state.batch(keys[at:stop], class_of[at:stop].tolist(), _LEAST_BATCH)
+            stop = min(at + sizes.most, end)
+            n = state.batch(keys[at:stop], class_of[at:stop].tolist(), LEAST_BATCH)
             if n == 0:
                 _decide_alone(state, options, keys, class_of, at, Decided(out, rejected))
-                at, most = at + 1, max(most // 2, _LEAST_BATCH)
+                at += 1
+                sizes.follow(0, 0)
                 continue
             found = _decide_batch(state, options, keys[at : at + n], class_of[at : at + n])
             copy(found, out, at, at + len(found.node))
             at += len(found.node)
-            most = min(2 * most, _MOST_BATCH) if len(found.node) == n else max(2 * len(found.node), _LEAST_BATCH)
+            sizes.follow(len(found.node), n)
     return Decided(out, rejected)
 
 

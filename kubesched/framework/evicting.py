@@ -5,7 +5,8 @@ They leave at once, and it takes their place. What kube-scheduler does in two cy
 victims to end, is one step.
 
 Plain pods go to the engine in runs; a run ends at a pod that finds no place, so that the reason is told on the state
-that it met. Pods that stateful plugins concern, and all pods while some are nominated, go one by one.
+that it met. So do pods with volumes that do not touch each other. Other pods that stateful plugins concern, and all
+pods while some are nominated, go one by one.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 from kubesched.framework import cycle, preemption
 from kubesched.framework import diagnosis as diagnoses
 from kubesched.kernel import arrays
-from kubesched.kernel.arrays import I32
-from kubesched.kernel.native import Decisions, Evicting, Options
+from kubesched.kernel.arrays import I32, I64, U8
+from kubesched.kernel.native import Decisions, Evicting, Items, Options
 from kubesched.state import live, rows
 from kubesched.state.evictions import BoundPod
 
@@ -54,15 +55,33 @@ def decide(
         state.evictions.know_all()
     out = Evicted(Decisions.empty(len(pods)))
     run = _Run(state, options, pods, class_of, evict, out)
+    can_batch = evict and not state.evictions.has_nominated and not state.engine.has_users
     alone = np.array([state.is_concerned(c) for c in class_of.tolist()], dtype=np.bool_)
     alone |= state.evictions.has_nominated or not evict
     for begin, end, are_alone in cycle.runs(alone):
-        if are_alone:
-            for at in range(begin, end):
-                run.decide_alone(at)
-        else:
+        if not are_alone:
             run.decide_plain(begin, end)
+            continue
+        sizes = cycle.BatchSizes()
+        while begin < end:
+            n = run.decide_batch(begin, min(begin + sizes.most, end), sizes) if can_batch else 0
+            if n == 0:
+                run.decide_alone(begin)
+            begin += max(n, 1)
     return out
+
+
+@dataclass(slots=True)
+class _Columns:
+    """Pods as the engine takes them."""
+
+    begin: int
+    keys: list[str]
+    classes: I32
+    priority: I32
+    may_evict: U8
+    started: I64
+    budgets: I32
 
 
 @dataclass(slots=True)
@@ -76,32 +95,68 @@ class _Run:
 
     def decide_plain(self, begin: int, end: int) -> None:
         """Pods without plugins of their own: one call up to each that finds no place."""
-        pods, classes = self.pods[begin:end], self.class_of[begin:end]
-        keys = [pod.key for pod in pods]
-        priority = arrays.int32([pod.priority for pod in pods])
-        may_evict = np.array([pod.preempts for pod in pods], dtype=np.uint8)
-        started = arrays.int64([pod.started for pod in pods])
-        budgets = self.state.evictions.budget_sets(keys, classes)
+        pods = self._columns(begin, end)
         known: dict[tuple[int, int, bool], str] = {}
         at = 0
-        while at < len(pods):
-            part = slice(at, at + _MOST)  # a pod without a place ends a call, so that the rest must not cost much
-            columns, evicting = self.state.engine.place_evicting(
-                self.options, classes[part], priority[part], may_evict[part], started[part], budgets[part]
-            )
-            n = len(columns.node)
-            cycle.copy(columns, self.out.columns, begin + at, begin + at + n)
-            self._swap(begin + at, keys[at : at + n], columns, evicting)
+        while at < end - begin:
+            n = self._call(pods, at, min(at + _MOST, end - begin))  # one without a place ends a call, so few at a time
             at += n
             if n > 1:
                 known.clear()  # they say why on another state
-            if columns.node[-1] < 0:
-                last = begin + at - 1
+            last = begin + at - 1
+            if self.out.columns.node[last] < 0:
                 pod = self.pods[last]
                 who = int(self.class_of[last]), pod.priority, pod.preempts
                 if who not in known:
                     known[who] = self._why(last)[0]
                 self.out.messages[last] = known[who]
+
+    def decide_batch(self, begin: int, end: int, sizes: cycle.BatchSizes) -> int:
+        """Pods whose volumes do not touch each other: one call; how many it decided. 0: they must go one by one.
+
+        It ends behind one without a place, or one that brought a node to a limit or away from it.
+        """
+        state = self.state
+        n = state.batch([pod.key for pod in self.pods[begin:end]], self.class_of[begin:end].tolist(), cycle.LEAST_BATCH)
+        if n > 0:
+            pods = self._columns(begin, begin + n)
+            n_done = self._call(pods, 0, n, [state.volumes.items(key) for key in pods.keys])
+            if self.out.columns.node[begin + n_done - 1] < 0:
+                self.out.messages[begin + n_done - 1] = self._why(begin + n_done - 1)[0]
+            sizes.follow(n_done, n)
+            return n_done
+        sizes.follow(0, 0)
+        return 0
+
+    def _columns(self, begin: int, end: int) -> _Columns:
+        pods, classes = self.pods[begin:end], self.class_of[begin:end]
+        keys = [pod.key for pod in pods]
+        return _Columns(
+            begin,
+            keys,
+            classes,
+            priority=arrays.int32([pod.priority for pod in pods]),
+            may_evict=np.array([pod.preempts for pod in pods], dtype=np.uint8),
+            started=arrays.int64([pod.started for pod in pods]),
+            budgets=self.state.evictions.budget_sets(keys, classes),
+        )
+
+    def _call(self, pods: _Columns, first: int, last: int, items: Sequence[Items] | None = None) -> int:
+        """One call for pods ``first`` to ``last`` of the columns; how many it decided, which are entered."""
+        part = slice(first, last)
+        columns, evicting = self.state.engine.place_evicting(
+            self.options,
+            pods.classes[part],
+            pods.priority[part],
+            pods.may_evict[part],
+            pods.started[part],
+            pods.budgets[part],
+            items,
+        )
+        n, begin = len(columns.node), pods.begin + first
+        cycle.copy(columns, self.out.columns, begin, begin + n)
+        self._swap(begin, pods.keys[first : first + n], columns, evicting)
+        return n
 
     def _swap(self, begin: int, keys: Sequence[str], columns: Decisions, evicting: Evicting) -> None:
         end = begin + len(keys)

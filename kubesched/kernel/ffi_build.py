@@ -25,9 +25,8 @@ def declaration(header: str) -> str:
 
 CALLED_BY_C = """
 extern "Python" int32_t ks_call_python(void *, int32_t, int32_t, const double *, const double *, double *);
-extern "Python" int32_t ks_python_recheck(void *, int32_t, int32_t, const int32_t *, int32_t, const int32_t *);
 """
-"""Python functions that C calls: kernel/plugin.py and kernel/native.py define them."""
+"""Python functions that C calls: kernel/plugin.py defines them."""
 
 
 def main() -> None:

@@ -7,8 +7,7 @@ call and copied by C. Methods that take columns run no Python per node or pod.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -420,31 +419,32 @@ class Evicting:
     """Handles of the pods that pod i evicted: ``victims[victim_start[i]:victim_start[i + 1]]``."""
 
 
-Recheck = Callable[[int, list[int], list[int]], tuple[str, int] | None]
-"""(row, handles of known pods that left, handles of nominated ones that came): the first failing volume filter and its
-code, or None."""
+DISK_WRITTEN, DISK_READ, ONE_POD = _lib.KS_HOLD_DISK_WRITTEN, _lib.KS_HOLD_DISK_READ, _lib.KS_HOLD_ONE_POD
+"""Kinds of items that pods hold beside attachments, whose kind is the number of their driver."""
+OF_POD, OF_NOMINATED, OF_ATTACHED, OF_LIMIT = (
+    _lib.KS_HOLDS_POD,
+    _lib.KS_HOLDS_NOMINATED,
+    _lib.KS_HOLDS_ATTACHED,
+    _lib.KS_HOLDS_LIMIT,
+)
+"""Whose items: of known pods, of nominated ones, what is attached to rows otherwise, and the limits of rows."""
+
+Items = Sequence[tuple[int, int]]
+"""(item, kind) of each thing that a pod holds; of limits (driver, most attachments)."""
 
 
-class _Rechecker:
-    """Whom C asks through; it must not keep the asked object alive, which holds the engine."""
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks about eviction and nominated pods."""
 
-    def __init__(self, recheck: Recheck) -> None:
-        self.method = weakref.WeakMethod(recheck)
-        self.error: errors.KubeschedError | None = None
-
-
-@_ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
-def ks_python_recheck(context: Any, row: int, n_gone: int, gone: Any, n_come: int, come: Any) -> int:
-    """C asks what volumes say."""
-    rechecker: _Rechecker = _ffi.from_handle(context)
-    recheck = rechecker.method()
-    try:
-        left, came = [gone[i] for i in range(n_gone)], [come[i] for i in range(n_come)]
-        found = None if recheck is None else recheck(row, left, came)
-    except errors.KubeschedError as error:
-        rechecker.error = error
-        return -1
-    return 0 if found is None else FILTERS[found[0]] * 256 + found[1]
+    priority: int
+    nominated: int = -1
+    """Handle under which it is nominated itself."""
+    items: Items = ()
+    in_use: int = 0
+    """How many of its claims for one pod are in use."""
+    are_new: bool = False
+    """It holds attachments only, that no pod holds, as many of each driver as all pods of its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,7 +485,10 @@ class Pointers:
         checked = arrays.check(array, dtype, shape, self.where, name)
         if checked.size == 0:
             return _ffi.NULL
-        pointer = _ffi.from_buffer(_C_TYPES[np.dtype(dtype)], checked)
+        return self.keep(_ffi.from_buffer(_C_TYPES[np.dtype(dtype)], checked))
+
+    def keep(self, pointer: Any) -> Any:
+        """A pointer that nobody else keeps."""
         self._alive.append(pointer)
         return pointer
 
@@ -535,9 +538,7 @@ class Engine:
         self._n_resources = n_resources
         self._class_out = _ffi.new("int32_t *")
         self._users: list[plugins.Hook] = []  # by number; C keeps their pointers
-        self._asker: tuple[int, int, bool] | None = None
-        self._rechecker: _Rechecker | None = None
-        self._handle: Any = None
+        self._asker: Asking | None = None
 
     def close(self) -> None:
         """Free the engine now; views from `columns` must not be used afterwards."""
@@ -826,10 +827,7 @@ class Engine:
         return int(out[0])
 
     def check_status(self, where: str, status: int, got: object = None) -> None:
-        """As the function, for calls that ask users' plugins or `set_recheck`'s method: their own error comes first."""
-        if self._rechecker is not None and self._rechecker.error is not None:
-            error, self._rechecker.error = self._rechecker.error, None
-            raise error
+        """As the function, for calls that ask users' plugins: their own error comes first."""
         if status == _lib.KS_EPLUGIN:
             failure = _ffi.new("ks_user_failure *")
             check_status(where, _lib.ks_user_failed(self._engine, failure))
@@ -962,34 +960,46 @@ class Engine:
         check_status("unnominate", _lib.ks_unnominate(self._engine, 1, [handle]), handle)
 
     @contextmanager
-    def asking(self, priority: int, nominated: int = -1, has_volumes: bool = False) -> Iterator[None]:
+    def asking(self, asker: Asking) -> Iterator[None]:
         """Questions inside are for a pod that yields to nominated ones of its priority or a higher one. Nests."""
         before = self._asker
-        self._ask((priority, nominated, has_volumes))
+        self._ask(asker)
         try:
             yield
         finally:
             self._ask(before)
 
-    def _ask(self, asker: tuple[int, int, bool] | None) -> None:
+    def _ask(self, asker: Asking | None) -> None:
+        self._asker = asker
         if asker is None:
             check_status("asking", _lib.ks_asked(self._engine))
-        else:
-            check_status("asking", _lib.ks_asking(self._engine, asker[0], asker[1]), asker[1])
-        recheck = _lib.ks_python_recheck if asker is not None and asker[2] else _ffi.NULL
-        check_status("asking", _lib.ks_recheck_set(self._engine, recheck, self._handle or _ffi.NULL))
-        self._asker = asker
+            return
+        check_status("asking", _lib.ks_asking(self._engine, asker.priority, asker.nominated), asker.nominated)
+        if asker.items:
+            holds = _holds(p := Pointers("asking"), [asker.items])
+            check_status("asking", _lib.ks_asking_holds(self._engine, holds, asker.in_use, asker.are_new), p.where)
+
+    def set_holds(self, of: int, at: Sequence[int], items: Sequence[Items]) -> None:
+        """Replace what pods hold of volumes, or what rows do (`OF_POD` and its like).
+
+        Parameters
+        ----------
+        at, items
+            Handle or row, and its items, ``[n]`` each.
+        """
+        p = Pointers("set_holds")
+        handles = p.of(arrays.int32(at), np.int32, (len(items),), "at")
+        check_status("set_holds", _lib.ks_holds_set(self._engine, of, len(at), handles, _holds(p, items)), len(at))
+
+    def set_hold_codes(self, disk: int, in_use: int, too_many: int) -> None:
+        """Verdict codes of VolumeRestrictions (a disk clashes, a claim is in use) and of NodeVolumeLimits."""
+        check_status("set_hold_codes", _lib.ks_holds_codes(self._engine, disk, in_use, too_many))
 
     def own_node(self, profile: int, class_id: int) -> int:
         """Row that the asking pod is nominated for, if it passes there; else -1."""
         out = _ffi.new("int32_t *")
         self.check_status("own_node", _lib.ks_own_node_of(self._engine, profile, class_id, out), class_id)
         return int(out[0])
-
-    def set_recheck(self, recheck: Recheck) -> None:
-        """Who knows what volumes say when pods left or came: a method, whose object is not kept alive."""
-        self._rechecker = _Rechecker(recheck)
-        self._handle = _ffi.new_handle(self._rechecker)
 
     def preempt(
         self,
@@ -1045,11 +1055,19 @@ class Engine:
         )
 
     def place_evicting(
-        self, options: Options, class_id: I32, priority: I32, may_evict: U8, started: I64, budgets: I32
+        self,
+        options: Options,
+        class_id: I32,
+        priority: I32,
+        may_evict: U8,
+        started: I64,
+        budgets: I32,
+        items: Sequence[Items] | None = None,
     ) -> tuple[Decisions, Evicting]:
         """Decide pods one after another, up to the first that finds no place; one that fits nowhere evicts at once.
 
-        All running pods must be known. The decisions end behind that pod.
+        All running pods must be known. The decisions end behind that pod, and, where ``items`` tells what each pod
+        holds, behind one that changed what limits say to a pod of the batch.
         """
         p, n, v = Pointers("place_evicting"), len(class_id), _ffi.new("ks_evicting *")
         classes = p.of(class_id, np.int32, (n,), "class_id")
@@ -1057,6 +1075,7 @@ class Engine:
         v.may_evict = p.of(may_evict, np.uint8, (n,), "may_evict")
         v.started = p.of(started, np.int64, (n,), "started")
         v.budgets = p.of(budgets, np.int32, (n,), "budgets")
+        v.holds = _ffi.NULL if items is None else _holds(p, items)
         v.stop = 1
         handle, start = np.full(n, -1, dtype=np.int32), np.zeros(n + 1, dtype=np.int32)
         v.handle, v.victim_start = p.out(handle, np.int32, (n,), "handle"), p.out(start, np.int32, (n + 1,), "start")
@@ -1324,6 +1343,15 @@ def _read_options(o: Any, options: Options) -> None:
     options.rng = int(o.rng)
     options.n_dense, options.n_indexed, options.n_partial = int(o.n_dense), int(o.n_indexed), int(o.n_partial)
     options.next_node = int(o.next_node)
+
+
+def _holds(p: Pointers, items: Sequence[Items]) -> Any:
+    s, ends = _ffi.new("ks_holds_spec *"), np.cumsum([0, *map(len, items)], dtype=np.int32)
+    flat = np.array([pair for one in items for pair in one], dtype=np.int32).reshape(-1, 2)
+    s.start = p.of(ends, np.int32, (len(items) + 1,), "start")
+    s.item = p.of(np.ascontiguousarray(flat[:, 0]), np.int32, (len(flat),), "item")
+    s.kind = p.of(np.ascontiguousarray(flat[:, 1]), np.int32, (len(flat),), "kind")
+    return p.keep(s)
 
 
 def _decision_columns(p: Pointers, out: Decisions, n: int) -> Any:

@@ -20,6 +20,7 @@ from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.state import rows as row_types
 from kubesched.state.pairwise import selects
+from kubesched.state.volumes import Volumes
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class Evictions:
 
     Parameters
     ----------
+    volumes
+        What pods hold of volumes.
     shape_of
         Shape of a class.
     pods
@@ -58,10 +61,11 @@ class Evictions:
     def __init__(
         self,
         engine: native.Engine,
+        volumes: Volumes,
         shape_of: Callable[[int], row_types.PodShape],
         pods: Callable[[], Mapping[str, BoundPod]],
     ) -> None:
-        self._engine, self._shape_of, self._pods = engine, shape_of, pods
+        self._engine, self._volumes, self._shape_of, self._pods = engine, volumes, shape_of, pods
         self._is_on = False
         self._handle_of: dict[str, int] = {}
         self._key_of: dict[int, str] = {}
@@ -69,9 +73,6 @@ class Evictions:
         self._budget_sets: dict[tuple[int, ...], int] = {(): 0}
         self._budgets_of: dict[int, tuple[int, ...]] = {}
         self._nominated: dict[str, tuple[int, int]] = {}
-        self._waiting: dict[int, str] = {}
-        self.asker = ""
-        """Key of the pod that asks."""
 
     # ---- budgets ----
 
@@ -117,6 +118,7 @@ class Evictions:
         self._is_on = True
         if self.budgets:
             self._engine.set_budgets(arrays.int32([min(b.allowed, 2**31 - 1) for b in self.budgets]))
+        self._volumes.follow()
         self.add(list(self._pods()), list(self._pods().values()))
 
     def reload(self) -> None:
@@ -140,6 +142,18 @@ class Evictions:
         )
         for (key, _), handle in zip(there, handles.tolist(), strict=True):
             self.enter(key, handle)
+        self._tell(native.OF_POD, [(handle, key) for (key, _), handle in zip(there, handles.tolist(), strict=True)])
+
+    def retell(self, keys: Iterable[str]) -> None:
+        """Objects may have changed what pods of these keys hold, and nominated ones. O(them)."""
+        self._tell(native.OF_POD, [(self._handle_of[key], key) for key in keys if key in self._handle_of])
+        self._tell(native.OF_NOMINATED, [(of[0], key) for key, of in self._nominated.items()])
+
+    def _tell(self, of: int, pods: Sequence[tuple[int, str]]) -> None:
+        """What pods hold of volumes, by handle and key."""
+        there = [(handle, key) for handle, key in pods if self._volumes.knows(key)]
+        if there:
+            self._engine.set_holds(of, [handle for handle, _ in there], [self._volumes.items(key) for _, key in there])
 
     def renew(self, keys: Sequence[str]) -> None:
         """Pods changed in whatever way, one after another: each is the last of its node's list now, as upstream."""
@@ -190,33 +204,29 @@ class Evictions:
         self.withdraw(pod.key)
         handle = self._engine.nominate(class_id, row, pod.priority)
         self._nominated[pod.key] = handle, row
-        self._waiting[handle] = pod.key
+        self._tell(native.OF_NOMINATED, [(handle, pod.key)])
 
     def withdraw(self, key: str) -> None:
         """It waits no more, if it did."""
         found = self._nominated.pop(key, None)
         if found is not None:
             self._engine.unnominate(found[0])
-            del self._waiting[found[0]]
 
     def nominated_row(self, key: str) -> int:
         """Row that a pod waits for; -1: none."""
         return self._nominated.get(key, (0, NO_NODE))[1]
 
-    def waiting(self, handles: Iterable[int]) -> list[str]:
-        """Keys of nominated pods."""
-        return [self._waiting[handle] for handle in handles]
-
     @contextmanager
     def asking(self, pod: row_types.PodRow) -> Iterator[None]:
         """Questions to the engine inside are for this pod: it yields to nominated ones, and has a node of its own."""
         handle = self._nominated.get(pod.key, (-1, NO_NODE))[0]
-        before, self.asker = self.asker, pod.key
-        try:
-            with self._engine.asking(pod.priority, handle, pod.volumes is not None):
-                yield
-        finally:
-            self.asker = before
+        asker = native.Asking(pod.priority, handle)
+        if pod.volumes is not None and self._volumes.knows(pod.key):
+            asker = self._volumes.asking(pod.key, pod.priority, handle)
+            if self._nominated:
+                self.know_all()  # what runs beside them counts, too
+        with self._engine.asking(asker):
+            yield
 
 
 def _protects(budget: row_types.Budget, shape: row_types.PodShape) -> bool:

@@ -135,8 +135,8 @@ class ClusterState:
         self.volumes = Volumes(self.engine, self.reasons, labels, self.row_of, self.node_name)
         self.claims = Claims(self, labels, self.reasons)
         self.stateful += [self.volumes, self.claims]
-        self.evictions = Evictions(self.engine, self.shape_of, lambda: self.pods)
-        self.engine.set_recheck(self.volumes_without)
+        self.evictions = Evictions(self.engine, self.volumes, self.shape_of, lambda: self.pods)
+        self.volumes.on_derived = self.evictions.retell
         self._speculations = 0
         self._n_within: int | None = None
         self.columns = UserColumns(self.engine)
@@ -609,12 +609,12 @@ class ClusterState:
         self.engine.keep(mark)
         keys = [pod.key for pod in pods]
         self.pods.update(zip(keys, placed, strict=True))
-        self.evictions.add(keys, placed)
         for pod, at in zip(pods, placed, strict=True):
             self.claims.know(pod)
             self.reserve(pod.key, at.class_id, at.row)
             if pod.volumes is not None:
                 self.volumes.run(pod, pod.volumes, at.row)
+        self.evictions.add(keys, placed)
 
     def update_pods(self, pods: Sequence[row_types.PodRow], touched: Sequence[str] | None = None) -> None:
         """Running pods changed; each stays where it is. Those without a node count no more, and only change class.
@@ -701,6 +701,8 @@ class ClusterState:
             if pod.row != NO_NODE:
                 self.pods[key] = pod
                 self.evictions.enter(key, handle)
+                if self.volumes.concerns(self.shape_of(pod.class_id)):
+                    self.volumes.settle_one(key, pod.row)
         return victims
 
     def release(self, keys: Sequence[str]) -> None:
@@ -723,11 +725,6 @@ class ClusterState:
             del self.pods[key]
             for plugin in self.stateful:
                 plugin.release(key)
-
-    def volumes_without(self, row: int, gone: list[int], come: list[int]) -> tuple[str, int] | None:
-        """First volume filter that the asking pod fails on a row that known pods left and nominated ones came to."""
-        asker, left, came = self.evictions.asker, self.evictions.keys(gone), self.evictions.waiting(come)
-        return self.volumes.verdict_on(asker, row, left, came)
 
     # ---- speculation ----
 

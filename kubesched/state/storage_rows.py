@@ -49,6 +49,11 @@ class Claim:
         return self.namespace, self.name
 
     @property
+    def is_for_one(self) -> bool:
+        """One pod alone may use it."""
+        return "ReadWriteOncePod" in self.access_modes
+
+    @property
     def size_bytes(self) -> int:
         """Rounded up."""
         return -(-self.size_nano // 10**9)

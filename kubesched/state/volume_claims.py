@@ -20,7 +20,6 @@ from kubesched.state.volume_usage import Need
 
 RESTRICTIONS, LIMITS, BINDING, ZONE = "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"
 _UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
-_ONE_POD = "ReadWriteOncePod"
 
 STABLE = {
     "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
@@ -53,7 +52,7 @@ class Face:
     @property
     def coarse(self) -> Hashable:
         """What pods that best share an engine class have in common."""
-        return () if self.is_local else self.reaches, self.zones, self.need, self.makes
+        return ("local", self.need) if self.is_local else (self.reaches, self.zones, self.need, self.makes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,9 +113,7 @@ class Resolver:
         if gone:
             return Resolved(namespace, volumes, names, named, _reject(ZONE, f'persistentvolume "{gone}" not found'))
         bound, delayed = found
-        exclusive = tuple(
-            c.key for u, c in pairs if c is not None and not u.is_ephemeral and _ONE_POD in c.access_modes
-        )
+        exclusive = tuple(c.key for u, c in pairs if c is not None and not u.is_ephemeral and c.is_for_one)
         face = self._face(bound, self._makes(delayed), pairs, names)
         return Resolved(namespace, volumes, names, named, None, tuple(dict.fromkeys(exclusive)), delayed, face)
 

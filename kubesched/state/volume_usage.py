@@ -221,40 +221,6 @@ class VolumeUsage:
                     found.add(row)
         return found
 
-    def exceeds_on(self, row: int, names: Mapping[str, str], gone: Sequence[Held], come: Sequence[Held]) -> bool:
-        """Whether a pod's volumes are too many on one row, if some pods left it and others came."""
-        delta: Counter[str] = Counter()
-        driver_of: dict[str, str] = {}
-        for pods, sign in ((gone, -1), (come, 1)):
-            for held in pods:
-                delta.update(dict.fromkeys(held.names, sign))
-                driver_of |= held.names
-        used: Counter[str] = Counter()
-        for name, change in delta.items():
-            there = row in self._attached.get(name, ()) or self._pods_with.get(name, {}).get(row, 0) + change > 0
-            used[driver_of[name]] += there - self._is_held(name, row)
-        new: Counter[str] = Counter()
-        for name, driver_name in names.items():
-            new[driver_name] += self._pods_with.get(name, {}).get(row, 0) + delta[name] <= 0
-        return any(self._is_over(row, name, used[name], count) for name, count in new.items() if count)
-
-    def _is_over(self, row: int, driver_name: str, change: int, new: int) -> bool:
-        driver = self._driver(driver_name)
-        return bool(driver.used[row] + change + new > driver.limit[row])
-
-    def clashes_on(self, row: int, disks: Sequence[Disk], gone: Sequence[Held], come: Sequence[Held]) -> bool:
-        """Whether one of the disks is in use on one row, if some pods left it and others came."""
-        for disk in disks:
-            users = self._disks.get(disk.token, {}).get(row, _DiskUsers())
-            exclusive, readers = users.exclusive, users.readers
-            for pods, sign in ((gone, -1), (come, 1)):
-                same = [d.exclusive for held in pods for d in held.disks if d.token == disk.token]
-                exclusive += sign * sum(same)
-                readers += sign * (len(same) - sum(same))
-            if exclusive or (disk.exclusive and readers):
-                return True
-        return False
-
 
 _NO_ROWS: I32 = np.zeros(0, dtype=np.int32)
 _NO_BOOLS: Bool = np.zeros(0, dtype=np.bool_)

@@ -26,6 +26,7 @@ from kubesched.state.storage_rows import ClaimKey, Storage, StorageRow
 from kubesched.state.volume_binding import Binder, Found
 from kubesched.state.volume_claims import BINDING, LIMITS, RESTRICTIONS, ZONE, Face, Resolved, Resolver
 from kubesched.state.volume_columns import NO_CODES, Codes, Screen, VolumeColumns
+from kubesched.state.volume_holds import Holds
 from kubesched.state.volume_usage import Held, VolumeUsage
 
 
@@ -80,6 +81,12 @@ class Volumes:
         self.storage = Storage()
         self._stale = False
         self._codes = Codes(reasons)
+        engine.set_hold_codes(int(self._codes.disk_conflict), int(self._codes.in_use), int(self._codes.too_many))
+        self._holds = Holds(engine, lambda key: key in self.storage.claims and self.storage.claims[key].is_for_one)
+        self._told: set[str] = set()
+        """Nodes that the engine may know limits or attachments of."""
+        self.on_derived: Callable[[Collection[str]], None] = lambda keys: None
+        """Called when objects may have changed what pods of these keys hold."""
         self._screen = Screen(engine)
         self._binder = Binder(labels, self._is_migrated)
         self._groups: Interner[Hashable] = Interner([()])
@@ -149,6 +156,7 @@ class Volumes:
             name = self._name_of(row)
             if name is not None:
                 self._usage.set_node(row, name, self.storage, held.get(name, ()))
+        self._tell(name for name in map(self._name_of, changed) if name is not None)
 
     def remove_row(self, row: int) -> None:
         """A node is gone: what its pods hold counts no more. O(placed pods with volumes)."""
@@ -178,7 +186,7 @@ class Volumes:
         self._known_before |= self._known
         self._known = {}
         held = self._attachments()
-        for name in self.storage.csi_nodes.keys() | held.keys():
+        for name in self._nodes():
             row = self._row_of(name)
             if row is not None:
                 self._usage.set_node(row, name, self.storage, held.get(name, ()))
@@ -186,6 +194,12 @@ class Volumes:
             now = self._held(key, placed.held.row)
             self._placed[key] = _Placed(now, placed.assumed)
             self._usage.hold(now)
+        self._tell(self._told | self._nodes())
+        self.on_derived(self._placed.keys())
+
+    def _nodes(self) -> set[str]:
+        """Nodes with a CSINode or a VolumeAttachment."""
+        return self.storage.csi_nodes.keys() | {attachment.node for attachment in self.storage.attachments.values()}
 
     def _is_migrated(self, plugin: str, at: I32 | None) -> Bool:
         """Rows whose CSINode says that a CSI driver took over the in-tree plugin (None: all)."""
@@ -386,74 +400,50 @@ class Volumes:
         for at, (key, row) in enumerate(zip(keys, rows, strict=True)):
             if row < 0:
                 continue
-            pod = self._known[key]
-            found = self._found_made(pod) or _NOTHING
-            self._put_on(key, _Placed(self._held(key, row), self._assume(found, row)))
-            if self._usage.closed(row, pod.face.need, most):
+            self.settle_one(key, row)
+            if self._usage.closed(row, self._known[key].face.need, most):
                 return at + 1
         return len(keys)
 
-    # ---- other pods: the seam for preemption ----
+    def settle_one(self, key: str, row: int) -> None:
+        """Reserve what a pod of a batch was given."""
+        found = self._found_made(self._known[key]) or _NOTHING
+        self._put_on(key, _Placed(self._held(key, row), self._assume(found, row)))
 
-    def verdict_on(
-        self, key: str, row: int, without: Collection[str] = (), among: Collection[str] = ()
-    ) -> tuple[str, int] | None:
-        """The first volume filter that a pod fails on one row, if other pods left the row or came to it.
+    # ---- for trials in which pods leave or come ----
 
-        What preemption's dry run asks: whether evicting pods would help, and which may stay. Nothing changes, no
-        verdict column either. Call it between the pod's `prepare` and the next change.
+    def follow(self) -> None:
+        """From now on the engine knows what is attached to nodes, and their limits. O(nodes) the first time."""
+        self._refresh()
+        if not self._holds.is_followed:
+            self._holds.is_followed = True
+            self._tell(self._nodes())
 
-        Parameters
-        ----------
-        key
-            The pod to place; it must have been introduced, and PreFilter must not have rejected it.
-        row
-            The node.
-        without
-            Keys of pods on the row that are thought away; pods without volumes do not matter.
-        among
-            Keys of pods that are thought to be on the row as well (nominated ones); introduced pods only.
+    def _tell(self, names: Iterable[str]) -> None:
+        if self._holds.is_followed:
+            self._told = self._nodes()
+            rows = ((self._row_of(name), name) for name in names)
+            there = [(row, name) for row, name in rows if row is not None]
+            self._holds.follow(there, self.storage, self._attachments())
 
-        Returns
-        -------
-        tuple[str, int] | None
-            Filter and code, as in its verdict column (`VerdictReasons.reasons`, ``native.VERDICT_UNRESOLVABLE``);
-            None: the row passes. O(volumes of the pods named), plus O(rows) if the pod has unbound claims and was not
-            the last to be prepared.
+    def knows(self, key: str) -> bool:
+        """Whether a pod was introduced, now or before objects changed."""
+        return key in self._known or key in self._known_before
+
+    def items(self, key: str) -> native.Items:
+        """What a pod with volumes holds, or would, as `native.Engine.set_holds` takes it."""
+        return self._holds.items(self._placed[key].held if key in self._placed else self._held(key, NO_NODE))
+
+    def asking(self, key: str, priority: int, nominated: int) -> native.Asking:
+        """An introduced pod as it asks whom to evict, and whom to yield to.
+
+        Call it again when objects or pods have changed.
         """
         self._refresh()
         pod = self._resolve(key)
-        placed = (self._placed[other].held for other in without if other in self._placed)
-        gone = [held for held in placed if held.row == row]
-        come = [self._held(other, row) for other in among if other in self._known]
-        code = self._restriction_on(pod, row, gone, come)
-        if code:
-            return RESTRICTIONS, code
-        if self._usage.exceeds_on(row, pod.names, gone, come):
-            return LIMITS, int(self._codes.too_many)
-        zone = int(self._columns.of(pod.face).zone.refresh()[row])
-        for plugin, code in ((BINDING, self._binding_on(key, pod, row)), (ZONE, zone)):
-            if code:
-                return plugin, code
-        return None
-
-    def _restriction_on(self, pod: Resolved, row: int, gone: Sequence[Held], come: Sequence[Held]) -> int:
-        if self._usage.clashes_on(row, pod.volumes.disks, gone, come):
-            return int(self._codes.disk_conflict)
-        # Upstream counts claims in use once, and takes off or adds every volume that refers to one.
+        are_new = not pod.exclusive and not pod.volumes.disks and self._usage.are_new(pod.names, set())
         in_use = sum(self._usage.users[claim] > 0 for claim in pod.exclusive)
-        in_use -= sum(claim in pod.exclusive for held in gone for claim in held.claims)
-        in_use += sum(claim in pod.exclusive for held in come for claim in held.claims)
-        return int(self._codes.in_use) if in_use > 0 else 0
-
-    def _binding_on(self, key: str, pod: Resolved, row: int) -> int:
-        columns = self._columns.of(pod.face)
-        if self._found_made(pod) is not None:
-            return int(columns.binding.refresh()[row])
-        bound = columns.bound.refresh()
-        is_last = self._asked is not None and self._asked[0] == key
-        found = self._asked[1] if self._asked is not None and is_last else self._binder.find(pod.delayed, self._row_of)
-        return int(self._codes.binding[found.outcome[row], self._codes.bound_state(bound[row : row + 1])[0]])
+        return native.Asking(priority, nominated, self._holds.items(self._held(key, NO_NODE)), in_use, are_new)
 
 
 _NOTHING = Found(NO_CODES)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The volume plugins against their oracle: decisions, sequences by both drivers, changes, and what eviction gives."""
+"""The volume plugins against their oracle: decisions, sequences, changes, eviction alone and in batches."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kubesched.framework import diagnosis
 from kubesched.framework import profile as profiles
 from kubesched.kernel import arrays, native
 from kubesched.parity import cases, replay
+from kubesched.placement.cluster import Cluster
 from kubesched.scheduler import encode
 from kubesched.state import live, rows
 from tests import oracle, preemption_oracle, volume_oracle
@@ -125,48 +126,6 @@ def seen(state: live.ClusterState, pod: rows.PodRow) -> Obj:
     return {str(name): None if of < 0 else why.statuses[of] for name, of in named.items()}
 
 
-def restricted(pod: Obj, node: oracle.Node, case: Obj, gone: list[Obj], storage: volume_oracle.Storage) -> str | None:
-    """VolumeRestrictions as preemption's dry run sees it: claims in use count once, and each reference that leaves."""
-    if any(volume_oracle.clash(a, b) for a in pod["spec"]["volumes"] for o in node.pods for b in o["spec"]["volumes"]):
-        return volume_oracle.DISK_CONFLICT
-    exclusive = volume_oracle.exclusive_claims(pod, storage)
-    in_use = {key for other in case["pods"] for key in volume_oracle.named_claims(other)}
-    left = sum(key in exclusive for other in gone for key in volume_oracle.named_claims(other))
-    return volume_oracle.IN_USE if len(exclusive & in_use) > left else None
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_what_evicting_pods_would_give(seed: int) -> None:
-    maker, rng = Maker(seed + 2000, 1 + seed % 4), random.Random(seed)
-    case = maker.cluster(10) | {"pod": maker.pod("p")}
-    state, pod = built(case), encode.pod_row(case["pod"])
-    profile = profiles.register(state, profiles.find("default-v1.36"))
-    if state.prepare(pod.key, state.class_of(pod), profile) is not None or pod.volumes is None:
-        return
-    storage = volume_oracle.Storage.of(case)
-    for row, name in enumerate(maker.names):
-        gone = [p for p in case["pods"] if p["spec"]["nodeName"] == name and rng.random() < 0.5]
-        nodes = oracle.build(case["nodes"], [p for p in case["pods"] if p not in gone])
-        node = nodes[row]
-        text = restricted(case["pod"], node, case, gone, storage)
-        wanted: oracle.Status | None = text and ("VolumeRestrictions", "Unschedulable", [text])
-        for rule in (volume_oracle.limits, volume_oracle.binding, volume_oracle.zone):
-            wanted = wanted or rule(case["pod"], node, storage)
-        got = state.volumes.verdict_on(pod.key, row, without=[f"default/{p['metadata']['name']}" for p in gone])
-        assert spelled_out(state, got) == wanted
-        come = [f"default/{p['metadata']['name']}" for p in gone]
-        assert state.volumes.verdict_on(pod.key, row) == state.volumes.verdict_on(pod.key, row, come, come)
-
-
-def spelled_out(state: live.ClusterState, verdict: tuple[str, int] | None) -> oracle.Status | None:
-    if verdict is None:
-        return None
-    plugin, code = verdict
-    hard = code & native.VERDICT_UNRESOLVABLE
-    reasons = list(state.reasons.reasons(plugin, code))
-    return plugin, "UnschedulableAndUnresolvable" if hard else "Unschedulable", reasons
-
-
 def tighten(case: Obj, rng: random.Random) -> None:
     """Make volumes decide: room for all pods, few attachments, each claim of ReadWriteOncePod named by one pod.
 
@@ -200,6 +159,41 @@ def test_whom_a_pod_with_volumes_evicts(seed: int) -> None:
         outcome = replay.replay(case | {"pod": pod, "expect": recorded(decision)})
         assert outcome.skipped is None
         assert outcome.differences == ()
+
+
+def crowded(seed: int) -> tuple[list[Obj], list[Obj]]:
+    """Objects of a full cluster with few attachments, and pods with volumes of their own, most of which must evict."""
+    maker, rng = Maker(seed + 7000, 2 + seed % 5), random.Random(seed)
+    case = maker.cluster(seed % 8)
+    only = {"metadata": {"name": "only"}, "provisioner": "csi.two", "volumeBindingMode": "WaitForFirstConsumer"}
+    case["storageclasses"].append(only)
+    pods = [roomy(maker, i) for i in range(30)]
+    tighten(case, rng)
+    for node in case["nodes"]:
+        node["status"]["allocatable"]["cpu"] = "4"
+    for number, pod in enumerate(pods):
+        requests = pod["spec"]["containers"][0]["resources"]["requests"]
+        pod["spec"]["priority"] = min(3, number // 7) + rng.randint(0, seed % 2)
+        pod["status"] = {"startTime": f"2026-01-01T00:01:{number:02d}Z"}
+        requests["cpu"] = rng.choice(["1", "2"])
+    return [{**obj, "kind": kind} for name, kind in cases.KINDS.items() for obj in case.get(name) or ()] + [
+        {**obj, "kind": kind} for name, kind in (("nodes", "Node"), ("pods", "Pod")) for obj in case[name]
+    ], pods
+
+
+@pytest.mark.parametrize("driver", ["auto", "dense"])
+def test_a_batch_that_evicts_is_decided_like_one_pod_after_another(driver: str) -> None:
+    evicted = 0
+    for seed in range(12):
+        objects, pods = crowded(seed)
+        together, apart = Cluster.from_objects(objects), Cluster.from_objects(objects)
+        plan = together.place(pods, driver=driver, evict=True)
+        plans = [apart.place([pod], evict=True) for pod in pods]
+        assert plan.nodes == [one.nodes[0] for one in plans], seed
+        assert plan.victims == {pod: gone for one in plans for pod, gone in one.victims.items()}, seed
+        assert plan.reasons == [one.reasons[0] for one in plans], seed
+        evicted += len(plan.victims)
+    assert evicted > 20
 
 
 @pytest.mark.parametrize("seed", range(40))
