@@ -566,14 +566,18 @@ class SchedulingLoop:
         return out
 
     def _end_of_part(self, items: Sequence[Queued], at: int) -> int:
-        """Pods that ask the same of nominated ones go together; one that is nominated itself goes alone."""
+        """Pods that ask the same of nominated ones go together; one that `_asks_alone` is by itself."""
         head, end = items[at].pod.row, at + 1
-        while not head.nominated_node and end < min(at + self._stretch, len(items)):
+        while not self._asks_alone(head) and end < min(at + self._stretch, len(items)):
             row = items[end].pod.row
-            if row.nominated_node or row.priority != head.priority:
+            if self._asks_alone(row) or row.priority != head.priority:
                 break
             end += 1
         return end
+
+    def _asks_alone(self, row: rows.PodRow) -> bool:
+        """Whether what it meets on a nominated pod's node is its own: its node, or what its volumes say there."""
+        return bool(row.nominated_node) or (row.volumes is not None and self.state.evictions.has_nominated)
 
     def _decide_part(
         self, out: Round, items: Sequence[Queued], class_of: I32, known: dict[_Question, str]
