@@ -7,128 +7,155 @@ Cases where something goes on while pods wait (deletions, gates) go through the 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kubesched.bench import program as programs
 from kubesched.placement.cluster import Cluster, Delta
-from kubesched.scheduler import encode
+from kubesched.scheduler import encode, events
 from kubesched.scheduler.events import PodView
+from kubesched.scheduler.loop import Round
+from kubesched.scheduler.tape import Change
 from kubesched.state import rows
 
 Pods = dict[str, rows.PodRow]
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """What became of some pods."""
+Decision = tuple[str, str | None]
+"""Key of a pod and its node."""
 
-    seconds: float
-    nodes: list[str | None]
-    """Of each pod."""
+
+@dataclass(slots=True)
+class Done:
+    """What came of some actions."""
+
+    seconds: float = 0.0
+    """Of the product alone."""
+    decisions: list[list[Decision]] = field(default_factory=list)
+    """After each action, in order; a pod that waits may be decided after several."""
     victims: dict[str, list[str]] = field(default_factory=dict)
     """Pods that were evicted, by the pod that took their place."""
 
 
 class Decider(Protocol):
-    """Places pods and changes the cluster; times are those of the product alone, in seconds."""
+    """Places pods and changes the cluster."""
 
     def counts(self) -> tuple[int, int]:
         """Decisions so far of the dense and of the indexed driver."""
 
-    def place(self, pods: Sequence[rows.PodRow]) -> Placed:
-        """Place pods in order."""
+    def do(self, actions: Sequence[programs.Action]) -> Done:
+        """Do them in order."""
 
-    def best(self, pods: Sequence[rows.PodRow]) -> list[str | None] | None:
+    def best(self, keys: Sequence[str]) -> list[Decision] | None:
         """Where looking at every node would put the pods, which then are not placed; None: it cannot be told."""
-
-    def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
-        """Seconds."""
 
 
 def decider(program: programs.Program, cluster: Cluster, pods: Pods, driver: str) -> Decider:
     """The way that suits the program."""
-    if any(isinstance(action, programs.Delete) for action in program.actions):
-        return Queued(cluster, pods, driver)
-    return Direct(cluster, driver, program.preempts)
+    if is_queued(program):
+        return Queued(program, cluster, pods, driver)
+    return Direct(cluster, pods, driver, program.preempts)
+
+
+def is_queued(program: programs.Program) -> bool:
+    """Whether pods wait, and hear of what happens."""
+    for action in program.actions:
+        if isinstance(action, programs.Delete | programs.ChangePods):
+            return True
+        if isinstance(action, programs.Place) and action.expect in ("blocked", "attempted"):
+            return True
+    return False
 
 
 class Direct:
     """``Cluster.place`` and ``Cluster.apply``."""
 
-    def __init__(self, cluster: Cluster, driver: str, evict: bool) -> None:
-        self._cluster, self._driver, self._evict = cluster, driver, evict
+    def __init__(self, cluster: Cluster, pods: Pods, driver: str, evict: bool) -> None:
+        self._cluster, self._pods, self._driver, self._evict = cluster, pods, driver, evict
         self._dense = self._indexed = 0
 
     def counts(self) -> tuple[int, int]:
         return self._dense, self._indexed
 
-    def place(self, pods: Sequence[rows.PodRow]) -> Placed:
+    def do(self, actions: Sequence[programs.Action]) -> Done:
+        done = Done()
+        for action in actions:
+            if isinstance(action, programs.Place):
+                self._place(action.pods, done)
+                continue
+            assert isinstance(action, programs.ChangeNodes)
+            delta = Delta(remove_nodes=action.remove, update_nodes=action.update, add_nodes=action.add)
+            began = time.perf_counter()
+            self._cluster.apply(delta)
+            done.seconds += time.perf_counter() - began
+            done.decisions.append([])
+        return done
+
+    def _place(self, keys: Sequence[str], done: Done) -> None:
+        pods = [self._pods[key] for key in keys]
         began = time.perf_counter()
         plan = self._cluster.place(pods, driver=self._driver, evict=self._evict)
-        seconds = time.perf_counter() - began
+        done.seconds += time.perf_counter() - began
+        done.decisions.append(list(zip(keys, plan.nodes, strict=True)))
+        done.victims.update(plan.victims)
         self._dense += plan.n_dense
         self._indexed += plan.n_indexed
-        return Placed(seconds, plan.nodes, plan.victims)
 
-    def best(self, pods: Sequence[rows.PodRow]) -> list[str | None] | None:
-        return None if self._evict else self._cluster.place(pods, driver="dense", commit=False).nodes
-
-    def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
-        if isinstance(action, programs.Delete):
-            delta = Delta(release=action.pods)
-        else:
-            delta = Delta(remove_nodes=action.remove, add_nodes=action.add)
-        began = time.perf_counter()
-        self._cluster.apply(delta)
-        return time.perf_counter() - began
+    def best(self, keys: Sequence[str]) -> list[Decision] | None:
+        if self._evict:
+            return None
+        plan = self._cluster.place([self._pods[key] for key in keys], driver="dense", commit=False)
+        return list(zip(keys, plan.nodes, strict=True))
 
 
 class Queued:
     """``Cluster.loop``: pods go through the queue, and hear of what happens."""
 
-    def __init__(self, cluster: Cluster, pods: Pods, driver: str) -> None:
-        self._cluster = cluster
-        self._views = {key: PodView(pod) for key, pod in pods.items()}
+    def __init__(self, program: programs.Program, cluster: Cluster, pods: Pods, driver: str) -> None:
+        objects = {programs.key_of(obj): obj for obj in program.objects if obj["kind"] == "Pod"}
+        self._views = {key: events.view(objects[key], pod) for key, pod in pods.items()}
         self._ending = {pod.shape: replace(pod.shape, terminating=True) for pod in _distinct(pods.values())}
-        self._loop = cluster.loop(time.monotonic, driver=driver)
+        nodes = [obj for obj in program.objects if obj["kind"] == "Node"]
+        self._loop = cluster.loop(time.monotonic, driver=driver, nodes=nodes)
 
     def counts(self) -> tuple[int, int]:
         return self._loop.totals.dense, self._loop.totals.indexed
 
-    def place(self, pods: Sequence[rows.PodRow]) -> Placed:
-        views = [self._views[pod.key] for pod in pods]
+    def do(self, actions: Sequence[programs.Action]) -> Done:
+        changes = [self._change(action) for action in actions]
         began = time.perf_counter()
-        self._loop.add_pods(views)
-        self._loop.run()
+        played = self._loop.play(changes)
         seconds = time.perf_counter() - began
-        return Placed(seconds, [self._cluster.node_of(pod.key) for pod in pods])
+        return Done(seconds, [[one for part in rounds for one in self._decisions(part)] for rounds in played])
 
-    def best(self, pods: Sequence[rows.PodRow]) -> list[str | None] | None:
-        del pods  # those that were given before them may go first
+    def best(self, keys: Sequence[str]) -> list[Decision] | None:
+        del keys  # those that were given before them may go first
         return None
 
-    def change(self, action: programs.Delete | programs.ChangeNodes) -> float:
+    def _decisions(self, part: Round) -> Iterator[Decision]:
+        name = self._loop.state.node_name
+        return ((key, name(row) if row >= 0 else None) for key, row in zip(part.pods, part.node.tolist(), strict=True))
+
+    def _change(self, action: programs.Action) -> Change:
+        if isinstance(action, programs.Place):
+            return Change(add_pods=[self._views[key] for key in action.pods])
         if isinstance(action, programs.ChangeNodes):
-            nodes = [encode.node_row(node) for node in action.add]
-            began = time.perf_counter()
-            for name in action.remove:
-                self._loop.remove_node(name)
-            self._loop.add_nodes(nodes)
-            return time.perf_counter() - began
-        ending = [self._end(self._views[key]) for key in action.pods if action.terminating]
-        began = time.perf_counter()
+            update, add = ([encode.node_row(node) for node in nodes] for nodes in (action.update, action.add))
+            return Change(remove_nodes=action.remove, update_nodes=update, add_nodes=add)
+        if isinstance(action, programs.ChangePods):
+            return Change(update_pods=[self._became(events.view(obj, encode.pod_row(obj))) for obj in action.pods])
         if action.terminating:
-            self._loop.update_pods(ending)
-        else:
-            self._loop.delete_pods(action.pods)
-        return time.perf_counter() - began
+            return Change(update_pods=[self._became(self._end(self._views[key])) for key in action.pods])
+        return Change(delete_pods=action.pods)
+
+    def _became(self, view: PodView) -> PodView:
+        self._views[view.row.key] = view
+        return view
 
     def _end(self, view: PodView) -> PodView:
         """The pod as one that is being deleted and goes on running."""
-        node, shape = self._cluster.node_of(view.row.key), self._ending[view.row.shape]
-        return PodView(replace(view.row, node_name=node, shape=shape))
+        return replace(view, row=replace(view.row, shape=self._ending[view.row.shape]))
 
 
 def _distinct(pods: Iterable[rows.PodRow]) -> list[rows.PodRow]:

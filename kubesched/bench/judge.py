@@ -155,18 +155,38 @@ class Judge:
     # ---- what happens ----
 
     def add_node(self, obj: Mapping[str, Any]) -> None:
-        name, spec = obj["metadata"]["name"], obj.get("spec") or {}
-        labels, amounts = obj["metadata"].get("labels") or {}, obj["status"]["allocatable"]
-        left = {r: _amount(r, q) for r, q in amounts.items()}
-        node = _Node(name, labels, spec.get("taints") or (), bool(spec.get("unschedulable")), left)
-        self._nodes[name] = node
+        node = _node(obj)
+        self._nodes[node.name] = node
         self._changed.append(node)
-        for kind in self._kinds.values():  # a new domain
-            if kind.spread:
-                raise errors.UnsupportedError("judge", "nodes that come while pods spread", name)
+        self._spread_anew()
+
+    def update_node(self, obj: Mapping[str, Any]) -> None:
+        new = _node(obj)
+        node = self._nodes[new.name]
+        here = [kind for kind, where in self._running.values() if where is node]
+        for kind in here:
+            self._count(kind, node, -1)
+        node.labels, node.taints, node.unschedulable, node.left = new.labels, new.taints, new.unschedulable, new.left
+        for kind in here:
+            self._count(kind, node, 1)
+        self._changed.append(node)
+        self._spread_anew()
 
     def remove_node(self, name: str) -> None:
         self._changed.append(self._nodes.pop(name))
+        self._spread_anew()
+
+    def update_pod(self, key: str, obj: Mapping[str, Any]) -> None:
+        """A pod is what the object says; if it runs it stays where it is."""
+        if key not in self._running:
+            return
+        if key in self._with_claims:
+            raise errors.UnsupportedError("judge", "running pods with claims that change", key)
+        old, node = self._running[key]
+        self._count(old, node, -1)
+        kind = self._kind(obj)
+        self._running[key] = kind, node
+        self._count(kind, node, 1)
 
     def label(self, node: str, key: str) -> str | None:
         """A label of a node."""
@@ -356,19 +376,40 @@ class Judge:
         return near and _selects(term.get("labelSelector"), kind.labels)
 
     def _add_spread(self, rule: Mapping[str, Any], kind: _Kind) -> None:
+        own = _selects(rule.get("labelSelector"), kind.labels)
+        counts, nodes = self._domains(rule, kind)
+        spread = _Spread(rule, kind.namespace, own, counts, Counter({0: len(counts)}), nodes)
+        kind.spread.append(spread)
+        for of in [*self._kinds.values(), kind]:
+            if _same_spread(spread, of):
+                self._join(spread, of)
+
+    def _domains(self, rule: Mapping[str, Any], kind: _Kind) -> tuple[dict[str, int], set[str]]:
+        """Domains without pods, and the nodes that count."""
         key, spec = rule["topologyKey"], kind.pod["spec"]
         nodes = [n for n in self._nodes.values() if key in n.labels]
         if rule.get("nodeAffinityPolicy", "Honor") == "Honor":
             nodes = [n for n in nodes if _admits(spec, n)]
         if rule.get("nodeTaintsPolicy", "Ignore") == "Honor":
             nodes = [n for n in nodes if _tolerates(spec, n)]
-        counts = dict.fromkeys((n.labels[key] for n in nodes), 0)
-        own = _selects(rule.get("labelSelector"), kind.labels)
-        spread = _Spread(rule, kind.namespace, own, counts, Counter({0: len(counts)}), {n.name for n in nodes})
-        kind.spread.append(spread)
-        for of in [*self._kinds.values(), kind]:
-            if _same_spread(spread, of):
-                self._join(spread, of)
+        return dict.fromkeys((n.labels[key] for n in nodes), 0), {n.name for n in nodes}
+
+    def _spread_anew(self) -> None:
+        """Nodes changed: count every domain again."""
+        for kind in self._kinds.values():
+            for spread in kind.spread:
+                spread.counts, spread.nodes = self._domains(spread.rule, kind)
+                spread.levels = Counter({0: len(spread.counts)})
+                for of, node in self._running.values():
+                    if spread in of.counted_by:
+                        spread.add(node, 1)
+
+
+def _node(obj: Mapping[str, Any]) -> _Node:
+    spec, amounts = obj.get("spec") or {}, obj["status"]["allocatable"]
+    left = {resource: _amount(resource, text) for resource, text in amounts.items()}
+    labels, taints = obj["metadata"].get("labels") or {}, spec.get("taints") or ()
+    return _Node(obj["metadata"]["name"], labels, taints, bool(spec.get("unschedulable")), left)
 
 
 def _same_spread(spread: _Spread, kind: _Kind) -> bool:

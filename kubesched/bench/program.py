@@ -7,6 +7,7 @@ import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from kubesched.bench.scenario import Case, Step
@@ -26,7 +27,8 @@ class Place:
     pods: list[str]
     """Keys, in order."""
     measured: bool
-    gated: bool = False
+    expect: str = ""
+    """``gated``: their gates hold them back; ``blocked``, ``attempted``: all, or some, wait for something to happen."""
     preempts: bool = False
     gang: int = 0
     """So many pods in a row are placed together or not at all; 0: each for itself."""
@@ -44,13 +46,21 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class ChangeNodes:
-    """Remove nodes by name, then add some."""
+    """Remove nodes by name, then put others in place of those of their names, then add some."""
 
-    remove: list[str]
-    add: list[Object]
+    remove: list[str] = field(default_factory=list)
+    update: list[Object] = field(default_factory=list)
+    add: list[Object] = field(default_factory=list)
 
 
-Action = Place | Delete | ChangeNodes
+@dataclass(frozen=True, slots=True)
+class ChangePods:
+    """Pods, running or not, become these; where they run they stay."""
+
+    pods: list[Object]
+
+
+Action = Place | Delete | ChangeNodes | ChangePods
 
 
 @dataclass(slots=True)
@@ -62,6 +72,7 @@ class Program:
     n_nodes: int = 0
     n_measured: int = 0
     preempts: bool = False
+    has_devices: bool = False
     drivers: dict[str, int] = field(default_factory=dict)
 
 
@@ -78,11 +89,14 @@ class _Builder:
         self._created: dict[str, int] = {}
         self._namespaces: dict[str, list[str]] = {}
         self._pods_in: dict[str, list[str]] = {}
+        self._pods_of: dict[str, list[str]] = {}
+        self._nodes_of: dict[str, list[str]] = {}
+        """Names by template; keys of pods above."""
 
     def run(self) -> Program:
         for at, step in enumerate(self._case.steps):
             if step.op == "createNodes":
-                self._out.objects.extend(self._nodes(step))
+                self._add_nodes(step)
             elif step.op == "createNamespaces":
                 self._add_namespaces(step)
             elif step.op == "createObjects":
@@ -90,8 +104,15 @@ class _Builder:
                     self._out.objects.append(self._new(step.args["template"], step.get("namespace", "")))
             elif step.op == "createPods":
                 self._add_pods(step, f"step-{at}")
+            elif step.op == "updateNodes":
+                self._update_nodes(step)
+            elif step.op == "updatePods":
+                self._update_pods(step)
+            elif step.op == "deletePods" and "perSecond" not in step.args:
+                self._delete_pods(step)
             else:
                 self._background.append(step)
+        self._out.has_devices = any(obj["kind"] == "ResourceSlice" for obj in self._out.objects)
         return self._out
 
     # ---- objects ----
@@ -104,6 +125,9 @@ class _Builder:
 
     def _node(self, template: str, zone: str = "") -> Object:
         node = self._new(template, "", f"node-{self._out.n_nodes:06d}" if template != "full" else "")
+        return self._labelled(node, zone)
+
+    def _labelled(self, node: Object, zone: str = "") -> Object:
         metadata = node["metadata"]
         zoned = {ZONE_LABEL: zone} if zone else {}
         metadata["labels"] = {HOSTNAME_LABEL: metadata["name"], **zoned, **(metadata.get("labels") or {})}
@@ -122,6 +146,32 @@ class _Builder:
             for template in step.get("slices", ()):
                 yield self._slice(template, node["metadata"]["name"])
             self._out.n_nodes += 1
+
+    def _add_nodes(self, step: Step) -> None:
+        """Nodes that there are from the start; behind the first pods they come one by one."""
+        made = list(self._nodes(step))
+        self._nodes_of.setdefault(step.args["template"], []).extend(
+            obj["metadata"]["name"] for obj in made if obj["kind"] == "Node"
+        )
+        if self._out.actions:
+            self._out.actions += [ChangeNodes(add=[node]) for node in made]
+        else:
+            self._out.objects.extend(made)
+
+    def _update_nodes(self, step: Step) -> None:
+        for name in self._nodes_of[step.args["of"]]:
+            node = self._new(step.args["template"], "", name)
+            self._out.actions.append(ChangeNodes(update=[self._labelled(node)]))
+
+    def _update_pods(self, step: Step) -> None:
+        for key in self._pods_of[step.args["of"]]:
+            namespace, _, name = key.partition("/")
+            self._out.actions.append(ChangePods([self._new(step.args["template"], namespace, name)]))
+
+    def _delete_pods(self, step: Step) -> None:
+        """Pods of each template in turns, one by one."""
+        for keys in zip_longest(*(self._pods_of[template] for template in step.args["of"])):
+            self._out.actions += [Delete([key]) for key in keys if key is not None]
 
     def _slice(self, template: str, node: str) -> Object:
         """A ResourceSlice of a pool that only the node reaches."""
@@ -147,6 +197,7 @@ class _Builder:
         self._out.objects.append(pod)
         key = f"{namespace}/{pod['metadata']['name']}"
         self._pods_in.setdefault(namespace, []).append(key)
+        self._pods_of.setdefault(template, []).append(key)
         return key
 
     def _gang(self, step: Step, namespace: str, size: int) -> list[str]:
@@ -182,12 +233,19 @@ class _Builder:
             for key in self._gang(step, namespace, size)
         ]
         self._out.preempts |= step.get("preempts", False)
-        gated, preempts = step.get("expect") == "gated", step.get("preempts", False)
-        place = Place(pods, step.get("measured", False), gated, preempts, size, step.get("topology", ""))
-        if not place.measured:
+        expected = step.get("expect", "")
+        place = Place(
+            pods,
+            step.get("measured", False),
+            expect=expected,
+            preempts=step.get("preempts", False),
+            gang=size,
+            topology=step.get("topology", ""),
+        )
+        self._out.n_measured += len(pods) if place.measured else 0
+        if not place.measured or expected:
             self._out.actions.append(place)
             return
-        self._out.n_measured += len(pods)
         if step.get("steady"):
             n = self._case.count(step, "steady")
             for at in range(0, len(pods), n):
@@ -236,9 +294,14 @@ class _Builder:
                     yield t, self._pod(template, "churn")
                 elif kind == "Node":
                     node = self._node(template)
-                    yield t, ChangeNodes(last, [node])
+                    yield t, ChangeNodes(last, add=[node])
                     last = [node["metadata"]["name"]] if step.get("recreate") else []
                 # Nothing that decides looks at the other kinds once they select no pod.
+
+
+def key_of(obj: Mapping[str, Any]) -> str:
+    """``namespace/name``."""
+    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
 
 
 def _named(obj: Object, name: str, namespace: str) -> Object:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,9 @@ class NotSupportedError(errors.UnsupportedError):
 
 @dataclass(slots=True)
 class _Run:
-    """What a run did: decisions in order, and its times in seconds."""
+    """What a run did: decisions in order after each action, and its times in seconds."""
 
-    decisions: list[tuple[str, str | None]] = field(default_factory=list)
+    decisions: list[list[decider.Decision]] = field(default_factory=list)
     setup: float = 0.0
     measured: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -49,14 +49,14 @@ class _Run:
     n_compared: int = 0
     """Decisions that the dense driver took, too."""
     victims: dict[str, list[str]] = field(default_factory=dict)
-    allocations: list[dict[str, Any]] = field(default_factory=list)
+    allocations: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Devices of all claims after each action."""
 
-    def take(self, keys: Sequence[str], placed: decider.Placed) -> float:
-        """Note decisions; their seconds."""
-        self.decisions.extend(zip(keys, placed.nodes, strict=True))
-        self.victims.update(placed.victims)
-        return placed.seconds
+    def take(self, at: int, done: decider.Done) -> None:
+        """Note what came of the actions from one on."""
+        for i, decisions in enumerate(done.decisions, at):
+            self.decisions[i] += decisions
+        self.victims.update(done.victims)
 
 
 def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _:
 
 def _execute(program: programs.Program, driver: str, every: int) -> _Run:
     """Do everything; with ``every``, each so many-th measured pod is placed alone and its time taken."""
-    out, clock = _Run(), time.perf_counter
+    out, clock = _Run([[] for _ in program.actions]), time.perf_counter
     began = clock()
     cluster = _cluster(program)
     pods = {row.key: row for row in cluster.pending}
@@ -113,40 +113,57 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
     out.bytes_before = cluster.nbytes
     decides = decider.decider(program, cluster, pods, driver)
     before = (0, 0)
-    for action in program.actions:
-        if not isinstance(action, programs.Place):
-            out.measured += decides.change(action)
-        elif not action.measured:
-            out.setup += out.take(action.pods, decides.place([pods[key] for key in action.pods]))
-            before = decides.counts()
+    for at, actions, is_measured in _stretches(program, every):
+        is_sample = bool(every) and is_measured and _is_one(actions[0])
+        is_compared = is_sample and len(out.latencies) % _COMPARED_EVERY == 0
+        best = decides.best(actions[0].pods) if is_compared and isinstance(actions[0], programs.Place) else None
+        done = decides.do(actions)
+        out.take(at, done)
+        if is_measured:
+            out.measured += done.seconds
         else:
-            _measure(action, decides, pods, every, out)
-        out.allocations.append(cluster.allocations())
+            out.setup += done.seconds
+            before = decides.counts()
+        if is_sample:
+            out.latencies.append(done.seconds)
+        if best is not None:
+            _judge_best(done.decisions[0], best)
+            out.n_compared += len(best)
+        out.allocations[at + len(actions) - 1] = cluster.allocations()
     out.n_dense, out.n_indexed = (now - then for now, then in zip(decides.counts(), before, strict=True))
     out.bytes_after = cluster.nbytes
     out.n_placed = len(cluster.running)
     return out
 
 
-def _measure(action: programs.Place, decides: decider.Decider, pods: decider.Pods, every: int, out: _Run) -> None:
-    for part in _parts(action, every):
-        rows = [pods[key] for key in part]
-        is_sample = bool(every) and len(part) == (action.gang or 1)
-        best = decides.best(rows) if is_sample and len(out.latencies) % _COMPARED_EVERY == 0 else None
-        placed = decides.place(rows)
-        seconds = out.take(part, placed)
-        out.measured += seconds
-        if is_sample:
-            out.latencies.append(seconds)
-        if best is not None:
-            _judge_best(part, placed.nodes, best)
-            out.n_compared += len(part)
-
-
-def _judge_best(keys: Sequence[str], nodes: Sequence[str | None], best: Sequence[str | None]) -> None:
-    for key, node, expected in zip(keys, nodes, best, strict=True):
+def _judge_best(decisions: Sequence[decider.Decision], best: Sequence[decider.Decision]) -> None:
+    for (key, node), (_, expected) in zip(decisions, best, strict=True):
         if node != expected:
             raise errors.KubeschedError(f"verify: {key}", "is not where every node was looked at", node, str(expected))
+
+
+def _is_one(action: programs.Action) -> bool:
+    """Whether it places one pod, or one gang."""
+    return isinstance(action, programs.Place) and len(action.pods) == (action.gang or 1)
+
+
+def _stretches(program: programs.Program, every: int) -> Iterator[tuple[int, Sequence[programs.Action], bool]]:
+    """Number of the first action, actions that are done together, whether their time counts.
+
+    What comes before the first measured pods does not count. Where pods go through a queue, all from there on is one
+    stretch, unless single times are wanted or what devices claims hold must be seen on the way.
+    """
+    actions = program.actions
+    is_measured = [isinstance(action, programs.Place) and action.measured for action in actions]
+    first = is_measured.index(True)
+    yield from ((at, actions[at : at + 1], False) for at in range(first))
+    if not every and decider.is_queued(program) and not program.has_devices:
+        yield first, actions[first:], True
+        return
+    for at in range(first, len(actions)):
+        action = actions[at]
+        parts = [action] if not isinstance(action, programs.Place) else _parts(action, every)
+        yield from ((at, [part], True) for part in parts)
 
 
 def _cluster(program: programs.Program) -> Cluster:
@@ -156,65 +173,81 @@ def _cluster(program: programs.Program) -> Cluster:
         raise NotSupportedError(error.where, f"not supported yet: {error}") from None
 
 
-def _parts(action: programs.Place, every: int) -> Iterator[list[str]]:
-    if not every or not action.measured:
-        yield action.pods
+def _parts(place: programs.Place, every: int) -> Iterator[programs.Place]:
+    """Single pods, and what is between them; a gang is decided as a whole, so its time is that of all its pods."""
+    if not every or not place.measured:
+        yield place
         return
-    if action.gang:  # decided as a whole, so its time is that of all its pods
-        yield from (action.pods[at : at + action.gang] for at in range(0, len(action.pods), action.gang))
-        return
-    for at in range(0, len(action.pods), every):
-        yield action.pods[at : at + 1]
-        if every > 1 and action.pods[at + 1 : at + every]:
-            yield action.pods[at + 1 : at + every]
+    size, step = place.gang or 1, place.gang or every
+    for at in range(0, len(place.pods), step):
+        yield replace(place, pods=place.pods[at : at + size])
+        if place.pods[at + size : at + step]:
+            yield replace(place, pods=place.pods[at + size : at + step])
 
 
 def _judge(program: programs.Program, run: _Run) -> int:
     """Replay the run; how many measured pods found no place."""
     judge = Judge([obj for obj in program.objects if obj["kind"] != "Pod"])
-    objects = {_key(obj): obj for obj in program.objects if obj["kind"] == "Pod"}
-    decisions = iter(run.decisions)
-    left_out = 0
-    for action, allocations in zip(program.actions, run.allocations, strict=True):
+    objects = {programs.key_of(obj): obj for obj in program.objects if obj["kind"] == "Pod"}
+    missing: set[str] = set()
+    for at, action in enumerate(program.actions):
+        _judge_change(judge, objects, action)
+        for key, node in run.decisions[at]:
+            _judge_decision(judge, key, objects[key], node, run.victims, action)
+            if node is not None:
+                missing.discard(key)
         if isinstance(action, programs.Place):
-            left_out += _judge_place(judge, objects, action, decisions, run.victims)
-        elif isinstance(action, programs.ChangeNodes):
-            for name in action.remove:
-                judge.remove_node(name)
-            for node in action.add:
-                judge.add_node(node)
-        elif not action.terminating:
-            for key in action.pods:
-                judge.release(key)
-        judge.check_devices(allocations)
-    return left_out
+            node_of = dict(run.decisions[at])
+            _judge_place(judge, action, node_of)
+            if action.measured:
+                missing.update(k for k in action.pods if node_of.get(k) is None and not k.startswith("churn/"))
+        if at in run.allocations:
+            judge.check_devices(run.allocations[at])
+    return len(missing)
 
 
-def _judge_place(
+def _judge_change(judge: Judge, objects: dict[str, Any], action: programs.Action) -> None:
+    if isinstance(action, programs.ChangeNodes):
+        for name in action.remove:
+            judge.remove_node(name)
+        for node in action.update:
+            judge.update_node(node)
+        for node in action.add:
+            judge.add_node(node)
+    elif isinstance(action, programs.ChangePods):
+        for obj in action.pods:
+            objects[programs.key_of(obj)] = obj
+            judge.update_pod(programs.key_of(obj), obj)
+    elif isinstance(action, programs.Delete) and not action.terminating:
+        for key in action.pods:
+            judge.release(key)
+
+
+def _judge_decision(
     judge: Judge,
-    objects: dict[str, Any],
-    action: programs.Place,
-    decisions: Iterator[tuple[str, str | None]],
+    key: str,
+    obj: dict[str, Any],
+    node: str | None,
     victims: dict[str, list[str]],
-) -> int:
-    left_out, nodes = 0, list[str | None]()
-    for key in action.pods:
-        decided, node = next(decisions)
-        if decided != key:
-            raise errors.KubeschedError(f"verify: {key}", "was decided out of turn", decided)
-        nodes.append(node)
-        if action.gang and node is None:
-            pass  # some pod of its gang may be the one that fits nowhere
-        elif node is not None and key in victims:
-            judge.evict(key, objects[key], node, victims[key])
-        elif not action.gated:
-            judge.place(key, objects[key], node)
-        elif node is not None:
+    action: programs.Action,
+) -> None:
+    if obj["spec"].get("schedulingGates"):
+        if node is not None:
             raise errors.KubeschedError(f"verify: {key}", "was placed in spite of its gates", node)
-        left_out += action.measured and node is None and not key.startswith("churn/")
-    for at in range(0, len(nodes) if action.gang else 0, action.gang or 1):
-        _judge_gang(judge, action, at, nodes[at : at + action.gang])
-    return left_out
+    elif node is not None and key in victims:
+        judge.evict(key, obj, node, victims[key])
+    elif node is not None or not (isinstance(action, programs.Place) and action.gang):
+        judge.place(key, obj, node)  # some other pod of a gang may be the one that fits nowhere
+
+
+def _judge_place(judge: Judge, action: programs.Place, node_of: dict[str, str | None]) -> None:
+    for at in range(0, len(action.pods) if action.gang else 0, action.gang or 1):
+        _judge_gang(judge, action, at, [node_of.get(key) for key in action.pods[at : at + action.gang]])
+    for key in action.pods:
+        if key not in node_of and action.expect != "gated":
+            raise errors.KubeschedError(f"verify: {key}", "was not decided")
+        if node_of.get(key) is not None and action.expect == "blocked":
+            raise errors.KubeschedError(f"verify: {key}", "was placed before anything happened")
 
 
 def _judge_gang(judge: Judge, action: programs.Place, at: int, nodes: Sequence[str | None]) -> None:
@@ -225,7 +258,3 @@ def _judge_gang(judge: Judge, action: programs.Place, at: int, nodes: Sequence[s
     values = {judge.label(node, action.topology) for node in where} if action.topology else set()
     if None in values or len(values) > 1:
         raise errors.KubeschedError(f"verify: {action.pods[at]}", "its gang is torn apart", sorted(map(str, values)))
-
-
-def _key(obj: dict[str, Any]) -> str:
-    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"

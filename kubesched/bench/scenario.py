@@ -12,17 +12,21 @@ createNodes               ``count``, ``template``; ``zones`` are dealt out one b
 createNamespaces          ``count``, ``prefix``; ``labels``
 createObjects             ``count``, ``template``; ``namespace``
 createPods                ``count``, ``template``; ``namespace``, or ``namespaces``: the prefix of created ones, each
-                          gets ``count``; ``measured``; ``expect``: ``gated``; ``preempts``: has to evict;
+                          gets ``count``; ``measured``; ``expect``: ``gated``, or they wait for something to happen:
+                          ``blocked`` all, ``attempted`` some; ``preempts``: has to evict;
                           ``gang``: so many pods each time, in a PodGroup that is placed as a whole or not at all;
                           ``topology``: a node label, of which the pods of a gang share a value;
                           ``with``: templates of objects that each pod gets one of, with its number and namespace;
                           ``steady``: whenever so many are placed, they are deleted
 churn                     ``templates``, ``perSecond``; ``recreate``: the last one is deleted first; ``preempts``
-deletePods                ``namespace``, ``perSecond``; ``finalizers``: they go on running, terminating
+deletePods                ``namespace``, ``perSecond``; ``finalizers``: they go on running, terminating. Or ``of``: the
+                          pods of these templates, in turns
+updateNodes, updatePods   ``of``: the nodes or pods of this template, in order; ``template``: what they become
 ========================  ============================================================================================
 
-``churn`` and ``deletePods`` go on while the measured pods that follow are placed. Their rates are per second of
-upstream: a second is as many measured pods as the case's threshold.
+``churn`` and ``deletePods`` with a rate go on while the measured pods that follow are placed. Their rates are per
+second of upstream: a second is as many measured pods as the case's threshold. Nodes that come behind the first pods,
+and what else happens, happens to one object after another, with decisions of those whose turn it is in between.
 """
 
 from __future__ import annotations
@@ -67,9 +71,12 @@ _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = 
         ("count", "template"),
     ),
     "churn": ({"templates": list, "perSecond": int, "recreate": bool, "preempts": bool}, ("templates", "perSecond")),
-    "deletePods": ({"namespace": str, "perSecond": int, "finalizers": bool}, ("namespace", "perSecond")),
+    "deletePods": ({"namespace": str, "perSecond": int, "finalizers": bool, "of": list}, ()),
+    "updateNodes": ({"of": str, "template": str}, ("of", "template")),
+    "updatePods": ({"of": str, "template": str}, ("of", "template")),
 }
 """Arguments of each step with their types, and which must be there."""
+_EXPECTED = ("gated", "blocked", "attempted")
 _DEFAULT_NODES = 5000
 """What cases of a fixed number of nodes are scaled from."""
 
@@ -196,11 +203,19 @@ def _step(given: Any, where: str, templates: dict[str, Any]) -> Step:
     if op not in _STEPS:
         raise _unknown(where, "is not a step", str(op), _STEPS)
     checked = _mapping(args, f"{where}.{op}", *_STEPS[op])
-    named = [*checked.get("templates", ()), *checked.get("with", ()), *checked.get("slices", ())]
+    named = [name for listed in ("templates", "with", "slices", "of") for name in _listed(checked.get(listed, ()))]
+    if checked.get("expect", "gated") not in _EXPECTED:
+        raise _unknown(f"{where}.{op}.expect", "is unknown", checked["expect"], dict.fromkeys(_EXPECTED))
+    if op == "deletePods" and ("of" in checked) == ({"namespace", "perSecond"} <= checked.keys()):
+        raise errors.InputError(f"{where}.{op}", "is incomplete", checked, "of, or namespace and perSecond")
     for name in [*named, checked["template"]] if "template" in checked else named:
         if name not in templates:
             raise _unknown(f"{where}.{op}", "names no template", str(name), templates)
     return Step(op, checked)
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) else list(value)
 
 
 def _mapping(

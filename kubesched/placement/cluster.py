@@ -543,6 +543,7 @@ class Cluster:
         seed: int | None = None,
         driver: str = "auto",
         timing: Timing | None = None,
+        nodes: Sequence[rows.NodeRow | Mapping[str, Any]] = (),
     ) -> SchedulingLoop:
         """A scheduling loop over this cluster: a queue, and decisions of those whose turn it is.
 
@@ -557,8 +558,10 @@ class Cluster:
             As in `place`.
         timing
             Back-off and patience.
+        nodes
+            Nodes of the cluster that may change or go while the loop lives: what they were before is not kept here.
         """
-        known = Known(gangs=list(self.gangs.values()))
+        known = Known([_node_row(node) for node in nodes], gangs=list(self.gangs.values()))
         return SchedulingLoop(self._state, profile, clock=clock, known=known, timing=timing, seed=seed, driver=driver)
 
     # ---- changing ----

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from kubesched.scheduler import events
 from kubesched.scheduler.events import Action, Event, PodView
 from kubesched.state import one_node, rows
-from kubesched.state.pairwise import selects
+from kubesched.state.pairwise import clues, selects
 
 Question = Callable[[PodView, Event, bool], bool]
 """(waiting pod, event, whether the event is about this very pod): whether the event may help it."""
@@ -197,6 +197,26 @@ def _after_affinity_pod(pod: PodView, event: Event, is_own: bool) -> bool:
     return joins or (_matches_all(shunned, old) and not _matches_all(shunned, new))
 
 
+_ANY_LABELS = ("any labels",)
+
+
+def _labels_of_event(event: Event) -> Iterable[Hashable] | None:
+    """What terms of waiting pods may ask for; a pod that shuns others itself can concern anyone."""
+    sides = [side.row.shape for side in (event.old, event.new) if side is not None]
+    if any(shape.required_anti_pods for shape in sides):
+        return None
+    return {_ANY_LABELS, *(label for shape in sides for label in shape.labels)}
+
+
+def _clues_of_terms(pod: PodView) -> Iterable[Hashable]:
+    """Labels of which a pod must have one to match all terms: those that the first term asks for."""
+    shape = pod.row.shape
+    for terms in (shape.required_pods, shape.required_anti_pods):
+        if terms:
+            found = clues(terms[0].selector)
+            yield from (_ANY_LABELS,) if found is None else found
+
+
 def _after_affinity_node(pod: PodView, event: Event, is_own: bool) -> bool:
     shape = pod.row.shape
     after = dict(event.new.labels)
@@ -273,7 +293,7 @@ BY_PLUGIN: dict[str, tuple[Registration, ...]] = {
         Registration(_NODE, _A | _D | Action.NODE_LABEL | Action.NODE_TAINT, _after_spread_node),
     ),
     "InterPodAffinity": (
-        Registration(_POD, _A | _D | Action.POD_LABEL, _after_affinity_pod),
+        Registration(_POD, _A | _D | Action.POD_LABEL, _after_affinity_pod, _labels_of_event, _clues_of_terms),
         Registration(_NODE, _A | Action.NODE_LABEL, _after_affinity_node),
     ),
     "NodeDeclaredFeatures": (

@@ -218,7 +218,7 @@ class Waiting:
         kind = _kind(item)
         group = self._groups.get(kind)
         if group is None:
-            places = tuple(self._places(item))
+            places = tuple(dict.fromkeys(self._places(item)))
             group = Group(kind, item.pod, item.rejectors, item.pending, item.gate, places)
             self._groups[kind] = group
             for place in places:

@@ -61,6 +61,13 @@ def selects(selector: rows.LabelSelector, labels: Mapping[str, str]) -> bool:
     return selector is not None and all(_holds(q, labels) for q in selector)
 
 
+def clues(selector: rows.LabelSelector) -> tuple[tuple[str, str], ...] | None:
+    """Labels of which a pod must have one to be selected; None: there are no such labels."""
+    if selector is None:
+        return ()
+    return next((tuple((q.key, value) for value in q.values) for q in selector if q.operator == "In"), None)
+
+
 def _holds(q: rows.Requirement, labels: Mapping[str, str]) -> bool:
     value = labels.get(q.key)
     if q.operator == "In":
