@@ -539,7 +539,7 @@ class Cluster:
     def loop(
         self,
         clock: Callable[[], float],
-        profile: str | profiles.Profile = profiles.DEFAULT,
+        profile: ProfileLike = profiles.DEFAULT,
         seed: int | None = None,
         driver: str = "auto",
         timing: Timing | None = None,
@@ -555,7 +555,7 @@ class Cluster:
         clock
             Now, in seconds; never goes back.
         profile, seed, driver
-            As in `place`.
+            As in `place`; with a ProfileMap, pods of a scheduler that it does not name are left to others.
         timing
             Back-off and patience.
         nodes

@@ -123,7 +123,8 @@ class SchedulingLoop:
     state
         With nodes and running pods, or empty. The loop changes it; others must not while the loop lives.
     profile
-        What decides.
+        What decides; a ProfileMap: by the pod's ``spec.schedulerName``, and pods of other schedulers are left to them
+        until they run.
     clock
         Now, in seconds; never goes back.
     known
@@ -141,7 +142,7 @@ class SchedulingLoop:
     def __init__(
         self,
         state: live.ClusterState,
-        profile: profiles.Profile | str = profiles.DEFAULT,
+        profile: profiles.Profile | profiles.ProfileMap | str = profiles.DEFAULT,
         *,
         clock: Callable[[], float],
         known: Known | None = None,
@@ -152,14 +153,21 @@ class SchedulingLoop:
     ) -> None:
         self.state = state
         chosen = profiles.find(profile) if isinstance(profile, str) else profile
-        self._profile = profiles.register(state, chosen)
-        self._profile_name, self._ends_early, self._adapts = chosen.name, chosen.ends_early, chosen.adapts
-        uniform = seed is not None or chosen.tie == "uniform"
-        tie = native.TIE_UNIFORM if uniform else native.TIE_LOWEST
-        self._options = native.Options(self._profile, native.DRIVERS[driver], tie=tie, rng=seed or 0)
+        self._by_scheduler: dict[str, profiles.Profile] = {}
+        """Profiles by ``spec.schedulerName``; empty: there is one, for all pods."""
+        if isinstance(chosen, profiles.ProfileMap):
+            self._by_scheduler = dict(chosen.profiles)
+            self._all = list(self._by_scheduler.values())
+        else:
+            self._all = [chosen]
+        self._number_of = {id(one): profiles.register(state, one) for one in self._all}
+        self._is_seeded = seed is not None
+        self._options = native.Options(0, native.DRIVERS[driver], rng=seed or 0)
+        self._not_ours: set[str] = set()
+        """Keys of waiting pods that another scheduler decides."""
+        self._use(self._all[0])
         self._timing = timing or Timing()
         self._most = most_at_once if self._timing.max_backoff else 1  # else a failure may come back at once
-        self._may_evict = chosen.evicts
         self._least = min((pod.priority for pod in state.pods.values()), default=_NOBODY_RUNS)
         """No running pod is less important; never goes up."""
         self._stretch = 1
@@ -170,19 +178,41 @@ class SchedulingLoop:
             "DefaultPreemption": lambda pod: not self._under_way.holds(pod),
             "GangScheduling": self._lets_gang_in,
         }
-        hears = registrations.of_plugins((*chosen.filters, *_ALWAYS))
+        filters = dict.fromkeys(name for one in self._all for name in one.filters)
+        hears = registrations.of_plugins((*filters, *_ALWAYS))
         self.queue = SchedulingQueue(clock, hears, gates, self._timing)
         self.totals = Totals()
         known = known or Known()
         self._nodes = {node.name: node for node in known.nodes}
         self._running = {pod.row.key: Queued(pod, 0.0, 0) for pod in known.running}
-        self._generates_placements = chosen.generates_placements
         self._gangs: dict[str, rows.Gang] = {}
         for gang in known.gangs:
             self._take_gang(gang)
         self._members: Counter[str] = Counter(item.pod.row.gang for item in self._running.values())
         self._runs: Counter[str] = Counter(self._members)
-        self._class_of: dict[int, tuple[rows.PodShape, int]] = {}
+        self._class_of: dict[tuple[int, int], tuple[rows.PodShape, int]] = {}
+
+    # ---- profiles ----
+
+    def _use(self, profile: profiles.Profile) -> None:
+        """Decide with this profile from now on."""
+        self._current, self._profile = profile, self._number_of[id(profile)]
+        uniform = self._is_seeded or profile.tie == "uniform"
+        self._options.profile, self._options.tie = self._profile, native.TIE_UNIFORM if uniform else native.TIE_LOWEST
+
+    def _profile_of(self, row: rows.PodRow) -> profiles.Profile:
+        return self._by_scheduler[row.scheduler_name] if self._by_scheduler else self._all[0]
+
+    def _is_current(self, item: Queued) -> bool:
+        """Whether the profile at hand decides the pod."""
+        return self._profile_of(item.pod.row) is self._current
+
+    def _is_ours(self, row: rows.PodRow) -> bool:
+        """Whether a pod that waits is decided here; others are no more than known."""
+        if not self._by_scheduler or row.scheduler_name in self._by_scheduler:
+            return True
+        self._not_ours.add(row.key)
+        return False
 
     # ---- pods come, change and go ----
 
@@ -192,7 +222,7 @@ class SchedulingLoop:
         bound = [pod for pod in new if pod.row.node_name is not None]
         if bound:
             self._start([Queued(pod, 0.0, 0) for pod in bound])
-        waiting = [pod for pod in new if pod.row.node_name is None]
+        waiting = [pod for pod in new if pod.row.node_name is None and self._is_ours(pod.row)]
         if not any(pod.row.group or pod.row.nominated_node for pod in waiting):
             with bulk.without_collection(len(waiting)):
                 self.queue.add_all(waiting)
@@ -206,6 +236,7 @@ class SchedulingLoop:
 
     def _start(self, items: Sequence[Queued]) -> None:
         """Pods run that nobody decided here."""
+        self._not_ours.difference_update(item.key for item in items)
         self.state.bind([item.pod.row for item in items])
         for item in items:
             self._running[item.key] = item
@@ -270,6 +301,9 @@ class SchedulingLoop:
             item = self._running.get(key)
             if item is not None:
                 gone.append(item)
+                continue
+            if key in self._not_ours:
+                self._not_ours.remove(key)
                 continue
             pod = self.queue.delete(key)
             if pod is None:
@@ -345,8 +379,9 @@ class SchedulingLoop:
         self._tell(Event(events.POD_GROUP, Action.ADD, None, gang))
 
     def _take_gang(self, gang: rows.Gang) -> None:
-        if gang.topology_key and not self._generates_placements:
-            raise gangs.no_generator(gang, self._profile_name)
+        without = next((one for one in self._all if not one.generates_placements), None)
+        if gang.topology_key and without is not None:
+            raise gangs.no_generator(gang, without.name)
         self._gangs[gang.key] = gang
 
     def happened(self, event: Event) -> None:
@@ -415,7 +450,8 @@ class SchedulingLoop:
         head = self.queue.peek()
         if head is None:
             return None
-        self.state.follow_order(self._ends_early)
+        self._use(self._profile_of(head.pod.row))
+        self.state.follow_order(self._current.ends_early)
         with bulk.without_collection(len(self.queue)):
             found = self._decide_gang(head.pod.row.gang) if head.pod.row.group else self._decide(self._batch())
         self.totals.rounds += 1
@@ -462,13 +498,16 @@ class SchedulingLoop:
         tape = Tape(self.state, self.queue, self._running, self._plain_class)
         is_plain = self.queue.is_idle and not self.state.engine.has_users
         is_plain &= not (self.state.evictions.has_nominated or self._under_way)
+        first = next((pod.row for change in changes[begin:] for pod in change.add_pods), None)
+        if first is not None and self._is_ours(first):
+            self._use(self._profile_of(first))
         for change in changes[begin : begin + reach] if is_plain else ():
             if tape.n_events >= self._most or not tape.take(change):
                 break
         return tape
 
     def _play(self, tape: Tape) -> list[list[Round]]:
-        self.state.follow_order(self._ends_early)
+        self.state.follow_order(self._current.ends_early)
         played = tape.play(self._options)
         for item in played.left:
             self._runs[item.pod.row.gang] -= 1
@@ -503,12 +542,16 @@ class SchedulingLoop:
         row = pod.row
         if row.node_name is not None or row.group or row.scheduling_gates or row.nominated_node:
             return None
-        return None if row.volumes is not None or row.devices is not None else self._class(row)
+        if row.volumes is not None or row.devices is not None:
+            return None
+        is_other = self._by_scheduler and self._by_scheduler.get(row.scheduler_name) is not self._current
+        return None if is_other else self._class(row)
 
     def _batch(self) -> list[Queued]:
         """The next pods, up to one whose placement lets a waiting pod go."""
+        belongs = self._is_current if self._by_scheduler else None
         if not self._hears(Action.ADD):
-            return self.queue.take_batch(self._most)
+            return self.queue.take_batch(self._most, belongs=belongs)
         judged: dict[Hashable, bool] = {}
 
         def ends(item: Queued) -> bool:
@@ -518,12 +561,12 @@ class SchedulingLoop:
                 judged[kind] = self.queue.would_move(Event(events.ASSIGNED_POD, Action.ADD, None, there))
             return judged[kind]
 
-        return self.queue.take_batch(self._most, ends)
+        return self.queue.take_batch(self._most, ends, belongs)
 
     def _decide(self, items: list[Queued]) -> Round:
         class_of = self._classes(items)
         keys = [item.key for item in items]
-        may_evict = self._may_evict and items[0].pod.row.priority > self._least  # no other is more important
+        may_evict = self._current.evicts and items[0].pod.row.priority > self._least  # no other is more important
         if may_evict or self.state.evictions.has_nominated:
             return self._decide_in_parts(items, class_of)
         decided = cycle.decide(self.state, self._options, keys, class_of)
@@ -540,7 +583,7 @@ class SchedulingLoop:
 
     def _can_evict(self, row: rows.PodRow) -> bool:
         """Whether PostFilter might find victims: some running pod may be less important."""
-        return self._may_evict and row.priority > self._least and row.preempts
+        return self._current.evicts and row.priority > self._least and row.preempts
 
     def _decide_in_parts(self, items: list[Queued], class_of: I32) -> Round:
         """Up to a pod that evicts others, or gives its node up, and on from there: those behind must know.
@@ -636,9 +679,9 @@ class SchedulingLoop:
 
     def _post_filter(self, item: Queued, class_id: int, known: dict[_Question, str]) -> PostFilter:
         """Whom to evict; the pod is held back from now on until that has begun."""
-        if not self._may_evict or self.state.n_nodes == 0:
+        if not self._current.evicts or self.state.n_nodes == 0:
             return PostFilter(diagnosis.UNSCHEDULABLE, gives_up=self.state.n_nodes == 0)
-        pod = self._adapts.pod(item.pod.row)
+        pod = self._current.adapts.pod(item.pod.row)
         why = diagnosis.Why(self.state, self._profile, pod, class_id)
         post = preemption.post_filter(self.state, self._profile, pod, class_id, why, options=self._options)
         if post.row < 0 and not item.pod.is_nominated and not self.state.is_concerned(class_id):
@@ -677,14 +720,16 @@ class SchedulingLoop:
         return arrays.int32([self._class(item.pod.row) for item in items])
 
     def _class(self, row: rows.PodRow) -> int:
+        profile = self._profile_of(row) if self._by_scheduler else self._current
         if row.volumes is not None or row.devices is not None:
-            return self.state.class_of(self._adapts.pod(row))
+            return self.state.class_of(profile.adapts.pod(row))
         shape = row.shape
-        known = self._class_of.get(id(shape))
+        key = id(shape), id(profile)
+        known = self._class_of.get(key)
         if known is None:
             if len(self._class_of) >= _MOST_SHAPES:
                 self._class_of.clear()
-            known = self._class_of[id(shape)] = shape, self.state.class_of(self._adapts.pod(row))
+            known = self._class_of[key] = shape, self.state.class_of(profile.adapts.pod(row))
         return known[1]
 
     def _settle(
@@ -737,6 +782,9 @@ class SchedulingLoop:
         found = [self.queue.take_pod(member) for member in self.queue.gang_members(key)]
         items = [item for item in found if item is not None]
         items.sort(key=lambda item: (-item.pod.row.priority, item.first_attempt, item.sequence))
+        schedulers = {item.pod.row.scheduler_name for item in items}
+        if self._by_scheduler and len(schedulers) > 1:
+            return self._refuse(items, "pods of one PodGroup name several schedulers: " + ", ".join(sorted(schedulers)))
         gang = self._gangs[key]
         place = gangs.place_of(self.state, gang, self._running_members(gang))
         if place.problem:

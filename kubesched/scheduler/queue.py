@@ -263,16 +263,22 @@ class SchedulingQueue:
         self.cycle += len(items)
         return items
 
-    def take_batch(self, most: int, ends: Callable[[Queued], bool] | None = None) -> list[Queued]:
+    def take_batch(
+        self,
+        most: int,
+        ends: Callable[[Queued], bool] | None = None,
+        belongs: Callable[[Queued], bool] | None = None,
+    ) -> list[Queued]:
         """Take out pods for decisions between which nothing can happen, as `take` would one by one.
 
-        Active pods; without any, one from back-off. No member of a gang, and none behind a pod that ``ends``.
+        Active pods; without any, one from back-off. No member of a gang, none from the first on that does not belong
+        here, and none behind a pod that ``ends``.
         """
         out: list[Queued] = []
         active = self._active
         while len(out) < most:
             item = active.peek()
-            if item is None or item.pod.row.group:
+            if item is None or item.pod.row.group or (belongs is not None and not belongs(item)):
                 break
             active.pop(item)
             del self._items[item.key]

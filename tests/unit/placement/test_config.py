@@ -6,7 +6,10 @@ from __future__ import annotations
 import pytest
 
 import kubesched as ks
+from kubesched.base import errors
+from kubesched.scheduler import encode, events
 from kubesched.scheduler.config import configuration, schema
+from kubesched.scheduler.tape import Change
 from tests.builders import Obj, make_node, make_pod, need, term
 
 
@@ -105,3 +108,39 @@ def test_adaptive_percentage_leaves_nodes_out_of_large_clusters_only() -> None:
     assert small.place([pod("p")], profile=decides).n_partial == 0
     large = ks.Cluster.from_objects([node(f"n{i}") for i in range(101)])
     assert large.place([pod("p")], profile=decides).n_partial == 1
+
+
+@pytest.mark.parametrize("play", [False, True])
+def test_the_loop_decides_each_pod_by_the_profile_of_its_scheduler(play: bool) -> None:
+    decides = profiles(SPREAD, PACK)
+    nodes = [node(name) for name in "abcd"]
+    names = ["spread", "pack", "pack", "spread", "spread", "pack", "nobody", "pack", "spread", "pack"]
+    pods = [pod(f"p{i}", name) for i, name in enumerate(names)]
+    ours = [one for one, name in zip(pods, names, strict=True) if name != "nobody"]
+    expected = ks.Cluster.from_objects(nodes).place(ours, profile=decides).nodes
+    cluster = ks.Cluster.from_objects(nodes)
+    loop = cluster.loop(lambda: 0.0, profile=decides)
+    views = [events.view(one, encode.pod_row(one)) for one in pods]
+    if play:
+        loop.play([Change(add_pods=views[:5]), Change(add_pods=views[5:])])
+    else:
+        loop.add_pods(views)
+        loop.run()
+    assert [cluster.node_of(f"default/{one['metadata']['name']}") for one in ours] == expected
+
+
+def test_pods_of_another_scheduler_are_left_to_it_until_they_run() -> None:
+    cluster = ks.Cluster.from_objects([node("a")])
+    loop = cluster.loop(lambda: 0.0, profile=profiles(SPREAD, PACK))
+    waits = pod("p", "nobody")
+    loop.add_pods([events.view(waits, encode.pod_row(waits))])
+    assert loop.run() == []
+    assert loop.queue.part_of("default/p") is None
+    runs = waits | {"spec": waits["spec"] | {"nodeName": "a"}}
+    loop.update_pods([events.view(runs, encode.pod_row(runs))])
+    assert cluster.node_of("default/p") == "a"
+    loop.delete_pods(["default/p"])
+    loop.add_pods([events.view(waits, encode.pod_row(waits))])
+    loop.delete_pods(["default/p"])
+    with pytest.raises(errors.StateError):
+        loop.delete_pods(["default/p"])
