@@ -47,7 +47,7 @@ class Decider(Protocol):
     def do(self, actions: Sequence[programs.Action]) -> Done:
         """Do them in order."""
 
-    def best(self, keys: Sequence[str]) -> list[Decision] | None:
+    def best(self, keys: Sequence[str]) -> list[str | None] | None:
         """Where looking at every node would put the pods, which then are not placed; None: it cannot be told."""
 
 
@@ -102,11 +102,10 @@ class Direct:
         self._dense += plan.n_dense
         self._indexed += plan.n_indexed
 
-    def best(self, keys: Sequence[str]) -> list[Decision] | None:
+    def best(self, keys: Sequence[str]) -> list[str | None] | None:
         if self._evict:
             return None
-        plan = self._cluster.place([self._pods[key] for key in keys], driver="dense", commit=False)
-        return list(zip(keys, plan.nodes, strict=True))
+        return self._cluster.place([self._pods[key] for key in keys], driver="dense", commit=False).nodes
 
 
 class Queued:
@@ -129,7 +128,7 @@ class Queued:
         seconds = time.perf_counter() - began
         return Done(seconds, [[one for part in rounds for one in self._decisions(part)] for rounds in played])
 
-    def best(self, keys: Sequence[str]) -> list[Decision] | None:
+    def best(self, keys: Sequence[str]) -> list[str | None] | None:
         del keys  # those that were given before them may go first
         return None
 

@@ -136,8 +136,8 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
     return out
 
 
-def _judge_best(decisions: Sequence[decider.Decision], best: Sequence[decider.Decision]) -> None:
-    for (key, node), (_, expected) in zip(decisions, best, strict=True):
+def _judge_best(decisions: Sequence[decider.Decision], best: Sequence[str | None]) -> None:
+    for (key, node), expected in zip(decisions, best, strict=True):
         if node != expected:
             raise errors.KubeschedError(f"verify: {key}", "is not where every node was looked at", node, str(expected))
 
