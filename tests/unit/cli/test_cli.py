@@ -206,10 +206,11 @@ def test_parity_counts_and_fails_on_a_mismatch(folder: Path, golden: Path) -> No
     case = json.loads(lines[0])
     case["expect"]["total"][0] += 1
     (folder / "wrong.jsonl").write_text(json.dumps(case) + "\n")
-    out = run(folder, "parity", "wrong.jsonl")
-    assert out.returncode == 1
-    assert "1 cases, 1 mismatches, 0 skipped" in out.stdout
-    assert "total" in out.stderr
+    for files, n in ((("wrong.jsonl",), 1), (("--jobs", "2", "wrong.jsonl", str(golden / "gates.jsonl.gz")), 61)):
+        out = run(folder, "parity", *files)
+        assert out.returncode == 1
+        assert f"{n} cases, 1 mismatches, 0 skipped" in out.stdout
+        assert "total" in out.stderr
 
 
 FILES = {
@@ -264,6 +265,7 @@ OUT = ("--policy", "node-local", "--out", "out")
         (("replay", "azure-2017-vm", "--path", "n.csv", *OUT), "n.csv: has no such column, got 'split'"),
         (("parity", "text.jsonl"), "text.jsonl, line 1: is not JSON"),
         (("parity", "none"), "none: cannot be read"),
+        (("parity", "--jobs", "2", "none"), "none: cannot be read"),
     ],
 )
 def test_mistakes_are_one_line(folder: Path, arguments: tuple[str, ...], says: str) -> None:
