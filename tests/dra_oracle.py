@@ -669,8 +669,16 @@ def stands_in(pod: Obj, world: World) -> bool:
     return any(world.class_behind(r) is not None for r in asked)
 
 
+def said(decision: Obj) -> Obj:
+    """A decision without what it leads to."""
+    return {name: value for name, value in decision.items() if name not in ("reserve", "stuck")}
+
+
 def decide(pod: Obj, nodes: list[Node], world: World) -> Obj:
-    """As `oracle.decide`, with DynamicResources; ``reserve``: what each feasible node would allocate."""
+    """As `oracle.decide`, with DynamicResources.
+
+    ``reserve``: what each feasible node would allocate; ``stuck``: the claim that PostFilter takes devices from.
+    """
     plain = oracle.decide(pod, nodes)
     if (
         "gated" in plain

@@ -21,8 +21,7 @@ def differences(case: Case) -> list[str]:
     if "sequence" in case:
         got, wanted = dra_oracle.sequence(nodes, case["sequence"], world), case["expect"]
     else:
-        decision = dra_oracle.decide(case["pod"], nodes, world)
-        decision.pop("reserve", None)
+        decision = dra_oracle.said(dra_oracle.decide(case["pod"], nodes, world))
         got, wanted = as_recorded(decision), without_defaults(case["expect"])
     return changed_fields(got, wanted)
 

@@ -21,9 +21,7 @@ Obj = dict[str, Any]
 
 def recorded(decision: Obj) -> Obj:
     """The oracle's decision as a record: statuses numbered."""
-    got = as_recorded({k: v for k, v in decision.items() if k not in ("reserve", "stuck")}) | {
-        "feasible": decision["feasible"]
-    }
+    got = as_recorded(dra_oracle.said(decision)) | {"feasible": decision["feasible"]}
     if "status" not in decision:
         return got
     given = [s if s is None else {"plugin": s[0], "code": s[1], "reasons": s[2]} for s in decision["status"]]
