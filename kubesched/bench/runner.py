@@ -50,7 +50,7 @@ class _Run:
     """Decisions that the dense driver took, too."""
     victims: dict[str, list[str]] = field(default_factory=dict)
     allocations: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """Devices of all claims after each action."""
+    """Devices of all claims after each action of the run that is judged; making them costs O(claims)."""
 
     def take(self, at: int, done: decider.Done) -> None:
         """Note what came of the actions from one on."""
@@ -129,7 +129,8 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
         if best is not None:
             _judge_best(done.decisions[0], best)
             out.n_compared += len(best)
-        out.allocations[at + len(actions) - 1] = cluster.allocations()
+        if not every:  # the run that is judged
+            out.allocations[at + len(actions) - 1] = cluster.allocations()
     out.n_dense, out.n_indexed = (now - then for now, then in zip(decides.counts(), before, strict=True))
     out.bytes_after = cluster.nbytes
     out.n_placed = len(cluster.running)
