@@ -64,6 +64,18 @@ class Scale:
     selector: tuple[str, ...] = ("spec", "selector")
 
 
+def fill(obj: Object, name: str, value: Any) -> None:
+    """Set a field that is absent; zero is a value."""
+    if obj.get(name) is None:
+        obj[name] = value
+
+
+def fill_empty(obj: Object, name: str, value: Any) -> None:
+    """Set a field that is absent or empty."""
+    if not obj.get(name):
+        obj[name] = value
+
+
 def carry(new: Object, old: Object, *names: str) -> None:
     """Put fields back to what they were."""
     for name in names:

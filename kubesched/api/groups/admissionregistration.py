@@ -10,33 +10,28 @@ from typing import Any
 
 from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.strategy import Object, Strategy
-
-
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
+from kubesched.api.strategy import Object, Strategy, fill
 
 
 def _default_webhook(webhook: Object) -> None:
-    _absent(webhook, "failurePolicy", "Fail")
+    fill(webhook, "failurePolicy", "Fail")
     _default_match(webhook)
-    _absent(webhook, "timeoutSeconds", 10)
+    fill(webhook, "timeoutSeconds", 10)
     _default_rules(webhook.get("rules") or ())
     service = at(webhook, "clientConfig", "service")
     if service is not None:
-        _absent(service, "port", 443)
+        fill(service, "port", 443)
 
 
 def _default_match(match: Object) -> None:
-    _absent(match, "matchPolicy", "Equivalent")
-    _absent(match, "namespaceSelector", {})
-    _absent(match, "objectSelector", {})
+    fill(match, "matchPolicy", "Equivalent")
+    fill(match, "namespaceSelector", {})
+    fill(match, "objectSelector", {})
 
 
 def _default_rules(rules: Any) -> None:
     for rule in rules:
-        _absent(rule, "scope", "*")
+        fill(rule, "scope", "*")
 
 
 def _default_validating(obj: Object) -> None:
@@ -47,12 +42,12 @@ def _default_validating(obj: Object) -> None:
 def _default_mutating(obj: Object) -> None:
     for webhook in obj.get("webhooks") or ():
         _default_webhook(webhook)
-        _absent(webhook, "reinvocationPolicy", "Never")
+        fill(webhook, "reinvocationPolicy", "Never")
 
 
 def _default_policy(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
-    _absent(spec, "failurePolicy", "Fail")
+    fill(spec, "failurePolicy", "Fail")
     match = spec.get("matchConstraints")
     if match is not None:
         _default_match(match)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from kubesched.api import jsonpath, names, status, structural
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, fill, fill_empty
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _MIN_VERSIONS = "must have exactly one version marked as storage version"
@@ -16,10 +16,9 @@ def _default(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
     named = spec.setdefault("names", {})
     kind = named.get("kind") or ""
-    named["singular"] = named.get("singular") or kind.lower()
+    fill_empty(named, "singular", kind.lower())
     named["listKind"] = named.get("listKind") or (f"{kind}List" if kind else "")
-    if spec.get("conversion") is None:
-        spec["conversion"] = {"strategy": "None"}
+    fill(spec, "conversion", {"strategy": "None"})
     port = at(spec, "conversion", "webhook", "clientConfig", "service")
     if port is not None and port.get("port") is None:
         port["port"] = 443

@@ -6,20 +6,13 @@ Source: pkg/apis/apps/v1/defaults.go, pkg/apis/apps/validation, pkg/registry/app
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubesched.api import columns, names, selectors, status
 from kubesched.api.columns import at
 from kubesched.api.groups.core import podspec
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Scale, Strategy
+from kubesched.api.strategy import Object, Scale, Strategy, fill, fill_empty
 
 _IMMUTABLE = "field is immutable"
-
-
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
 
 
 def _spec(obj: Object) -> Object:
@@ -30,48 +23,48 @@ def _spec(obj: Object) -> Object:
 
 def _default_deployment(obj: Object) -> None:
     spec = _spec(obj)
-    _absent(spec, "replicas", 1)
+    fill(spec, "replicas", 1)
     strategy = spec.setdefault("strategy", {})
-    strategy["type"] = strategy.get("type") or "RollingUpdate"
+    fill_empty(strategy, "type", "RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         rolling = strategy["rollingUpdate"] = strategy.get("rollingUpdate") or {}
-        _absent(rolling, "maxUnavailable", "25%")
-        _absent(rolling, "maxSurge", "25%")
-    _absent(spec, "revisionHistoryLimit", 10)
-    _absent(spec, "progressDeadlineSeconds", 600)
+        fill(rolling, "maxUnavailable", "25%")
+        fill(rolling, "maxSurge", "25%")
+    fill(spec, "revisionHistoryLimit", 10)
+    fill(spec, "progressDeadlineSeconds", 600)
 
 
 def _default_replica_set(obj: Object) -> None:
-    _absent(_spec(obj), "replicas", 1)
+    fill(_spec(obj), "replicas", 1)
 
 
 def _default_daemon_set(obj: Object) -> None:
     spec = _spec(obj)
     strategy = spec.setdefault("updateStrategy", {})
-    strategy["type"] = strategy.get("type") or "RollingUpdate"
+    fill_empty(strategy, "type", "RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         rolling = strategy["rollingUpdate"] = strategy.get("rollingUpdate") or {}
-        _absent(rolling, "maxUnavailable", 1)
-        _absent(rolling, "maxSurge", 0)
-    _absent(spec, "revisionHistoryLimit", 10)
+        fill(rolling, "maxUnavailable", 1)
+        fill(rolling, "maxSurge", 0)
+    fill(spec, "revisionHistoryLimit", 10)
 
 
 def _default_stateful_set(obj: Object) -> None:
     spec = _spec(obj)
-    spec["podManagementPolicy"] = spec.get("podManagementPolicy") or "OrderedReady"
+    fill_empty(spec, "podManagementPolicy", "OrderedReady")
     strategy = spec.setdefault("updateStrategy", {})
     if not strategy.get("type"):
         strategy["type"] = "RollingUpdate"
-        _absent(strategy, "rollingUpdate", {})
+        fill(strategy, "rollingUpdate", {})
     if strategy["type"] == "RollingUpdate" and strategy.get("rollingUpdate") is not None:
-        _absent(strategy["rollingUpdate"], "partition", 0)
+        fill(strategy["rollingUpdate"], "partition", 0)
     retention = spec["persistentVolumeClaimRetentionPolicy"] = spec.get("persistentVolumeClaimRetentionPolicy") or {}
     for when in ("whenDeleted", "whenScaled"):
         retention[when] = retention.get(when) or "Retain"
-    _absent(spec, "replicas", 1)
-    _absent(spec, "revisionHistoryLimit", 10)
+    fill(spec, "replicas", 1)
+    fill(spec, "revisionHistoryLimit", 10)
     for claim in spec.get("volumeClaimTemplates") or ():
-        _absent(claim.setdefault("spec", {}), "volumeMode", "Filesystem")
+        fill(claim.setdefault("spec", {}), "volumeMode", "Filesystem")
         claim.setdefault("status", {}).setdefault("phase", "Pending")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from kubesched.api import columns, status
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, fill, fill_empty
 
 _UP: Object = {
     "stabilizationWindowSeconds": 0,
@@ -33,10 +33,9 @@ _CPU: Object = {
 
 def _default(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
-    if spec.get("minReplicas") is None:
-        spec["minReplicas"] = 1
+    fill(spec, "minReplicas", 1)
     if obj.get("apiVersion") != "autoscaling/v1":
-        spec["metrics"] = spec.get("metrics") or [_CPU]
+        fill_empty(spec, "metrics", [_CPU])
     behavior = spec.get("behavior")
     if behavior is not None:
         for name, rules in (("scaleUp", _UP), ("scaleDown", _DOWN)):

@@ -4,44 +4,38 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
 
 from kubesched.api import columns, meta, status
 from kubesched.api.columns import at
 from kubesched.api.groups.core import podspec
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Column, Object, Strategy
+from kubesched.api.strategy import Column, Object, Strategy, fill, fill_empty
 
 _UID = "controller-uid"
 _NAME = "job-name"
 _PREFIX = "batch.kubernetes.io/"
 
 
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
-
-
 def _default_job_spec(spec: Object) -> None:
     podspec.default_template(spec.setdefault("template", {}))
     for policy in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         for pattern in policy.get("onPodConditions") or ():
-            pattern["status"] = pattern.get("status") or "True"
+            fill_empty(pattern, "status", "True")
 
 
 def _default_job(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = 1
-    _absent(spec, "parallelism", 1)
-    _absent(spec, "backoffLimit", 2**31 - 1 if spec.get("backoffLimitPerIndex") is not None else 6)
+    fill(spec, "parallelism", 1)
+    fill(spec, "backoffLimit", 2**31 - 1 if spec.get("backoffLimitPerIndex") is not None else 6)
     labels = at(spec, "template", "metadata", "labels")
     if labels and not obj["metadata"].get("labels"):
         obj["metadata"]["labels"] = dict(labels)
-    _absent(spec, "completionMode", "NonIndexed")
-    _absent(spec, "suspend", False)
-    _absent(spec, "podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
-    _absent(spec, "manualSelector", False)
+    fill(spec, "completionMode", "NonIndexed")
+    fill(spec, "suspend", False)
+    fill(spec, "podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
+    fill(spec, "manualSelector", False)
     _default_job_spec(spec)
 
 
@@ -62,10 +56,10 @@ def _prepare_job(obj: Object) -> None:
 
 def _default_cron_job(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
-    spec["concurrencyPolicy"] = spec.get("concurrencyPolicy") or "Allow"
-    _absent(spec, "suspend", False)
-    _absent(spec, "successfulJobsHistoryLimit", 3)
-    _absent(spec, "failedJobsHistoryLimit", 1)
+    fill_empty(spec, "concurrencyPolicy", "Allow")
+    fill(spec, "suspend", False)
+    fill(spec, "successfulJobsHistoryLimit", 3)
+    fill(spec, "failedJobsHistoryLimit", 1)
     _default_job_spec(spec.setdefault("jobTemplate", {}).setdefault("spec", {}))
 
 

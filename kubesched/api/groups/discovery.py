@@ -3,21 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubesched.api import columns
-from kubesched.api.strategy import Object, Strategy
-
-
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
+from kubesched.api.strategy import Object, Strategy, fill
 
 
 def _default_slice(obj: Object) -> None:
     for port in obj.get("ports") or ():
-        _absent(port, "name", "")
-        _absent(port, "protocol", "TCP")
+        fill(port, "name", "")
+        fill(port, "protocol", "TCP")
 
 
 def _slice_ports(obj: Object) -> str:

@@ -7,20 +7,15 @@ from typing import Any
 
 from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.strategy import Object, Strategy
-
-
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
+from kubesched.api.strategy import Object, Strategy, fill, fill_empty
 
 
 def _default_level(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
     for name, shares in (("exempt", 0), ("limited", 30)):
         if spec.get(name) is not None:
-            _absent(spec[name], "nominalConcurrencyShares", shares)
-            _absent(spec[name], "lendablePercent", 0)
+            fill(spec[name], "nominalConcurrencyShares", shares)
+            fill(spec[name], "lendablePercent", 0)
     queuing = at(spec, "limited", "limitResponse", "queuing")
     if queuing is not None:
         for name, value in (("handSize", 8), ("queues", 64), ("queueLengthLimit", 50)):
@@ -29,7 +24,7 @@ def _default_level(obj: Object) -> None:
 
 def _default_flow(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
-    spec["matchingPrecedence"] = spec.get("matchingPrecedence") or 1000
+    fill_empty(spec, "matchingPrecedence", 1000)
 
 
 def _dangling(obj: Object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from kubesched.api import columns, names, status
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, fill_empty
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
@@ -21,7 +21,7 @@ def _default_policy(obj: Object) -> None:
         spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
     for rule in [*(spec.get("ingress") or ()), *(spec.get("egress") or ())]:
         for port in rule.get("ports") or ():
-            port["protocol"] = port.get("protocol") or "TCP"
+            fill_empty(port, "protocol", "TCP")
 
 
 def _default_class(obj: Object) -> None:

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from kubesched.api import columns, names, status
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, fill_empty
 
 _GROUP = "rbac.authorization.k8s.io"
 
 
 def _default_binding(obj: Object) -> None:
     reference = obj.setdefault("roleRef", {})
-    reference["apiGroup"] = reference.get("apiGroup") or _GROUP
+    fill_empty(reference, "apiGroup", _GROUP)
     for subject in obj.get("subjects") or ():
         if subject.get("kind") in ("User", "Group"):
-            subject["apiGroup"] = subject.get("apiGroup") or _GROUP
+            fill_empty(subject, "apiGroup", _GROUP)
 
 
 def _validate_role(obj: Object) -> list[FieldError]:

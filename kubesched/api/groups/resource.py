@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, fill_empty
 
 
 def _default_requests(spec: Object) -> None:
     for request in at(spec, "devices", "requests") or ():
         for exact in filter(None, [request.get("exactly"), *(request.get("firstAvailable") or ())]):
-            exact["allocationMode"] = exact.get("allocationMode") or "ExactCount"
+            fill_empty(exact, "allocationMode", "ExactCount")
             if exact["allocationMode"] == "ExactCount":
-                exact["count"] = exact.get("count") or 1
+                fill_empty(exact, "count", 1)
 
 
 def _default_claim(obj: Object) -> None:

@@ -3,20 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubesched.api import columns
-from kubesched.api.strategy import Object, Strategy
-
-
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
-
+from kubesched.api.strategy import Strategy, fill
 
 STRATEGIES: dict[str, Strategy] = {
     "priorityclasses": Strategy(
-        default=lambda obj: _absent(obj, "preemptionPolicy", "PreemptLowerPriority"),
+        default=lambda obj: fill(obj, "preemptionPolicy", "PreemptLowerPriority"),
         has_generation=True,
         generation_of=(),
         columns=(

@@ -6,37 +6,30 @@ Source: pkg/apis/storage, pkg/registry/storage, v1.36.
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubesched.api import columns, status
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, fill
 
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 _OLD_DEFAULT = "storageclass.beta.kubernetes.io/is-default-class"
 
 
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
-
-
 def _default_class(obj: Object) -> None:
-    _absent(obj, "reclaimPolicy", "Delete")
-    _absent(obj, "volumeBindingMode", "Immediate")
+    fill(obj, "reclaimPolicy", "Delete")
+    fill(obj, "volumeBindingMode", "Immediate")
 
 
 def _default_driver(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
-    _absent(spec, "attachRequired", True)
-    _absent(spec, "podInfoOnMount", False)
-    _absent(spec, "storageCapacity", False)
-    _absent(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType")
+    fill(spec, "attachRequired", True)
+    fill(spec, "podInfoOnMount", False)
+    fill(spec, "storageCapacity", False)
+    fill(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType")
     if not spec.get("volumeLifecycleModes"):
         spec["volumeLifecycleModes"] = ["Persistent"]
-    _absent(spec, "requiresRepublish", False)
-    _absent(spec, "seLinuxMount", False)
+    fill(spec, "requiresRepublish", False)
+    fill(spec, "seLinuxMount", False)
 
 
 def _validate_class(obj: Object) -> list[FieldError]:

@@ -13,7 +13,7 @@ from kubesched.api import columns, status
 from kubesched.api.columns import at
 from kubesched.api.groups.core import podspec
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Column, Object, Scale, Strategy
+from kubesched.api.strategy import Column, Object, Scale, Strategy, fill, fill_empty
 
 _ROLE = "node-role.kubernetes.io/"
 _OLD_ROLE = "kubernetes.io/role"
@@ -24,11 +24,6 @@ _MODES = {
     "ReadWriteOncePod": "RWOP",
 }
 _EVENT_SECONDS = 3600.0
-
-
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
 
 
 # ---- nodes ----
@@ -77,13 +72,13 @@ def _kernel(obj: Object) -> str:
 def _default_volume(obj: Object) -> None:
     obj.setdefault("status", {}).setdefault("phase", "Pending")
     spec: Object = obj.setdefault("spec", {})
-    spec["persistentVolumeReclaimPolicy"] = spec.get("persistentVolumeReclaimPolicy") or "Retain"
-    _absent(spec, "volumeMode", "Filesystem")
+    fill_empty(spec, "persistentVolumeReclaimPolicy", "Retain")
+    fill(spec, "volumeMode", "Filesystem")
     podspec.default_source(spec)
 
 
 def _default_claim(obj: Object) -> None:
-    _absent(obj.setdefault("spec", {}), "volumeMode", "Filesystem")
+    fill(obj.setdefault("spec", {}), "volumeMode", "Filesystem")
     obj.setdefault("status", {}).setdefault("phase", "Pending")
 
 
@@ -222,13 +217,13 @@ def _said(obj: Object, field: str) -> str:
 
 def _default_controller(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
-    _absent(spec, "replicas", 1)
+    fill(spec, "replicas", 1)
     template = spec.get("template")
     if template is not None:
         podspec.default_template(template)
         labels = at(template, "metadata", "labels")
         if labels:
-            spec["selector"] = spec.get("selector") or dict(labels)
+            fill_empty(spec, "selector", dict(labels))
             obj["metadata"]["labels"] = obj["metadata"].get("labels") or dict(labels)
 
 

@@ -12,7 +12,7 @@ from kubesched.api import columns, names, status
 from kubesched.api.columns import at
 from kubesched.api.groups.core import podspec
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, fill_empty
 
 _MAX_SIZE = 1024 * 1024  # bytes of a Secret's or a ConfigMap's values
 _REQUIRED_KEYS = {
@@ -35,7 +35,7 @@ def _merge_string_data(obj: Object) -> None:
 
 def _default_secret(obj: Object) -> None:
     _merge_string_data(obj)
-    obj["type"] = obj.get("type") or "Opaque"
+    fill_empty(obj, "type", "Opaque")
 
 
 def _validate_secret(obj: Object) -> list[FieldError]:

@@ -8,7 +8,7 @@ from typing import Any
 from kubesched.api import columns, names, status
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import Object, Strategy, fill, fill_empty
 
 _WIDTH = 16  # of load balancer addresses in a table
 _AFFINITY_SECONDS = 10800
@@ -16,14 +16,9 @@ _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
-def _absent(obj: Object, name: str, value: Any) -> None:
-    if obj.get(name) is None:
-        obj[name] = value
-
-
 def _default_service(obj: Object) -> None:
     spec: Object = obj.setdefault("spec", {})
-    spec["sessionAffinity"] = spec.get("sessionAffinity") or "None"
+    fill_empty(spec, "sessionAffinity", "None")
     if spec["sessionAffinity"] == "None":
         spec.pop("sessionAffinityConfig", None)
     elif (
@@ -33,19 +28,19 @@ def _default_service(obj: Object) -> None:
         spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": _AFFINITY_SECONDS}}
     kind = spec["type"] = spec.get("type") or "ClusterIP"
     for port in spec.get("ports") or ():
-        port["protocol"] = port.get("protocol") or "TCP"
+        fill_empty(port, "protocol", "TCP")
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port.get("port", 0)
     outside = kind in ("LoadBalancer", "NodePort") or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
     if outside and not spec.get("externalTrafficPolicy"):
         spec["externalTrafficPolicy"] = "Cluster"
     if kind != "ExternalName":
-        _absent(spec, "internalTrafficPolicy", "Cluster")
+        fill(spec, "internalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
-        _absent(spec, "allocateLoadBalancerNodePorts", True)
+        fill(spec, "allocateLoadBalancerNodePorts", True)
         for ingress in at(obj, "status", "loadBalancer", "ingress") or ():
             if ingress.get("ip"):
-                _absent(ingress, "ipMode", "VIP")
+                fill(ingress, "ipMode", "VIP")
 
 
 def _prepare_create(obj: Object) -> None:
@@ -171,7 +166,7 @@ def _joined(address: str, suffix: str) -> str:
 def _default_endpoints(obj: Object) -> None:
     for subset in obj.get("subsets") or ():
         for port in subset.get("ports") or ():
-            port["protocol"] = port.get("protocol") or "TCP"
+            fill_empty(port, "protocol", "TCP")
 
 
 STRATEGIES: dict[str, Strategy] = {

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubesched.api import quantity
-from kubesched.api.strategy import Object
+from kubesched.api.strategy import Object, fill, fill_empty
 
 _MODE = 0o644  # of files in volumes
 _TOKEN_SECONDS = 3600
@@ -46,31 +46,17 @@ def default_template(template: Any) -> None:
 
 def default_spec(spec: Object) -> None:
     """Everything but what only a pod itself gets."""
-    _put(spec, "dnsPolicy", "ClusterFirst")
-    _put(spec, "restartPolicy", "Always")
-    if spec.get("securityContext") is None:
-        spec["securityContext"] = {}
-    if spec.get("terminationGracePeriodSeconds") is None:
-        spec["terminationGracePeriodSeconds"] = 30
-    _put(spec, "schedulerName", "default-scheduler")
+    fill_empty(spec, "dnsPolicy", "ClusterFirst")
+    fill_empty(spec, "restartPolicy", "Always")
+    fill(spec, "securityContext", {})
+    fill(spec, "terminationGracePeriodSeconds", 30)
+    fill_empty(spec, "schedulerName", "default-scheduler")
     for volume in spec.get("volumes") or ():
         default_volume(volume)
     for container in containers(spec):
         _default_container(container)
     if spec.get("hostNetwork"):
         _host_ports(spec)
-
-
-def _put(obj: Object, name: str, value: Any) -> None:
-    """Set what is absent or empty."""
-    if not obj.get(name):
-        obj[name] = value
-
-
-def _put_absent(obj: Object, name: str, value: Any) -> None:
-    """Set what is absent; zero is a value."""
-    if obj.get(name) is None:
-        obj[name] = value
 
 
 def _host_ports(spec: Object) -> None:
@@ -84,12 +70,12 @@ def _host_ports(spec: Object) -> None:
 
 def _default_container(container: Object) -> None:
     for port in container.get("ports") or ():
-        _put(port, "protocol", "TCP")
+        fill_empty(port, "protocol", "TCP")
     for variable in container.get("env") or ():
         _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
         key = (variable.get("valueFrom") or {}).get("fileKeyRef")
         if key is not None:
-            _put_absent(key, "optional", False)
+            fill(key, "optional", False)
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         _default_probe(container.get(name))
     for name in ("postStart", "preStop"):
@@ -97,14 +83,14 @@ def _default_container(container: Object) -> None:
         _default_http(handler.get("httpGet"))
     if not container.get("imagePullPolicy"):
         container["imagePullPolicy"] = pull_policy(container.get("image") or "")
-    _put(container, "terminationMessagePath", "/dev/termination-log")
-    _put(container, "terminationMessagePolicy", "File")
+    fill_empty(container, "terminationMessagePath", "/dev/termination-log")
+    fill_empty(container, "terminationMessagePolicy", "File")
 
 
 def _default_http(action: Object | None) -> None:
     if action is not None:
-        _put(action, "path", "/")
-        _put(action, "scheme", "HTTP")
+        fill_empty(action, "path", "/")
+        fill_empty(action, "scheme", "HTTP")
 
 
 def _default_probe(probe: Object | None) -> None:
@@ -112,16 +98,16 @@ def _default_probe(probe: Object | None) -> None:
         return
     _default_http(probe.get("httpGet"))
     if probe.get("grpc") is not None:
-        _put_absent(probe["grpc"], "service", "")
-    _put(probe, "timeoutSeconds", 1)
-    _put(probe, "periodSeconds", 10)
-    _put(probe, "successThreshold", 1)
-    _put(probe, "failureThreshold", 3)
+        fill(probe["grpc"], "service", "")
+    fill_empty(probe, "timeoutSeconds", 1)
+    fill_empty(probe, "periodSeconds", 10)
+    fill_empty(probe, "successThreshold", 1)
+    fill_empty(probe, "failureThreshold", 3)
 
 
 def _default_field_ref(reference: Object | None) -> None:
     if reference is not None:
-        _put(reference, "apiVersion", "v1")
+        fill_empty(reference, "apiVersion", "v1")
 
 
 _DISKS: dict[str, dict[str, Any]] = {
@@ -138,9 +124,9 @@ def default_source(source: Object) -> None:
     for name, fields in _DISKS.items():
         if source.get(name) is not None:
             for key, value in fields.items():
-                _put_absent(source[name], key, value)
+                fill(source[name], key, value)
     if source.get("hostPath") is not None:
-        _put_absent(source["hostPath"], "type", "")
+        fill(source["hostPath"], "type", "")
 
 
 def default_volume(volume: Object) -> None:
@@ -152,19 +138,19 @@ def default_volume(volume: Object) -> None:
     default_source(volume)
     for name in ("secret", "configMap", "downwardAPI", "projected"):
         if volume.get(name) is not None:
-            _put_absent(volume[name], "defaultMode", _MODE)
+            fill(volume[name], "defaultMode", _MODE)
     for item in (volume.get("downwardAPI") or {}).get("items") or ():
         _default_field_ref(item.get("fieldRef"))
     for source in (volume.get("projected") or {}).get("sources") or ():
         if source.get("serviceAccountToken") is not None:
-            _put_absent(source["serviceAccountToken"], "expirationSeconds", _TOKEN_SECONDS)
+            fill(source["serviceAccountToken"], "expirationSeconds", _TOKEN_SECONDS)
         for item in (source.get("downwardAPI") or {}).get("items") or ():
             _default_field_ref(item.get("fieldRef"))
     claim = ((volume.get("ephemeral") or {}).get("volumeClaimTemplate") or {}).get("spec")
     if claim is not None:
-        _put(claim, "volumeMode", "Filesystem")
+        fill_empty(claim, "volumeMode", "Filesystem")
     if volume.get("image") is not None:
-        _put(volume["image"], "pullPolicy", pull_policy(volume["image"].get("reference") or ""))
+        fill_empty(volume["image"], "pullPolicy", pull_policy(volume["image"].get("reference") or ""))
 
 
 # ---- what only a pod itself gets ----
@@ -182,7 +168,7 @@ def default_pod(spec: Object) -> None:
     if resources is not None:
         _huge_page_limits(spec, resources)
         _pod_requests(spec, resources)
-    _put_absent(spec, "enableServiceLinks", True)
+    fill(spec, "enableServiceLinks", True)
 
 
 def _requests_from_limits(container: Object) -> None:
