@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kubesched.base import bulk
 from kubesched.store.interface import Entry, Event, EventKind, Unavailable
 from kubesched.store.journal import Broken, Journal, Record, make_record
 from kubesched.store.local import LocalStore
@@ -212,19 +212,7 @@ class _Loaded:
     superfluous: list[int]  # rows that a compaction had no time to remove
 
 
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Reading makes objects only, no garbage: looking for it meanwhile costs as much as reading."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-@_without_collection()
+@bulk.without_collection()  # looking for garbage meanwhile costs as much as reading
 def _load(journal: Journal) -> _Loaded:
     oldest = journal.compacted()
     entries: dict[str, Entry] = {}
