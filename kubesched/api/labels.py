@@ -6,9 +6,7 @@ Source: apimachinery/pkg/util/validation (IsQualifiedName, IsValidLabelValue, Is
 
 from __future__ import annotations
 
-import functools
-import re
-
+from kubesched.api import names
 from kubesched.api.fields import View
 from kubesched.base import errors
 
@@ -16,30 +14,20 @@ KEY = "a label key: 63 letters, digits, '-', '_' or '.', after a DNS name and '/
 VALUE = "a label value: up to 63 letters, digits, '-', '_' or '.', the first and last a letter or digit"
 NAMESPACE = "a namespace: up to 63 small letters, digits or '-', the first and last a letter or digit"
 
-_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]")
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_MAX_DNS_NAME = 253
 
-
-@functools.lru_cache(maxsize=4096)
 def is_key(text: str) -> bool:
     """Whether a text may name a label."""
-    prefix, slash, name = text.rpartition("/")
-    if slash and not (len(prefix) <= _MAX_DNS_NAME and _DNS_NAME.fullmatch(prefix)):
-        return False
-    return _NAME.fullmatch(name) is not None
+    return not names.qualified_name(text)
 
 
-@functools.lru_cache(maxsize=4096)
 def is_value(text: str) -> bool:
     """Whether a label may have a value; it may be empty."""
-    return not text or _NAME.fullmatch(text) is not None
+    return not names.label_value(text)
 
 
 def is_namespace(text: str) -> bool:
     """Whether a text may name a namespace."""
-    return _DNS_LABEL.fullmatch(text) is not None
+    return not names.label(text)
 
 
 def pairs(view: View, name: str) -> tuple[tuple[str, str], ...]:

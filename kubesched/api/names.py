@@ -110,13 +110,9 @@ _KEY_FORMAT = _Format(
     63,
     "bytes",
 )
-_subdomain_pattern = re.compile(_SUBDOMAIN)
-_label_pattern = re.compile(_LABEL)
-_key_pattern = re.compile(_KEY)
 
 
 def _rule(form: _Format) -> Rule:
-    pattern = re.compile(form.pattern)
     mismatch = form.mismatch()
     long = f"must be no more than {form.maximum} {form.unit}"
 
@@ -125,7 +121,7 @@ def _rule(form: _Format) -> Rule:
         wrong: list[str] = []
         if form.maximum and _size(text) > form.maximum:
             wrong.append(long)
-        if not pattern.fullmatch(text):
+        if not re.fullmatch(form.pattern, text):
             wrong.append(mismatch)
         return tuple(wrong)
 
@@ -154,8 +150,8 @@ def label(text: str) -> tuple[str, ...]:
     wrong: list[str] = []
     if _size(text) > _LABEL_FORMAT.maximum:
         wrong.append(f"must be no more than {_LABEL_FORMAT.maximum} characters")
-    if not _label_pattern.fullmatch(text):
-        dotted = _subdomain_pattern.fullmatch(text)
+    if not re.fullmatch(_LABEL, text):
+        dotted = re.fullmatch(_SUBDOMAIN, text)
         wrong.append("must not contain dots" if dotted else _LABEL_FORMAT.mismatch())
     return tuple(wrong)
 
@@ -179,7 +175,7 @@ def qualified_name(text: str) -> tuple[str, ...]:
         found.append("name part must be non-empty")
     elif _size(name) > _KEY_FORMAT.maximum:
         found.append(f"name part must be no more than {_KEY_FORMAT.maximum} bytes")
-    if not _key_pattern.fullmatch(name):
+    if not re.fullmatch(_KEY, name):
         found.append(f"name part {_KEY_FORMAT.mismatch()}")
     return tuple(found)
 
