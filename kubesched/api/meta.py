@@ -39,6 +39,19 @@ def parse_time(text: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(text)
 
 
+def has_condition(obj: Object, kind: str) -> bool:
+    """Whether a condition of the status is true."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return any(found.get("type") == kind and found.get("status") == "True" for found in conditions)
+
+
+def set_condition(obj: Object, condition: Object) -> None:
+    """Put a condition behind the others of the status, in the place of one of its type."""
+    state = obj.setdefault("status", {})
+    kept = [found for found in state.get("conditions") or () if found.get("type") != condition["type"]]
+    state["conditions"] = [*kept, condition]
+
+
 def generate_name(base: str) -> str:
     """A name that nobody has yet, probably: the base (cut) and five letters that spell no word."""
     return base[:_MAX_GENERATED] + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(_SUFFIX))

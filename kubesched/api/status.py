@@ -214,6 +214,11 @@ def conflict(group: str, resource: str, name: str, why: str = MODIFIED) -> Statu
     return StatusError(409, "Conflict", message, _details(group, resource, name))
 
 
+def other_uid(wanted: str, found: str) -> str:
+    """Why a write that names an object's UID meets another object of its name."""
+    return f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+
+
 def apply_conflict(message: str, causes: list[dict[str, str]]) -> StatusError:
     return StatusError(409, "Conflict", message, {"causes": causes})
 

@@ -11,7 +11,7 @@ import uuid
 
 import orjson
 
-from kubesched.api import gotext, status
+from kubesched.api import gotext, meta, status
 from kubesched.api.kinds import Registry
 from kubesched.api.strategy import Object
 from kubesched.apiserver.authentication import user_of
@@ -122,7 +122,7 @@ class ServiceAccounts:
 
     def _is_long_deleted(self, metadata: Object) -> bool:
         deleted: str = metadata.get("deletionTimestamp") or ""
-        return bool(deleted) and datetime.datetime.fromisoformat(deleted) + _LEEWAY < self._now()
+        return bool(deleted) and meta.parse_time(deleted) + _LEEWAY < self._now()
 
     async def _metadata(self, plural: str, namespace: str, name: str) -> Object | None:
         found = await self._object(plural, namespace, name)

@@ -114,30 +114,17 @@ class CustomResources:
         conflict = self._conflict(definition)
         now = meta.timestamp(self._app.now())
 
-        def renew(live: Object | None) -> Object:
-            if live is None:
-                raise KeyError
+        def renew(live: Object) -> Object:
             state = live.setdefault("status", {})
             if not conflict:
                 names = live["spec"]["names"]
                 state["acceptedNames"] = {key: value for key, value in names.items() if value}
             ok = not conflict
-            conditions = [
-                _made(
-                    "NamesAccepted", ok, "NoConflicts" if ok else "NamesConflict", conflict or "no conflicts found", now
-                ),
-                _made(
-                    "Established",
-                    ok,
-                    "InitialNamesAccepted" if ok else "NotAccepted",
-                    "the initial names have been accepted" if ok else "not all names are accepted",
-                    now,
-                ),
-            ]
-            kept = [
-                item for item in state.get("conditions") or () if item["type"] not in ("NamesAccepted", "Established")
-            ]
-            state["conditions"] = kept + conditions
+            why = conflict or "no conflicts found"
+            meta.set_condition(live, _made("NamesAccepted", ok, "NoConflicts" if ok else "NamesConflict", why, now))
+            reason = "InitialNamesAccepted" if ok else "NotAccepted"
+            why = "the initial names have been accepted" if ok else "not all names are accepted"
+            meta.set_condition(live, _made("Established", ok, reason, why, now))
             finalizers = live["metadata"].setdefault("finalizers", [])
             if _CLEANUP not in finalizers:
                 finalizers.append(_CLEANUP)
@@ -145,7 +132,7 @@ class CustomResources:
 
         await self._write(definition, renew)
 
-    async def _write(self, definition: Object, renew: Callable[[Object | None], Object]) -> None:
+    async def _write(self, definition: Object, renew: Callable[[Object], Object]) -> None:
         try:
             await self._definitions.update("", definition["metadata"]["name"], renew, subresource="status")
         except StatusError as error:
@@ -162,9 +149,7 @@ class CustomResources:
             while (await self._delete_all(resource)) > 0:
                 await asyncio.sleep(0.05)
 
-        def renew(live: Object | None) -> Object:
-            if live is None:
-                raise KeyError
+        def renew(live: Object) -> Object:
             metadata = live["metadata"]
             metadata["finalizers"] = [item for item in metadata.get("finalizers") or () if item != _CLEANUP]
             return live

@@ -59,14 +59,9 @@ async def _budgets_of(budgets: Resource, pod: Object) -> list[Object]:
     return found
 
 
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
-
-
 def _may_ignore(pod: Object, budget: Object) -> bool:
     """A pod that does not work costs its budget nothing, if enough others do or the budget says so."""
-    if _is_ready(pod):
+    if meta.has_condition(pod, "Ready"):
         return False
     if (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
         return True
@@ -78,9 +73,7 @@ def _may_ignore(pod: Object, budget: Object) -> bool:
 async def _spend(budgets: Resource, namespace: str, name: str, pod: str, *, dry_run: bool) -> None:
     """Take one disruption from a budget."""
 
-    def renew(live: Object | None) -> Object:
-        if live is None:
-            raise status.not_found("policy", "poddisruptionbudgets", name)
+    def renew(live: Object) -> Object:
         _check(live, name)
         state = live["status"]
         state["disruptionsAllowed"] -= 1
@@ -123,9 +116,7 @@ async def _delete(pods: Resource, pod: Object, options: DeleteOptions) -> None:
     """Say on the pod that it is evicted, then delete it."""
     metadata = pod["metadata"]
 
-    def mark(live: Object | None) -> Object:
-        if live is None:
-            raise status.not_found("", "pods", metadata["name"])
+    def mark(live: Object) -> Object:
         pods.check_preconditions(live, options)
         _add_condition(live, pods.now())
         return live
@@ -138,17 +129,8 @@ async def _delete(pods: Resource, pod: Object, options: DeleteOptions) -> None:
 
 
 def _add_condition(pod: Object, now: datetime.datetime) -> None:
-    conditions = pod.setdefault("status", {}).setdefault("conditions", [])
-    if any(item.get("type") == "DisruptionTarget" and item.get("status") == "True" for item in conditions):
+    if meta.has_condition(pod, "DisruptionTarget"):
         return
-    conditions[:] = [item for item in conditions if item.get("type") != "DisruptionTarget"]
-    conditions.append(
-        {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "lastProbeTime": None,
-            "lastTransitionTime": meta.timestamp(now),
-            "reason": "EvictionByEvictionAPI",
-            "message": "Eviction API: evicting",
-        }
-    )
+    told = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+    target = {"type": "DisruptionTarget", "status": "True", "lastProbeTime": None}
+    meta.set_condition(pod, {**target, "lastTransitionTime": meta.timestamp(now), **told})

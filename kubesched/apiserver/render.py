@@ -26,19 +26,13 @@ def item(resource: Resource, found: Item, form: Format, include: str = "") -> Re
     code = 201 if found.created else 200
     if found.entry is not None and form.media_type == JSON and not form.convert:
         return Response(code, resource.whole(found.entry))
-    obj = found.object if found.object is not None else resource.decode(found.entry) if found.entry else {}
-    return Response(code, encode(resource, convert(resource, obj, form, include), form), form.content_type)
+    obj = convert(resource, resource.object_of(found), form, include)
+    return Response(code, codec.encode(obj, form.media_type), form.content_type)
 
 
 def plain(obj: Object, form: Format, code: int = 200) -> Response:
     """An object that belongs to no resource, a Status for example; never converted."""
     return Response(code, codec.encode(obj, form.media_type), form.media_type)
-
-
-def encode(resource: Resource, obj: Object, form: Format) -> bytes:
-    if form.media_type == JSON:
-        return orjson.dumps(obj)
-    return codec.encode(obj, form.media_type)
 
 
 def convert(resource: Resource, obj: Object, form: Format, include: str = "") -> Object:
@@ -121,7 +115,7 @@ def objects(resource: Resource, found: Iterable[Object], metadata: Object, form:
         raise status.not_acceptable((JSON,))
     else:
         body = {**_list_head(resource), "metadata": metadata, "items": list(found)}
-    return Response(200, encode(resource, body, form), form.content_type)
+    return Response(200, codec.encode(body, form.media_type), form.content_type)
 
 
 def _list_head(resource: Resource) -> dict[str, Any]:

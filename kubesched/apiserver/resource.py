@@ -9,8 +9,9 @@ Source: apiserver/pkg/registry/generic/registry/store.go and pkg/registry/rest, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -63,6 +64,15 @@ class Change:
 NO_ADMISSION = Change()
 
 
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """A store that cannot write is the server's 503."""
+    try:
+        yield
+    except Unavailable as error:
+        raise status.unavailable(f"the store cannot write: {error}") from None
+
+
 @dataclass(slots=True, eq=False)
 class Resource:
     """The objects of one kind in one store."""
@@ -105,6 +115,13 @@ class Resource:
         obj["apiVersion"] = self.kind.api_version
         obj["metadata"]["resourceVersion"] = str(entry.revision)
         return obj
+
+    def object_of(self, item: Item) -> Object:
+        """An item decoded."""
+        if item.object is not None:
+            return item.object
+        assert item.entry is not None  # an item has one of them
+        return self.decode(item.entry)
 
     def whole(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
         """The JSON of a stored object, in pieces, its revision in place."""
@@ -236,12 +253,10 @@ class Resource:
         return error
 
     async def _put(self, key: str, obj: Object, expect: int) -> Entry:
-        try:
+        with _writing():
             return await self.store.put(
                 key, self.encode(obj), expect=expect, note=self._note(obj), ttl=self.strategy.ttl
             )
-        except Unavailable as error:
-            raise status.unavailable(f"the store cannot write: {error}") from None
 
     # ---- update ----
 
@@ -249,25 +264,25 @@ class Resource:
         self,
         namespace: str,
         name: str,
-        renew: Callable[[Object | None], Object],
+        renew: Callable[[Object], Object],
         change: Change = NO_ADMISSION,
         *,
+        make: Callable[[], Object] | None = None,
         subresource: str = "",
-        may_create: bool = False,
         dry_run: bool = False,
     ) -> Item:
-        """Replace an object by what ``renew`` makes of the live one (None where there is none and one may be created).
+        """Replace an object by what ``renew`` makes of the live one; without one, ``make`` makes it, or it is a 404.
 
-        If somebody else writes in between, ``renew`` is asked again, unless what it made names a revision: then 409.
+        If somebody else writes in between, both are asked again, unless what was made names a revision: then 409.
         """
         key = self.kind.key(namespace, name)
         for _ in range(_UPDATE_ATTEMPTS):
             entry = await self.store.get(key, pending=True)
             if entry is None:
-                if not may_create:
+                if make is None:
                     raise self._missing(name)
                 try:
-                    return await self._create(renew(None), namespace, change, dry_run)
+                    return await self._create(make(), namespace, change, dry_run)
                 except status.StatusError as error:
                     if error.reason != "AlreadyExists":
                         raise
@@ -281,7 +296,7 @@ class Resource:
         self,
         key: str,
         entry: Entry,
-        renew: Callable[[Object | None], Object],
+        renew: Callable[[Object], Object],
         change: Change,
         subresource: str,
         dry_run: bool,
@@ -312,10 +327,8 @@ class Resource:
 
     async def _visible(self, entry: Entry) -> Entry:
         """The entry once readers see it too: it may be another writer's, still on its way to the disk."""
-        try:
+        with _writing():
             await self.store.reach(entry.revision)
-        except Unavailable as error:
-            raise status.unavailable(f"the store cannot write: {error}") from None
         return entry
 
     def _check_revision(self, new: Object, old: Object) -> bool:
@@ -324,8 +337,7 @@ class Resource:
         uid = new["metadata"].get("uid")
         name = old["metadata"]["name"]
         if uid and uid != old["metadata"]["uid"]:
-            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
-            raise self._conflict(name, why)
+            raise self._conflict(name, status.other_uid(uid, old["metadata"]["uid"]))
         if not given or given == "0":
             if not self.strategy.unconditional_update:
                 wrong = status.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
@@ -372,16 +384,18 @@ class Resource:
 
     async def _finish(self, key: str, entry: Entry, new: Object, dry_run: bool) -> Item | None:
         """The last finalizer of an object that is to go was removed: it goes."""
-        if not dry_run:
-            try:
-                await self.store.delete(key, expect=entry.revision)
-            except Mismatch:
-                return None
-            except Unavailable as error:
-                raise status.unavailable(f"the store cannot write: {error}") from None
-        return Item(object=new)
+        return Item(object=new) if dry_run or await self._erase(key, entry.revision) else None
 
     # ---- delete ----
+
+    async def _erase(self, key: str, expect: int) -> bool:
+        """False: somebody else wrote in between."""
+        with _writing():
+            try:
+                await self.store.delete(key, expect=expect)
+            except Mismatch:
+                return False
+        return True
 
     async def delete(
         self,
@@ -427,12 +441,11 @@ class Resource:
     ) -> tuple[Object, bool] | None:
         """None: somebody else wrote in between; look again."""
         metadata = obj["metadata"]
-        before = self.decode(entry)
         if self.strategy.holds is not None and self.strategy.holds(obj):
             return await self._hold(key, entry, obj, options)
         graceful = self._begin_grace(obj, options)
         if graceful is None:
-            return before, False
+            return obj, False
         finalizers = self._deletion_finalizers(metadata, options)
         if finalizers:
             metadata["finalizers"] = finalizers
@@ -441,7 +454,7 @@ class Resource:
         if finalizers and not graceful:
             self._mark(metadata)
         if finalizers or graceful:
-            if obj != before and not options.dry_run:
+            if not options.dry_run and obj != self.decode(entry):
                 try:
                     entry = await self._put(key, obj, entry.revision)
                 except Mismatch:
@@ -449,14 +462,7 @@ class Resource:
                 obj = self.decode(entry)
             if finalizers or metadata["deletionGracePeriodSeconds"]:
                 return obj, False
-        if not options.dry_run:
-            try:
-                await self.store.delete(key, expect=entry.revision)
-            except Mismatch:
-                return None
-            except Unavailable as error:
-                raise status.unavailable(f"the store cannot write: {error}") from None
-        return obj, True
+        return (obj, True) if options.dry_run or await self._erase(key, entry.revision) else None
 
     async def _hold(self, key: str, entry: Entry, obj: Object, options: DeleteOptions) -> tuple[Object, bool] | None:
         """Begin the end of an object that something of its own keeps (the content of a namespace)."""
@@ -547,7 +553,5 @@ def _finished(new: Object, old: Object) -> bool:
 
 def _differs_in_times_only(new: Object, old: Object) -> bool:
     """Whether managed fields were only stamped anew: that is no change."""
-    if managed.without_times(new) != managed.without_times(old):
-        return False
     plain = [{**obj, "metadata": {**obj["metadata"], "managedFields": None}} for obj in (new, old)]
-    return plain[0] == plain[1]
+    return plain[0] == plain[1] and managed.without_times(new) == managed.without_times(old)

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from kubesched.api import codec, meta, patch, schema, selectors, status
-from kubesched.api.options import WriteOptions, delete_options, write_options
+from kubesched.api.columns import at
+from kubesched.api.options import WriteOptions, delete_options
 from kubesched.api.strategy import Object
 from kubesched.apiserver import about, negotiate, render, reviews, verbs
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
@@ -65,30 +66,10 @@ async def ask(request: Request, endpoint: Endpoint, app: App) -> Answer:
 
 async def body_of(request: Request, gvk: GroupVersionKind, options: WriteOptions) -> Object:
     """The body of a request that is not the endpoint's own kind, decoded; unknown fields are told."""
-    media_type = negotiate.body_type(request.headers.get("content-type", ""))
-    body = await request.read()
-    type_ = schema.of(*gvk)
-    try:
-        obj, unknown = codec.decode(body, media_type, type_, gvk, strict=options.reports_unknown)
-    except codec.DecodeError as error:
-        raise status.bad_request(error.explain(gvk.kind, body)) from None
-    where = f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: '
-    verbs.report(request, options, unknown, lambda text: status.bad_request(where + text))
-    return obj
-
-
-def _options(request: Request) -> WriteOptions:
-    return write_options(request.query, "CreateOptions", request.headers.get("user-agent", ""))
+    return await verbs.read_body(request, schema.of(*gvk), gvk, options)
 
 
 # ---- scale ----
-
-
-def _at(obj: Object, path: tuple[str, ...]) -> object:
-    found: object = obj
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
 
 
 def scale_of(obj: Object, endpoint: Endpoint) -> Object:
@@ -98,8 +79,8 @@ def scale_of(obj: Object, endpoint: Endpoint) -> Object:
         raise status.no_such_path()
     metadata = obj["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    selector = _at(obj, rule.selector)
-    state: Object = {"replicas": _at(obj, rule.current) or 0}
+    selector = at(obj, *rule.selector)
+    state: Object = {"replicas": at(obj, *rule.current) or 0}
     if isinstance(selector, dict) and selector:
         plain = "matchLabels" not in selector and "matchExpressions" not in selector
         state["selector"] = selectors.text({"matchLabels": selector} if plain else selector)
@@ -109,7 +90,7 @@ def scale_of(obj: Object, endpoint: Endpoint) -> Object:
         "kind": SCALE.kind,
         "apiVersion": SCALE.api_version,
         "metadata": {name: metadata[name] for name in kept if name in metadata},
-        "spec": {"replicas": replicas} if (replicas := _at(obj, rule.wanted)) else {},
+        "spec": {"replicas": replicas} if (replicas := at(obj, *rule.wanted)) else {},
         "status": state,
     }
 
@@ -120,16 +101,10 @@ async def _scale(request: Request, endpoint: Endpoint) -> Answer:
     if request.method in ("GET", "HEAD"):
         entry = await resource.get(endpoint.namespace, endpoint.name)
         return render.plain(scale_of(resource.decode(entry), endpoint), form)
-    options = write_options(
-        request.query,
-        "UpdateOptions" if request.method == "PUT" else "PatchOptions",
-        request.headers.get("user-agent", ""),
-    )
+    options = verbs.options_of(request, "UpdateOptions" if request.method == "PUT" else "PatchOptions")
     wanted = await _scale_writer(request, endpoint, options)
 
-    def renew(live: Object | None) -> Object:
-        if live is None:
-            raise status.not_found(resource.kind.group, resource.kind.plural, endpoint.name)
+    def renew(live: Object) -> Object:
         scale = wanted(scale_of(live, endpoint))
         _check_scale(scale, live, endpoint)
         rule = resource.strategy.scale
@@ -143,8 +118,7 @@ async def _scale(request: Request, endpoint: Endpoint) -> Answer:
     item = await resource.update(
         endpoint.namespace, endpoint.name, renew, endpoint.admission(request, options), dry_run=options.dry_run
     )
-    obj = item.object if item.object is not None else resource.decode(item.entry) if item.entry else {}
-    return render.plain(scale_of(obj, endpoint), form)
+    return render.plain(scale_of(resource.object_of(item), endpoint), form)
 
 
 async def _scale_writer(request: Request, endpoint: Endpoint, options: WriteOptions) -> Callable[[Object], Object]:
@@ -152,14 +126,10 @@ async def _scale_writer(request: Request, endpoint: Endpoint, options: WriteOpti
     if request.method == "PUT":
         scale = await body_of(request, SCALE, options)
         return lambda current: scale
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip()
     change, _ = codec.patch_body(await request.read(), strict=False)
-    match media_type:
-        case verbs.JSON_PATCH:
-            return lambda current: _whole(patch.json_patch(current, change))
-        case verbs.MERGE_PATCH | verbs.STRATEGIC:
-            return lambda current: _whole(patch.merge(current, change))
-    raise status.unsupported_media_type((verbs.JSON_PATCH, verbs.MERGE_PATCH, verbs.STRATEGIC))
+    media_type = verbs.patch_type(request, (verbs.JSON_PATCH, verbs.MERGE_PATCH, verbs.STRATEGIC))
+    make = patch.json_patch if media_type == verbs.JSON_PATCH else patch.merge
+    return lambda current: _whole(make(current, change))
 
 
 def _whole(obj: object) -> Object:
@@ -184,7 +154,7 @@ def _check_scale(scale: Object, live: Object, endpoint: Endpoint) -> None:
 
 async def _bind(request: Request, endpoint: Endpoint, app: App) -> Answer:
     """Set a pod's node, once; annotations and labels of the binding go to the pod."""
-    options = _options(request)
+    options = verbs.options_of(request, "CreateOptions")
     binding = await body_of(request, GroupVersionKind("", "v1", "Binding"), options)
     metadata, target = binding.get("metadata") or {}, binding.get("target") or {}
     name = endpoint.name or metadata.get("name", "")
@@ -195,9 +165,7 @@ async def _bind(request: Request, endpoint: Endpoint, app: App) -> Answer:
         raise status.invalid("", "Binding", name, [status.required("target.name")])
     pods = app.resource_of("", "v1", "pods")
 
-    def renew(live: Object | None) -> Object:
-        if live is None:
-            raise status.not_found("", "pods", name)
+    def renew(live: Object) -> Object:
         return _bound(live, name, metadata, target["name"], app)
 
     await pods.update(endpoint.namespace, name, renew, subresource="binding", dry_run=options.dry_run)
@@ -207,8 +175,7 @@ async def _bind(request: Request, endpoint: Endpoint, app: App) -> Answer:
 def _bound(pod: Object, name: str, metadata: Object, node: str, app: App) -> Object:
     uid = metadata.get("uid")
     if uid and uid != pod["metadata"]["uid"]:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {pod['metadata']['uid']}"
-        raise status.conflict("", "pods", name, why)
+        raise status.conflict("", "pods", name, status.other_uid(uid, pod["metadata"]["uid"]))
     spec = pod.setdefault("spec", {})
     if pod["metadata"].get("deletionTimestamp"):
         raise status.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
@@ -220,21 +187,13 @@ def _bound(pod: Object, name: str, metadata: Object, node: str, app: App) -> Obj
     for part in ("annotations", "labels"):
         if metadata.get(part):
             pod["metadata"].setdefault(part, {}).update(metadata[part])
-    conditions = pod.setdefault("status", {}).setdefault("conditions", [])
-    conditions[:] = [condition for condition in conditions if condition.get("type") != "PodScheduled"]
-    conditions.append(
-        {
-            "type": "PodScheduled",
-            "status": "True",
-            "lastProbeTime": None,
-            "lastTransitionTime": meta.timestamp(app.now()),
-        }
-    )
+    scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None}
+    meta.set_condition(pod, {**scheduled, "lastTransitionTime": meta.timestamp(app.now())})
     return pod
 
 
 async def _evict(request: Request, endpoint: Endpoint, app: App) -> Answer:
-    options = _options(request)
+    options = verbs.options_of(request, "CreateOptions")
     eviction = await body_of(request, GroupVersionKind("policy", "v1", "Eviction"), options)
     name = (eviction.get("metadata") or {}).get("name", "")
     if name != endpoint.name:
@@ -268,7 +227,7 @@ async def _no_backend(request: Request, endpoint: Endpoint, app: App) -> Answer:
 async def _review(request: Request, endpoint: Endpoint, app: App) -> Answer:
     """Any of the reviews: the body comes back with its answer."""
     form = negotiate.choose(request.headers.get("accept", ""), endpoint.media_types, converts=False)
-    review = await body_of(request, endpoint.gvk, _options(request))
+    review = await body_of(request, endpoint.gvk, verbs.options_of(request, "CreateOptions"))
     match endpoint.gvk.kind:
         case "SelfSubjectReview":
             answer = reviews.myself(request, review)
@@ -283,7 +242,7 @@ async def _review(request: Request, endpoint: Endpoint, app: App) -> Answer:
 
 async def _token(request: Request, endpoint: Endpoint, app: App) -> Answer:
     """A token of a service account, bound to what the request says."""
-    options = _options(request)
+    options = verbs.options_of(request, "CreateOptions")
     wanted = await body_of(request, GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest"), options)
     account = endpoint.resource.decode(await endpoint.resource.get(endpoint.namespace, endpoint.name))
     spec = wanted.setdefault("spec", {})

@@ -24,10 +24,11 @@ from kubesched.api.options import (
     list_options,
     write_options,
 )
+from kubesched.api.schema import Type
 from kubesched.api.selectors import FieldSelector, FieldTerm
 from kubesched.api.strategy import Object
 from kubesched.apiserver import negotiate, render
-from kubesched.apiserver.endpoint import Endpoint
+from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.message import Answer, Request
 from kubesched.apiserver.resource import Change, Item, Resource
 from kubesched.apiserver.watch import parse_revision
@@ -191,7 +192,7 @@ def _read_token(token: str, scope: str) -> tuple[str, int]:
 async def create(request: Request, endpoint: Endpoint) -> Answer:
     """POST to a collection."""
     form = form_of(request, endpoint)
-    options = write_options(request.query, "CreateOptions", request.headers.get("user-agent", ""))
+    options = options_of(request, "CreateOptions")
     obj = await read_object(request, endpoint, options)
     metadata = obj["metadata"]
     meta.wipe_system_fields(metadata)
@@ -213,7 +214,7 @@ async def create(request: Request, endpoint: Endpoint) -> Answer:
 async def update(request: Request, endpoint: Endpoint) -> Answer:
     """PUT of one object."""
     form = form_of(request, endpoint)
-    options = write_options(request.query, "UpdateOptions", request.headers.get("user-agent", ""))
+    options = options_of(request, "UpdateOptions")
     obj = await read_object(request, endpoint, options)
     fit_namespace(obj["metadata"], endpoint)
     check_name(obj["metadata"], endpoint)
@@ -227,17 +228,8 @@ async def update(request: Request, endpoint: Endpoint) -> Answer:
         managed.update(live, new, options.manager, endpoint.fields_context())
         return new
 
-    item = await endpoint.resource.update(
-        endpoint.namespace,
-        endpoint.name,
-        renew,
-        endpoint.admission(request, options),
-        subresource=endpoint.subresource,
-        may_create=endpoint.resource.strategy.create_on_update and not endpoint.subresource,
-        dry_run=options.dry_run,
-    )
-    warn(request, endpoint, item)
-    return render.item(endpoint.resource, item, form)
+    make = (lambda: renew(None)) if endpoint.resource.strategy.create_on_update else None
+    return await _save(request, endpoint, form, options, renew, make)
 
 
 async def patch_object(request: Request, endpoint: Endpoint) -> Answer:
@@ -247,46 +239,56 @@ async def patch_object(request: Request, endpoint: Endpoint) -> Answer:
         if endpoint.resource.kind.custom
         else (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
     )
+    media_type = patch_type(request, accepted)
+    form = form_of(request, endpoint)
+    body = await request.read()
+    if media_type != APPLY:
+        options = options_of(request, "PatchOptions", media_type)
+        return await _save(request, endpoint, form, options, _patcher(body, media_type, request, endpoint, options))
+    options = options_of(request, "PatchOptions", "apply")
+    apply = _applier(body, request, endpoint, options)
+    return await _save(request, endpoint, form, options, apply, lambda: apply(None))
+
+
+def patch_type(request: Request, accepted: tuple[str, ...]) -> str:
+    """The kind of a patch; StatusError 415 if it is none of those."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip()
     if media_type not in accepted:
         raise status.unsupported_media_type(accepted)
-    form = form_of(request, endpoint)
-    applying = media_type == APPLY
-    body = await request.read()
-    options = write_options(
-        request.query, "PatchOptions", request.headers.get("user-agent", ""), "apply" if applying else media_type
-    )
-    renew = (
-        _applier(body, request, endpoint, options)
-        if applying
-        else _patcher(body, media_type, request, endpoint, options)
-    )
+    return media_type
+
+
+async def _save(
+    request: Request,
+    endpoint: Endpoint,
+    form: negotiate.Format,
+    options: WriteOptions,
+    renew: Callable[[Object], Object],
+    make: Callable[[], Object] | None = None,
+) -> Answer:
+    """Replace an object or a part of it, and show it; parts are never made."""
     item = await endpoint.resource.update(
         endpoint.namespace,
         endpoint.name,
         renew,
         endpoint.admission(request, options),
+        make=None if endpoint.subresource else make,
         subresource=endpoint.subresource,
-        may_create=applying and not endpoint.subresource,
         dry_run=options.dry_run,
     )
     warn(request, endpoint, item)
     return render.item(endpoint.resource, item, form)
 
 
-Renew = Callable[[Object | None], Object]
-
-
-def _patcher(body: bytes, media_type: str, request: Request, endpoint: Endpoint, options: WriteOptions) -> Renew:
+def _patcher(
+    body: bytes, media_type: str, request: Request, endpoint: Endpoint, options: WriteOptions
+) -> Callable[[Object], Object]:
     """JSON, merge and strategic merge patches: what they make of the live object, decoded as if it had been sent."""
     change, doubled = codec.patch_body(body, strict=options.reports_unknown)
     if media_type != JSON_PATCH and not isinstance(change, dict):
         raise status.bad_request("error decoding patch: json: cannot unmarshal into a map")
 
-    def renew(live: Object | None) -> Object:
-        if live is None:
-            kind = endpoint.resource.kind
-            raise status.not_found(kind.group, kind.plural, endpoint.name)
+    def renew(live: Object) -> Object:
         if media_type == JSON_PATCH:
             changed = patch.json_patch(live, change)
         elif media_type == MERGE_PATCH:
@@ -324,7 +326,9 @@ def _ready(request: Request, live: Object, new: Object, endpoint: Endpoint, opti
     return new
 
 
-def _applier(body: bytes, request: Request, endpoint: Endpoint, options: WriteOptions) -> Renew:
+def _applier(
+    body: bytes, request: Request, endpoint: Endpoint, options: WriteOptions
+) -> Callable[[Object | None], Object]:
     """Server-side apply: what a configuration makes of the live object, or of none."""
     applied, doubled = codec.apply_body(body, strict=options.reports_unknown)
     kind = endpoint.resource.kind
@@ -368,19 +372,35 @@ def _apply_error(text: str) -> status.StatusError:
 
 async def read_object(request: Request, endpoint: Endpoint, options: WriteOptions) -> Object:
     """The object in a request's body: decoded, of the right kind, defaulted."""
-    resource = endpoint.resource
-    media_type = negotiate.body_type(request.headers.get("content-type", ""), endpoint.media_types)
-    body = await request.read()
-    try:
-        obj, unknown = codec.decode(body, media_type, endpoint.type, endpoint.gvk, strict=options.reports_unknown)
-    except codec.DecodeError as error:
-        raise status.bad_request(error.explain(endpoint.gvk.kind, body)) from None
-    where = f'{endpoint.gvk.kind} in version "{endpoint.gvk.version}" cannot be handled as a {endpoint.gvk.kind}: '
-    report(request, options, unknown, lambda text: status.bad_request(where + text))
+    obj = await read_body(request, endpoint.type, endpoint.gvk, options, endpoint.media_types)
     if not isinstance(obj.get("metadata"), dict):
         obj["metadata"] = {}
-    resource.strategy.default(obj)
+    endpoint.resource.strategy.default(obj)
     return obj
+
+
+async def read_body(
+    request: Request,
+    type_: Type,
+    gvk: GroupVersionKind,
+    options: WriteOptions,
+    media_types: tuple[str, ...] = negotiate.BUILT_IN,
+) -> Object:
+    """A request's body, decoded as one kind; unknown fields are told."""
+    media_type = negotiate.body_type(request.headers.get("content-type", ""), media_types)
+    body = await request.read()
+    try:
+        obj, unknown = codec.decode(body, media_type, type_, gvk, strict=options.reports_unknown)
+    except codec.DecodeError as error:
+        raise status.bad_request(error.explain(gvk.kind, body)) from None
+    where = f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: '
+    report(request, options, unknown, lambda text: status.bad_request(where + text))
+    return obj
+
+
+def options_of(request: Request, kind: str, patch: str = "") -> WriteOptions:
+    """The options of a write; see `write_options`."""
+    return write_options(request.query, kind, request.headers.get("user-agent", ""), patch)
 
 
 def report(
@@ -437,8 +457,7 @@ def warn(request: Request, endpoint: Endpoint, item: Item) -> None:
     """What the kind has to say about an object that was written."""
     warnings = endpoint.resource.strategy.warnings
     if warnings is not None:
-        obj = item.object if item.object is not None else endpoint.resource.decode(item.entry) if item.entry else {}
-        for text in warnings(obj):
+        for text in warnings(endpoint.resource.object_of(item)):
             request.warn(text)
 
 

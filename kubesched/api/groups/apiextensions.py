@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from kubesched.api import jsonpath, names, status, structural
+from kubesched.api import jsonpath, meta, names, status, structural
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
 from kubesched.api.strategy import Object, Strategy, fill, fill_empty
@@ -124,12 +124,8 @@ def _validate_column(column: Object, field: str) -> list[FieldError]:
 
 def _validate_update(new: Object, old: Object) -> list[FieldError]:
     out = _validate(new)
-    established = any(
-        item.get("type") == "Established" and item.get("status") == "True"
-        for item in at(old, "status", "conditions") or ()
-    )
     fixed = [("group",), ("names", "plural")]
-    if established:
+    if meta.has_condition(old, "Established"):
         fixed += [("scope",), ("names", "kind")]
     for path in fixed:
         value = at(new, "spec", *path)
