@@ -41,6 +41,11 @@ class Adapts:
     default_spread: tuple[rows.SpreadConstraint, ...] | None = None
     without: tuple[str, ...] = ()
 
+    @property
+    def changes_pods(self) -> bool:
+        """Whether any pod may become another one, or be refused."""
+        return self != _NOTHING
+
     def pod(self, pod: rows.PodRow) -> rows.PodRow:
         """The pod as the profile decides it.
 
@@ -49,7 +54,7 @@ class Adapts:
         UnsupportedError
             A plugin that is left out would have a say.
         """
-        if self == _NOTHING:
+        if not self.changes_pods:
             return pod
         self._refuse(pod)
         return replace(pod, shape=self.shape(pod.shape))

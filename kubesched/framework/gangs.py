@@ -17,7 +17,7 @@ import numpy as np
 
 from kubesched.base import errors
 from kubesched.kernel import arrays, native
-from kubesched.kernel.arrays import NO_NODE
+from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.state import live, rows
 
 
@@ -150,24 +150,27 @@ class Arranged:
             running=arrays.int32(self.running),
         )
 
-    def cut(self, kinds: Sequence[int]) -> None:
+    def cut(self, kinds: I32) -> None:
         """Cut the groups so that the pods of each are of one kind.
 
         Parameters
         ----------
         kinds
-            Of each pod of ``order``: what decides it.
+            ``[len(order)]``: what decides each pod.
 
         Raises
         ------
         InputError
             A gang has pods of two kinds: it is decided as a whole.
         """
+        if len(kinds) == 0 or (kinds == kinds[0]).all():
+            return
+        changes = (np.flatnonzero(kinds[1:] != kinds[:-1]) + 1).tolist()
         begin, gangs, running, places = self.begin, self.gangs, self.running, self.places
         ends = [*begin[1:], len(self.order)][: len(begin)]
         self.begin, self.gangs, self.running, self.places = [], [], [], []
         for at, end, gang, n, place in zip(begin, ends, gangs, running, places, strict=True):
-            cuts = [at, *(i for i in range(at + 1, end) if kinds[i] != kinds[i - 1])]
+            cuts = [at, *(i for i in changes if at < i < end)]
             if gang is not None and len(cuts) > 1:
                 what = "has pods of several profiles"
                 raise errors.InputError(f"PodGroup {gang.key}", what, None, "one spec.schedulerName in a gang")
@@ -203,13 +206,16 @@ def arrange(
     """
     out = Arranged()
     members: dict[str, list[int]] = {}
-    for i in open_pods:
-        if pods[i].group:
-            members.setdefault(pods[i].gang, []).append(i)
-    for i in open_pods:
-        key = pods[i].gang
+    gang_of = [pods[i].gang if pods[i].group else "" for i in open_pods]
+    for i, key in zip(open_pods, gang_of, strict=True):
+        if key:
+            members.setdefault(key, []).append(i)
+    if not members:
+        out._add(open_pods, None, 0, _ANYWHERE)  # noqa: SLF001 - of the same module
+        return out
+    for i, key in zip(open_pods, gang_of, strict=True):
         if not key:
-            out._add([i], None, 0, _ANYWHERE)  # noqa: SLF001 - of the same module
+            out._add([i], None, 0, _ANYWHERE)  # noqa: SLF001
         elif key in members:
             mine, there = members.pop(key), others.running.get(key, ())
             reason = _waits(key, gangs.get(key), others.known[key])

@@ -8,21 +8,22 @@ kube-scheduler of that release deciding one pod at a time; ties go to the lowest
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kubesched.api import manifest
-from kubesched.base import errors
+from kubesched.base import bulk, errors
 from kubesched.framework import cycle, evicting, gangs
 from kubesched.framework import diagnosis as diagnoses
 from kubesched.framework import profile as profiles
 from kubesched.kernel import native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.placement import plan as plans
+from kubesched.placement.asked import Asked, ProfileLike, all_of
 from kubesched.placement.explanation import Explanation
 from kubesched.scheduler import claims, defaults, encode, pods, storage
 from kubesched.scheduler.loop import Known, SchedulingLoop
@@ -31,7 +32,6 @@ from kubesched.state import files, live, rows, tables
 from kubesched.state.evictions import BoundPod
 
 PodLike = rows.PodRow | Mapping[str, Any]
-ProfileLike = str | profiles.Profile | profiles.ProfileMap
 _GIB = 1 << 30
 _MAX_REASONS = 10_000  # arbitrary: each may look at every node
 _NOT_COMPUTED = f"no node is feasible (reasons are given for the first {_MAX_REASONS} pods that fail)"
@@ -68,15 +68,6 @@ class Delta:
     remove_storage: Sequence[Mapping[str, Any]] = ()
     put_storage: Sequence[Mapping[str, Any]] = ()
     put_devices: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(slots=True)
-class _Asked:
-    """Pods to decide, which of them are open, and what decides each."""
-
-    pods: list[rows.PodRow]
-    open: list[int] = field(default_factory=list)
-    profiles: list[profiles.Profile] = field(default_factory=list)
 
 
 class Cluster:
@@ -283,90 +274,82 @@ class Cluster:
         Plan
             One entry a pod. A pod that does not fit is a status with kube-scheduler's message, not an exception.
         """
-        asked = self._read(pods)
-        self._choose(asked, profile)
         if driver not in native.DRIVERS:
             raise errors.InputError("driver", "is unknown", driver, ", ".join(native.DRIVERS))
+        found = self._read(pods)
+        with bulk.without_collection(len(found)):
+            return self._place(self._ask(found, profile), seed, commit, driver, evict)
+
+    def _place(self, asked: Asked, seed: int | None, commit: bool, driver: str, evict: bool) -> plans.Plan:
         if commit:
-            self._state.check_new_pods([asked.pods[i].key for i in asked.open])
+            self._state.check_new_pods(asked.open_keys)
         options = native.Options(
             0,
             driver=native.DRIVERS[driver],
-            tie=native.TIE_UNIFORM if seed is not None or _draws(asked) else native.TIE_LOWEST,
+            tie=native.TIE_UNIFORM if seed is not None or asked.draws else native.TIE_LOWEST,
             commit=commit,
             rng=seed or 0,
             next_node=self._next_node,
         )
         if evict or self._state.evictions.has_nominated:
-            plan = self._decide_evicting(asked, options, evict)
-        else:
-            plan = self._decide(asked, options)
-        return replace(plan, profile=_name_of(profile))
+            return self._decide_evicting(asked, options, evict)
+        return self._decide(asked, options)
 
-    def _choose(self, asked: _Asked, profile: ProfileLike) -> None:
+    def _ask(self, pods: list[rows.PodRow], profile: ProfileLike) -> Asked:
         """Give each pod its profile, and make it what the profile's arguments say."""
-        for one in _all_of(profile):  # with or without pods: a profile that cannot decide is an error
+        chosen = all_of(profile)
+        numbers: dict[int, int] = {}
+        for one in chosen:  # with or without pods: a profile that cannot decide is an error
             self._state.follow_order(one.ends_early)
-            self._profile_id(one)
-        if isinstance(profile, profiles.ProfileMap):
-            asked.profiles = [profile.of(pod) for pod in asked.pods]
-        else:
-            asked.profiles = _all_of(profile) * len(asked.pods)
-        asked.pods = [one.adapts.pod(pod) for one, pod in zip(asked.profiles, asked.pods, strict=True)]
+            numbers[id(one)] = self._profile_id(one)
+        return Asked.of(pods, profile, numbers)
 
-    def _decide(self, asked: _Asked, options: native.Options) -> plans.Plan:
+    def _decide(self, asked: Asked, options: native.Options) -> plans.Plan:
         """One engine call for all pods of a profile; then the reasons of those that fit nowhere."""
         arranged = self._arrange(asked)
-        self._refuse_devices(asked)
-        number_of = {id(one): self._profile_id(one) for one in {id(p): p for p in asked.profiles}.values()}
-        profile_of = np.array([number_of[id(asked.profiles[i])] for i in asked.open], dtype=np.int32)
-        arranged.cut(profile_of.tolist())
+        asked.refuse_devices()
+        profile_of = asked.profile_of()
+        arranged.cut(profile_of)
         self._refuse_topologies(asked, arranged)
-        class_of = np.array([self._state.class_of(asked.pods[i]) for i in asked.open], dtype=np.int32)
-        statuses, reasons = _gated(asked)
-        for i, reason in arranged.waiting.items():
-            reasons[i] = reason
-        keys = [asked.pods[i].key for i in asked.open]
+        class_of = self._state.classes_of(asked.open_pods)
+        keys = asked.open_keys
         spec = arranged.spec()
         decided, ended = cycle.decide_profiles(self._state, options, profile_of, keys, class_of, spec)
         settled = gangs.settle(spec, decided.columns, ended)
         found = settled.columns
-        self._explain_failures(asked, class_of, decided.columns, settled, reasons, options.commit)
-        for at, i in enumerate(asked.open):
-            statuses[i] = plans.PLACED if found.node[at] >= 0 else plans.UNSCHEDULABLE
+        plan = asked.plan(self._state, found)
+        for i, reason in arranged.waiting.items():
+            plan.reasons[i] = reason
+        self._explain_failures(asked, class_of, decided.columns, settled, plan.reasons, options.commit)
         if options.commit:
             self._next_node = options.next_node
             self._remember(asked, class_of, found)
-        ends = _reject(self._state, asked, arranged, settled, statuses, reasons)
-        plan = _plan(self._state, asked, found, statuses, reasons)
+        ends = _reject(self._state, asked, arranged, settled, plan)
         counts = {name: getattr(options, name) for name in ("n_dense", "n_indexed", "n_partial")}
         return replace(plan, **counts, gangs=ends)
 
-    def _decide_evicting(self, asked: _Asked, options: native.Options, evict: bool) -> plans.Plan:
+    def _decide_evicting(self, asked: Asked, options: native.Options, evict: bool) -> plans.Plan:
         if evict and not options.commit:
             raise errors.InputError("evict", "needs commit", options.commit, "commit=True")
         if evict and self._state.is_speculating:
             raise errors.StateError("evict", "cannot be undone", "inside whatif", "a snapshot of the cluster")
         if any(pod.group for pod in asked.pods):
             raise errors.UnsupportedError("evict", "gangs are not placed where pods evict or are nominated", None)
-        self._refuse_devices(asked)
+        asked.refuse_devices()
         options.profile = self._one_profile(asked, evict)
-        pods = [asked.pods[i] for i in asked.open]
-        class_of = np.array([self._state.class_of(pod) for pod in pods], dtype=np.int32)
+        keys, pods = asked.open_keys, asked.open_pods
+        class_of = self._state.classes_of(pods)
         done = evicting.decide(self._state, options, pods, class_of, evict)
-        statuses, reasons = _gated(asked)
-        for at, i in enumerate(asked.open):
-            statuses[i] = plans.PLACED if done.columns.node[at] >= 0 else plans.UNSCHEDULABLE
-            reasons[i] = done.messages.get(at, "")
+        plan = asked.plan(self._state, done.columns)
+        for at, message in done.messages.items():
+            plan.reasons[asked.open[at]] = message
         if options.commit:
             self._next_node = options.next_node
-            gone = {pod.key for at, pod in enumerate(pods) if done.columns.node[at] >= 0}
-            self.pending = [pod for pod in self.pending if pod.key not in gone]
-        plan = _plan(self._state, asked, done.columns, statuses, reasons)
-        victims = {pods[at].key: keys for at, keys in done.victims.items()}
+            self._wait_no_more(keys[at] for at in np.flatnonzero(done.columns.node >= 0).tolist())
+        victims = {keys[at]: evicted for at, evicted in done.victims.items()}
         return replace(plan, n_dense=options.n_dense, n_indexed=options.n_indexed, victims=victims)
 
-    def _one_profile(self, asked: _Asked, evict: bool) -> int:
+    def _one_profile(self, asked: Asked, evict: bool) -> int:
         """Engine id of the profile of all pods, where each may take the place of any other."""
         found = dict.fromkeys(asked.profiles[i] for i in asked.open)
         if len(found) > 1:
@@ -378,39 +361,29 @@ class Cluster:
             return self._profile_id(profile)
         return 0
 
-    def _arrange(self, asked: _Asked) -> gangs.Arranged:
+    def _arrange(self, asked: Asked) -> gangs.Arranged:
         """Put the open pods into the order of decision."""
-        others = gangs.Members()
-        if any(pod.group for pod in asked.pods):
+        others, grouped = gangs.Members(), [pod for pod in asked.pods if pod.group]
+        if grouped:
             for key, pod in self._state.pods.items():
                 if pod.gang:
                     others.running.setdefault(pod.gang, []).append((key, pod.row))
             others.known.update({gang: len(pods) for gang, pods in others.running.items()})
-            others.known.update({pod.key: pod.gang for pod in (*self.pending, *asked.pods) if pod.gang}.values())
+            others.known.update({pod.key: pod.gang for pod in (*self.pending, *grouped) if pod.group}.values())
         arranged = gangs.arrange(self._state, asked.pods, asked.open, self.gangs, others)
-        asked.open = arranged.order
+        asked.set_order(arranged.order)
         return arranged
 
     @staticmethod
-    def _refuse_topologies(asked: _Asked, arranged: gangs.Arranged) -> None:
+    def _refuse_topologies(asked: Asked, arranged: gangs.Arranged) -> None:
         for at, gang in zip(arranged.begin, arranged.gangs, strict=True):
             profile = asked.profiles[asked.open[at]]
             if gang is not None and gang.topology_key and not profile.generates_placements:
                 raise gangs.no_generator(gang, profile.name)
 
-    @staticmethod
-    def _refuse_devices(asked: _Asked) -> None:
-        for i in asked.open:
-            profile = asked.profiles[i]
-            if asked.pods[i].shape.device_count and "GpuShare" not in profile.filters:
-                where, expected = f"Pod {asked.pods[i].key}", "a profile with the filter GpuShare, such as packing"
-                raise errors.InputError(
-                    where, "shares devices, which the profile does not look at", profile.name, expected
-                )
-
     def _explain_failures(
         self,
-        asked: _Asked,
+        asked: Asked,
         class_of: I32,
         tried: native.Decisions,
         settled: gangs.Settled,
@@ -431,7 +404,7 @@ class Cluster:
             return
         for at in failed[_MAX_REASONS:]:
             reasons[asked.open[at]] = _NOT_COMPUTED
-        keys = [asked.pods[i].key for i in asked.open]
+        keys = asked.open_keys
         mark = self._state.speculate()
         undone = len(class_of)
         # By class, or by pod with claims; on the state reached.
@@ -458,14 +431,14 @@ class Cluster:
             reasons[asked.open[at]] = known[like]
         self._state.rollback(mark)
 
-    def _message_after(self, asked: _Asked, class_of: I32, tried: native.Decisions, before: range) -> str:
+    def _message_after(self, asked: Asked, class_of: I32, tried: native.Decisions, before: range) -> str:
         """Message of the pod behind ``before``, with these on the nodes that were tried."""
         at = np.array([i for i in before if tried.node[i] >= 0], dtype=np.int64)
         mark = self._state.speculate()
         self._state.engine.bind(class_of[at], tried.node[at], tried.devices[at])
         for i in at.tolist() if self._state.stateful else ():
             pod, class_id = asked.open[i], int(class_of[i])
-            key = asked.pods[pod].key
+            key = asked.keys[pod]
             self._state.prepare(key, class_id, self._profile_id(asked.profiles[pod]))
             self._state.reserve(key, class_id, int(tried.node[i]))
         i = asked.open[before.stop]
@@ -477,16 +450,16 @@ class Cluster:
         rejection = self._state.prepare(pod.key, class_id, self._profile_id(profile))
         return diagnoses.summarize(self._state, self._profile_id(profile), class_id, pod.shape, rejection).message
 
-    def _remember(self, asked: _Asked, class_of: I32, found: native.Decisions) -> None:
-        placed = [at for at in range(len(class_of)) if found.node[at] >= 0]
-        pods = [asked.pods[asked.open[at]] for at in placed]
-        bound = [
-            BoundPod.of(pod, int(class_of[at]), int(found.node[at]), int(found.devices[at]))
-            for at, pod in zip(placed, pods, strict=True)
-        ]
-        keys = [pod.key for pod in pods]
-        self._state.remember(keys, bound)
-        gone = set(keys)
+    def _remember(self, asked: Asked, class_of: I32, found: native.Decisions) -> None:
+        node = found.node.tolist()
+        columns = zip(asked.open_keys, asked.open_pods, class_of.tolist(), node, found.devices.tolist(), strict=True)
+        bound = {key: BoundPod.of(pod, class_id, row, held) for key, pod, class_id, row, held in columns if row >= 0}
+        self._state.remember(list(bound), list(bound.values()))
+        self._wait_no_more(bound)
+
+    def _wait_no_more(self, keys: Iterable[str]) -> None:
+        """These pods run now."""
+        gone = set(keys) if self.pending else ()
         self.pending = [pod for pod in self.pending if pod.key not in gone]
 
     def explain(self, pod: PodLike | str, profile: ProfileLike = profiles.DEFAULT) -> Explanation:
@@ -692,16 +665,14 @@ class Cluster:
 
     # ---- reading what the caller gave ----
 
-    def _read(self, pods: Any) -> _Asked:
+    def _read(self, pods: Any) -> list[rows.PodRow]:
         if pods is None:
-            found = list(self.pending)
-        elif hasattr(pods, "column_names"):
-            found = tables.read_pods(pods)
-        elif isinstance(pods, Mapping | rows.PodRow | str):
+            return list(self.pending)
+        if hasattr(pods, "column_names"):
+            return tables.read_pods(pods)
+        if isinstance(pods, Mapping | rows.PodRow | str):
             raise errors.InputError("place: pods", "is one pod", type(pods).__name__, "a sequence of pods")
-        else:
-            found = [self._pod_row(pod) for pod in pods]
-        return _Asked(found, [i for i, pod in enumerate(found) if not pod.scheduling_gates])
+        return [pod if isinstance(pod, rows.PodRow) else self._pod_row(pod) for pod in pods]
 
     def _pod_row(self, pod: PodLike) -> rows.PodRow:
         if isinstance(pod, rows.PodRow):
@@ -718,34 +689,11 @@ class Cluster:
         return found
 
 
-def _gated(asked: _Asked) -> tuple[list[str], list[str]]:
-    """Status and reason of each pod as long as none is decided."""
-    gates = (diagnoses.gate_reason(pod.scheduling_gates) for pod in asked.pods)
-    return [plans.GATED] * len(asked.pods), list(gates)
-
-
-def _all_of(profile: ProfileLike) -> list[profiles.Profile]:
-    if isinstance(profile, profiles.ProfileMap):
-        return [one for _, one in profile.profiles]
-    return [profiles.find(profile) if isinstance(profile, str) else profile]
-
-
 def _chosen(profile: ProfileLike, pod: rows.PodRow) -> profiles.Profile:
     """The profile that decides a pod."""
     if isinstance(profile, profiles.ProfileMap):
         return profile.of(pod)
-    return _all_of(profile)[0]
-
-
-def _name_of(profile: ProfileLike) -> str:
-    if isinstance(profile, profiles.ProfileMap):
-        return ", ".join(name for name, _ in profile.profiles)
-    return profile if isinstance(profile, str) else profile.name
-
-
-def _draws(asked: _Asked) -> bool:
-    """Whether a profile draws ties even without a seed."""
-    return any(profile.tie == "uniform" for profile in asked.profiles)
+    return all_of(profile)[0]
 
 
 def _node_row(node: rows.NodeRow | Mapping[str, Any]) -> rows.NodeRow:
@@ -753,43 +701,15 @@ def _node_row(node: rows.NodeRow | Mapping[str, Any]) -> rows.NodeRow:
 
 
 def _reject(
-    state: live.ClusterState,
-    asked: _Asked,
-    arranged: gangs.Arranged,
-    settled: gangs.Settled,
-    statuses: list[str],
-    reasons: list[str],
+    state: live.ClusterState, asked: Asked, arranged: gangs.Arranged, settled: gangs.Settled, plan: plans.Plan
 ) -> list[gangs.GangOutcome]:
-    """Outcomes of the gangs; the pods of those that were taken back get their gang's status and reason."""
-    keys = [asked.pods[i].key for i in asked.open]
-    messages = {at: reasons[asked.open[at]] for at in settled.first_failed}
-    found = dict(gangs.outcomes(state, arranged, settled.ended, keys, messages))
+    """Outcomes of the gangs; the pods of those that were taken back get their gang's status and reason in the plan."""
+    messages = {at: plan.reasons[asked.open[at]] for at in settled.first_failed}
+    found = dict(gangs.outcomes(state, arranged, settled.ended, asked.open_keys, messages))
     for at, group in settled.taken_back.items():
         i = asked.open[at]
-        statuses[i], reasons[i] = plans.GANG_REJECTED, found[group].reason
+        plan.statuses[i], plan.reasons[i] = plans.GANG_REJECTED, found[group].reason
     for i, outcome in arranged.refused.items():
-        statuses[i], reasons[i] = plans.GANG_REJECTED, outcome.reason
+        plan.statuses[i], plan.reasons[i] = plans.GANG_REJECTED, outcome.reason
     undecided = {outcome.gang: outcome for outcome in arranged.refused.values()}
     return [*found.values(), *undecided.values()]
-
-
-def _plan(
-    state: live.ClusterState,
-    asked: _Asked,
-    found: native.Decisions,
-    statuses: list[str],
-    reasons: list[str],
-) -> plans.Plan:
-    n, at = len(asked.pods), np.array(asked.open, dtype=np.int64)
-    node, score, ties = np.full(n, NO_NODE, np.int32), np.full(n, -1, np.int64), np.zeros(n, np.int32)
-    node[at], score[at], ties[at] = found.node, found.score, found.ties
-    return plans.Plan(
-        pods=[pod.key for pod in asked.pods],
-        nodes=[None if row < 0 else state.node_name(int(row)) for row in node],
-        node_index=node,
-        scores=score,
-        ties=ties,
-        statuses=statuses,
-        reasons=reasons,
-        profile="",
-    )

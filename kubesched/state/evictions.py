@@ -42,7 +42,8 @@ class BoundPod:
     @classmethod
     def of(cls, pod: row_types.PodRow, class_id: int, row: int, devices: int = 0) -> BoundPod:
         """A pod as it runs on a row."""
-        return cls(class_id, row, devices, pod.priority, pod.cluster, pod.gang, pod.started, pod.is_evicted)
+        gang = pod.gang if pod.group else ""  # most have none: this is run for every pod
+        return cls(class_id, row, devices, pod.priority, pod.cluster, gang, pod.started, pod.is_evicted)
 
 
 class Evictions:
