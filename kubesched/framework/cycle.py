@@ -66,7 +66,7 @@ def decide(state: live.ClusterState, options: Options, keys: Sequence[str], clas
     PluginError
         A user's plugin failed; no pod is placed.
     """
-    concerned = _concerned(state, class_of)
+    concerned = are_concerned(state, class_of)
     if not concerned.any():
         return Decided(state.engine.place(options, class_of), {})
     if not state.engine.has_users:
@@ -149,7 +149,7 @@ def decide_groups(
 
     The decisions of a group that was taken back tell what was tried.
     """
-    if not _concerned(state, class_of).any():
+    if not are_concerned(state, class_of).any():
         columns, ended = state.engine.place_groups(options, spec, class_of)
         return Decided(columns, {}), ended
     out, ended = Decided(Decisions.empty(len(class_of)), {}), Groups.empty(len(spec))
@@ -330,7 +330,7 @@ def undo(state: live.ClusterState, keys: Sequence[str], class_of: I32, found: De
             plugin.unreserve(keys[i])
 
 
-def _concerned(state: live.ClusterState, class_of: I32) -> Bool:
+def are_concerned(state: live.ClusterState, class_of: I32) -> Bool:
     """Whether a stateful plugin has a say in each pod, ``[n]``."""
     hits = [class_id for class_id in set(class_of.tolist()) if state.is_concerned(class_id)]
     concerned: Bool = np.isin(class_of, hits) if hits else np.zeros(len(class_of), dtype=np.bool_)

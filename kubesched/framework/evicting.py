@@ -56,7 +56,7 @@ def decide(
     out = Evicted(Decisions.empty(len(pods)))
     run = _Run(state, options, pods, class_of, evict, out)
     can_batch = evict and not state.evictions.has_nominated and not state.engine.has_users
-    alone = np.array([state.is_concerned(c) for c in class_of.tolist()], dtype=np.bool_)
+    alone = cycle.are_concerned(state, class_of)
     alone |= state.evictions.has_nominated or not evict
     for begin, end, are_alone in cycle.runs(alone):
         if not are_alone:

@@ -351,8 +351,8 @@ class Cluster:
 
     def _one_profile(self, asked: Asked, evict: bool) -> int:
         """Engine id of the profile of all pods, where each may take the place of any other."""
-        found = dict.fromkeys(asked.profiles[i] for i in asked.open)
-        if len(found) > 1:
+        found = list({id(asked.profiles[i]): asked.profiles[i] for i in asked.open}.values())
+        if len(set(found)) > 1:
             names = ", ".join(profile.name for profile in found)
             raise errors.UnsupportedError("evict", "several profiles where pods evict or are nominated", names)
         for profile in found:

@@ -170,6 +170,30 @@ def test_odd_rules_are_decided_as_the_scheduler_does(obj: Obj) -> None:
         assert plan.reasons == [expected.get("message", "")]
 
 
+def test_owners_that_own_each_other_spread_as_owners_without_owners_do() -> None:
+    def controller(name: str, owner: str) -> Obj:
+        made: Obj = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "spec": {"selector": {"matchLabels": {"app": name}}},
+        }
+        by = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": owner, "uid": owner, "controller": True}]
+        return made | {"metadata": {"name": name, "namespace": "default", "uid": name, "ownerReferences": by}}
+
+    rings = {"each other": [controller("a", "b"), controller("b", "a")], "itself": [controller("a", "a")]}
+    nodes = [builders.make_node(f"n{i}").cpu("4").memory("4Gi").label("zone", f"z{i // 2}").build() for i in range(4)]
+    pods = [pod(labels={"app": "a"}) for _ in range(4)]
+    for i, one in enumerate(pods):
+        one["metadata"] |= {"name": f"p{i}", "ownerReferences": controller("a", "a")["metadata"]["ownerReferences"]}
+    for name, ring in rings.items():
+        straight = [
+            obj | {"metadata": {k: v for k, v in obj["metadata"].items() if k != "ownerReferences"}} for obj in ring
+        ]
+        found, expected = (ks.Cluster.from_objects([*nodes, *objects, *pods]).place() for objects in (ring, straight))
+        assert found.nodes == expected.nodes == ["n0", "n1", "n2", "n3"], name
+        assert found.scores.tolist() == expected.scores.tolist()
+
+
 def test_label_keys_of_manifests_become_part_of_selectors() -> None:
     """As in objects from a server, which has done it already."""
     rng, n_keys = np.random.Generator(np.random.PCG64(7)), 0
