@@ -129,7 +129,7 @@ class Cluster:
         plain = [obj if isinstance(obj, dict) else dict(obj) for obj in objects]
         encoded = encode.encode(plain, ignore)
         cluster._spread = pods.DefaultSpread(plain)
-        cluster._state.pairwise.set_namespaces(encoded.namespaces)
+        cluster._state.set_namespaces(encoded.namespaces)
         cluster._state.volumes.put(encoded.storage)
         if encoded.devices:
             cluster._state.set_devices(encoded.devices)
@@ -171,12 +171,10 @@ class Cluster:
         """
         cluster = cls()
         if namespaces is not None:
-            cluster._state.pairwise.set_namespaces(tables.read_namespaces(namespaces))
+            cluster._state.set_namespaces(tables.read_namespaces(namespaces))
         tables.read_nodes(cluster._state, nodes)
         if pods is not None:
             shapes = tables.read_classes(classes) if classes is not None else []
-            for shape in shapes:  # classes keep their numbers
-                cluster._state.class_id(shape)
             read = tables.read_pods(pods, shapes)
             cluster._state.bind([pod for pod in read if pod.node_name is not None])
             cluster.pending = [pod for pod in read if pod.node_name is None]
@@ -316,7 +314,7 @@ class Cluster:
         number_of = {id(one): self._profile_id(one) for one in {id(p): p for p in asked.profiles}.values()}
         profile_of = np.array([number_of[id(asked.profiles[i])] for i in asked.open], dtype=np.int32)
         arranged.cut(profile_of.tolist())
-        class_of = np.array([self._state.class_of(asked.pods[i]) for i in asked.open], dtype=np.int32)
+        class_of = self._state.classes_of([asked.pods[i] for i in asked.open])
         statuses, reasons = _gated(asked)
         for i, reason in arranged.waiting.items():
             reasons[i] = reason
@@ -346,7 +344,7 @@ class Cluster:
         self._refuse_devices(asked)
         options.profile = self._one_profile(asked, evict)
         pods = [asked.pods[i] for i in asked.open]
-        class_of = np.array([self._state.class_of(pod) for pod in pods], dtype=np.int32)
+        class_of = self._state.classes_of(pods)
         done = evicting.decide(self._state, options, pods, class_of, evict)
         statuses, reasons = _gated(asked)
         for at, i in enumerate(asked.open):
@@ -585,12 +583,13 @@ class Cluster:
         """A block whose placements and releases are undone at its end; nodes cannot change inside."""
         mark = self._state.speculate()
         pods, pending, next_node = dict(self._state.pods), list(self.pending), self._next_node
+        version = self._state.classes.version
         try:
             yield self
         finally:
             self._state.rollback(mark)
-            self._state.pods, self.pending, self._next_node = pods, pending, next_node
-            self._state.evictions.reload()
+            self._state.restore(pods, version)
+            self.pending, self._next_node = pending, next_node
             for pod in pending:
                 self._nominate(pod)
 

@@ -141,6 +141,7 @@ class SchedulingLoop:
         self._members: Counter[str] = Counter(item.pod.row.gang for item in self._running.values())
         self._runs: Counter[str] = Counter(self._members)
         self._class_of: dict[int, tuple[rows.PodShape, int]] = {}
+        self._class_version = 0
 
     # ---- pods come, change and go ----
 
@@ -370,7 +371,16 @@ class SchedulingLoop:
         return out
 
     def _classes(self, items: Sequence[Queued]) -> I32:
-        return arrays.int32([self._class(item.pod.row) for item in items])
+        """Classes of pods to decide together; one with rules may void those that were found before it."""
+        self.state.make_room()
+        while True:
+            version = self.state.classes.version
+            if self._class_version != version:
+                self._class_of.clear()
+                self._class_version = version
+            found = [self._class(item.pod.row) for item in items]
+            if version == self.state.classes.version:
+                return arrays.int32(found)
 
     def _class(self, row: rows.PodRow) -> int:
         if row.volumes is not None or row.devices is not None:
