@@ -27,6 +27,7 @@ enum {
     MOST_DOMAINS = 4096, /* of a topology whose domains hold more than one row (as many cells at least) */
     VALUES = 256,        /* scores of a row alone: a byte, as in lanes */
     WORD = 64,
+    FEW_WINNERS = 64, /* slots that tie; beyond, ties are drawn row by row (arbitrary) */
 };
 
 static const int64_t MOST_ENTRIES = (int64_t)1 << 26; /* rows times classes that have cells: about 1 GB */
@@ -49,6 +50,7 @@ typedef struct cell {
 typedef struct slot {
     int32_t cell, value, n; /* n: rows */
     ks_row_list rows;       /* a heap, lowest row first; may hold rows that have left */
+    ks_ties ties;           /* its rows, once it was drawn from */
 } slot;
 
 struct ks_cells {
@@ -211,6 +213,7 @@ static ks_status find_slot(ks_engine *e, ks_cells *k, int32_t cell_id, int32_t v
     s->value = value;
     s->n = 0;
     s->rows.n = 0; /* keeps its memory from before a rebuild */
+    s->ties.is_on = false;
     *out = (int32_t)k->slots.n++;
     k->cells.at[cell_id].slot[value] = *out + 1;
     return KS_OK;
@@ -280,6 +283,8 @@ static void leave(ks_cells *k, int32_t row) {
     slot *s = &k->slots.at[k->slot_of.at[row]];
     cell *of = &k->cells.at[s->cell];
     of->n_open--;
+    if (s->ties.is_on)
+        ks_ties_count(&s->ties, row, -1);
     if (--s->n == 0)
         of->shown[s->value / WORD] &= ~((uint64_t)1 << s->value % WORD);
     k->slot_of.at[row] = KS_NONE;
@@ -291,6 +296,8 @@ static ks_status enter(ks_engine *e, ks_cells *k, int32_t row, int32_t slot_id) 
     cell *of = &k->cells.at[s->cell];
     of->n_open++;
     s->n++;
+    if (s->ties.is_on)
+        ks_ties_count(&s->ties, row, 1);
     of->shown[s->value / WORD] |= (uint64_t)1 << s->value % WORD;
     k->slot_of.at[row] = slot_id;
     return KS_OK;
@@ -331,6 +338,8 @@ static ks_status build(ks_engine *e, const ks_profile *p, const ks_class *c, ks_
 
 static ks_status read_log(ks_engine *e, const ks_profile *p, const ks_class *c, ks_cells *k, int64_t from) {
     KS_TRY(KS_VEC_RESERVE(&e->mem, &k->slot_of, e->n_rows));
+    for (int64_t i = 0; k->slot_of.n < e->n_rows && i < k->slots.n; i++)
+        k->slots.at[i].ties.is_on = false; /* they are counted for fewer rows */
     for (; k->slot_of.n < e->n_rows; k->slot_of.n++)
         k->slot_of.at[k->slot_of.n] = KS_NONE; /* its own log entry follows */
     bool is_static;
@@ -500,9 +509,34 @@ static int32_t greatest_shown(const cell *of) {
     return word * WORD + WORD - 1 - __builtin_clzll(of->shown[word]);
 }
 
+/* Counts the rows of a slot, unless they are counted already. O(N) once for a slot. */
+static ks_status count_ties(ks_engine *e, ks_cells *k, int32_t slot_id) {
+    ks_ties *t = &k->slots.at[slot_id].ties;
+    if (t->is_on)
+        return KS_OK;
+    KS_TRY(ks_ties_open(&e->mem, t, k->slot_of.n));
+    for (int32_t row = 0; row < k->slot_of.n; row++)
+        if (k->slot_of.at[row] == slot_id)
+            ks_ties_count(t, row, 1);
+    return KS_OK;
+}
+
+/* Where to look for the wanted-th row of the winning slots; *wanted: which it is from there. */
+static int32_t skip_ties(ks_engine *e, ks_cells *k, uint32_t *wanted) {
+    const ks_ties *sets[FEW_WINNERS];
+    if (k->winners.n > FEW_WINNERS)
+        return 0;
+    for (int64_t i = 0; i < k->winners.n; i++) {
+        if (count_ties(e, k, k->winners.at[i]) != KS_OK)
+            return 0; /* no memory: it takes longer */
+        sets[i] = &k->slots.at[k->winners.at[i]].ties;
+    }
+    return ks_ties_find(sets, (int32_t)k->winners.n, wanted);
+}
+
 /* The wanted-th row, in row order, that is in a winning slot. */
-static int32_t nth_row(ks_cells *k, uint32_t wanted) {
-    int64_t row = 0;
+static int32_t nth_row(ks_engine *e, ks_cells *k, uint32_t wanted) {
+    int64_t row = skip_ties(e, k, &wanted);
     memset(k->wins.at, 0, (size_t)k->slots.n);
     for (int64_t i = 0; i < k->winners.n; i++)
         k->wins.at[k->winners.at[i]] = 1;
@@ -532,9 +566,9 @@ static void find_best(const ks_profile *p, ks_cells *k, const bounds *b, ks_choi
     }
 }
 
-static void choose(ks_cells *k, int32_t tie, uint64_t *rng, ks_choice *out) {
+static void choose(ks_engine *e, ks_cells *k, int32_t tie, uint64_t *rng, ks_choice *out) {
     if (tie == KS_TIE_UNIFORM && out->ties > 1) {
-        out->node = nth_row(k, ks_random_below(rng, (uint32_t)out->ties));
+        out->node = nth_row(e, k, ks_random_below(rng, (uint32_t)out->ties));
         return;
     }
     for (int64_t i = 0; i < k->winners.n; i++) {
@@ -547,8 +581,10 @@ static void choose(ks_cells *k, int32_t tie, uint64_t *rng, ks_choice *out) {
 /* ---- which classes have cells ---- */
 
 static void discard(ks_engine *e, ks_cells *k) {
-    for (int64_t i = 0; i < k->slots.cap; i++)
+    for (int64_t i = 0; i < k->slots.cap; i++) {
         ks_row_list_discard(&e->mem, &k->slots.at[i].rows);
+        ks_ties_discard(&e->mem, &k->slots.at[i].ties);
+    }
     KS_VEC_DISCARD(&e->mem, &k->slots);
     KS_VEC_DISCARD(&e->mem, &k->components);
     KS_VEC_DISCARD(&e->mem, &k->planned);
@@ -621,7 +657,7 @@ static ks_status decide(ks_engine *e, const ks_profile *p, ks_class *c, ks_cells
     filter_cells(e, p, c, k, &b);
     KS_TRY(score_cells(e, p, c, k, &b));
     find_best(p, k, &b, out);
-    choose(k, tie, rng, out);
+    choose(e, k, tie, rng, out);
     return KS_OK;
 }
 

@@ -33,6 +33,7 @@ enum {
     LANES = KS_LANES,     /* one cache line of bytes */
     FAN = 16,             /* rows under one row of the level above; 8 and 32 were not faster */
     MAX_LEVELS = 8,       /* 16^8 rows */
+    FEW_TIES = 32,        /* so many are looked at one after another (arbitrary) */
     MAX_CLASS_LANES = 16, /* more groups than this: cells.c answers (arbitrary) */
     MAX_GROUPS = 64,      /* 4,096 lanes (arbitrary: bounds memory at 4.6 kB a row) */
     SHY_ASKS = 2          /* KS_DRIVER_AUTO answers a class's first questions densely: building lanes costs more */
@@ -80,6 +81,8 @@ typedef struct lane_group {
     KS_VEC(uint64_t) fixed;     /* [row] lanes whose static filters pass and whose group is the row's */
     uint32_t (*histogram)[256]; /* [LANES] */
     int64_t histogram_cap;
+    ks_ties ties[LANES]; /* rows that show tied[lane], of lanes that were drawn from */
+    uint8_t tied[LANES];
 } lane_group;
 
 typedef struct class_entry {
@@ -485,6 +488,8 @@ static ks_status build(ks_engine *e, const ks_index *ix, lane_group *g, bool *st
     KS_TRY(fill_requests(e, ix, g));
     memset(g->histogram, 0, LANES * sizeof *g->histogram);
     g->position = -1; /* until all of it is done */
+    for (int32_t l = 0; l < LANES; l++)
+        g->ties[l].is_on = false;
     bool by_node = any_by_node(e, g);
     for (int32_t row = 0; row < e->n_rows; row++) {
         bool repeat = row > 0 && !by_node && same_sets(e, row, row - 1);
@@ -540,6 +545,8 @@ static ks_status refresh_row(ks_engine *e, const ks_index *ix, lane_group *g, in
         int32_t l = __builtin_ctzll(changed);
         g->histogram[l][leaf[l]]--;
         g->histogram[l][now[l]]++;
+        if (g->ties[l].is_on && (leaf[l] == g->tied[l] || now[l] == g->tied[l]))
+            ks_ties_count(&g->ties[l], row, now[l] == g->tied[l] ? 1 : -1);
     }
     memcpy(leaf, now, LANES);
     raise_levels(g, row);
@@ -715,9 +722,9 @@ static bool shows(const uint8_t *row, const winner *w, int32_t n) {
     return false;
 }
 
-/* The wanted-th row, in row order, that shows a winner. O(blocks of 16 rows that hold one). */
-static int32_t nth_row(const lane_group *g, const winner *w, int32_t n, uint32_t wanted) {
-    for (int64_t block = 0; block * FAN < g->n_rows; block++) {
+/* The wanted-th row from `from` on, in row order, that shows a winner. O(blocks of 16 rows on the way). */
+static int32_t nth_row(const lane_group *g, const winner *w, int32_t n, int32_t from, uint32_t wanted) {
+    for (int64_t block = from / FAN; block * FAN < g->n_rows; block++) {
         const uint8_t *over = g->n_levels > 0 ? g->level[0] + block * LANES : g->leaf;
         bool holds = false;
         for (int32_t i = 0; i < n; i++) /* a block's maximum may hide smaller winners only of other lanes */
@@ -728,6 +735,72 @@ static int32_t nth_row(const lane_group *g, const winner *w, int32_t n, uint32_t
                 return (int32_t)row;
     }
     return KS_NONE;
+}
+
+/* Lowest row from `row` on that shows the winner; KS_NONE: none does. O(levels), up and down again. */
+static int32_t next_row(const lane_group *g, const winner *w, int64_t row) {
+    int32_t k = -1; /* level of row i; -1: leaves */
+    for (int64_t i = row;;) {
+        const uint8_t *of = k < 0 ? g->leaf : g->level[k];
+        int64_t n = k < 0 ? g->row_cap : g->level_rows[k], end = (i / FAN + 1) * FAN;
+        end = end < n ? end : n;
+        while (i < end && of[i * LANES + w->lane] != w->value)
+            i++;
+        if (i < end && k < 0)
+            return (int32_t)i;
+        if (i < end) {
+            k--;
+            i *= FAN;
+        } else if (end == n) {
+            return KS_NONE;
+        } else {
+            k++;
+            i /= FAN;
+        }
+    }
+}
+
+/* Counts the rows that show the winner, unless they are counted already. O(rows that do). */
+static ks_status count_ties(ks_engine *e, lane_group *g, const winner *w) {
+    ks_ties *t = &g->ties[w->lane];
+    if (t->is_on && g->tied[w->lane] == w->value)
+        return KS_OK;
+    t->is_on = false;
+    KS_TRY(ks_ties_open(&e->mem, t, g->row_cap));
+    g->tied[w->lane] = w->value;
+    for (int32_t row = next_row(g, w, 0); row != KS_NONE; row = next_row(g, w, (int64_t)row + 1))
+        ks_ties_count(t, row, 1);
+    return KS_OK;
+}
+
+/* One of few ties; their rows one after another, so that counts of many that come again are kept. */
+static int32_t draw_few(const lane_group *g, const winner *w, int32_t n, uint32_t wanted) {
+    int64_t at[MAX_CLASS_LANES];
+    for (int32_t i = 0; i < n; i++)
+        at[i] = next_row(g, &w[i], 0);
+    for (;; wanted--) {
+        int32_t first = KS_NONE;
+        for (int32_t i = 0; i < n; i++)
+            if (at[i] != KS_NONE && (first == KS_NONE || at[i] < at[first]))
+                first = i;
+        if (wanted == 0)
+            return (int32_t)at[first];
+        at[first] = next_row(g, &w[first], at[first] + 1);
+    }
+}
+
+/* The wanted-th of the rows that tie, in row order. */
+static int32_t draw(ks_engine *e, lane_group *g, const winner *w, int32_t n, int32_t ties, uint32_t wanted) {
+    const ks_ties *sets[MAX_CLASS_LANES];
+    if (ties <= FEW_TIES)
+        return draw_few(g, w, n, wanted);
+    for (int32_t i = 0; i < n; i++) {
+        if (count_ties(e, g, &w[i]) != KS_OK)
+            return nth_row(g, w, n, 0, wanted); /* no memory: the same row, later */
+        sets[i] = &g->ties[w[i].lane];
+    }
+    int32_t from = ks_ties_find(sets, n, &wanted);
+    return nth_row(g, w, n, from, wanted);
 }
 
 static uint8_t root_of(const lane_group *g, int32_t lane) {
@@ -758,7 +831,7 @@ static group_key greatest_keys(const lane_group *g, const member *of, int32_t *f
     return max;
 }
 
-static void answer(const ks_profile *p, const lane_group *g, const member *of, int32_t tie, uint64_t *rng,
+static void answer(ks_engine *e, const ks_profile *p, lane_group *g, const member *of, int32_t tie, uint64_t *rng,
                    ks_choice *out) {
     winner winners[MAX_CLASS_LANES];
     int32_t n = 0, feasible;
@@ -779,7 +852,7 @@ static void answer(const ks_profile *p, const lane_group *g, const member *of, i
         winners[n++] = (winner){l, value};
     }
     if (tie == KS_TIE_UNIFORM && out->ties > 1) {
-        out->node = nth_row(g, winners, n, ks_random_below(rng, (uint32_t)out->ties));
+        out->node = draw(e, g, winners, n, out->ties, ks_random_below(rng, (uint32_t)out->ties));
         return;
     }
     for (int32_t i = 0; i < n; i++) {
@@ -865,7 +938,7 @@ ks_status ks_index_decide(ks_engine *e, int32_t profile, int32_t class_id, int32
         if (stale)
             drop_stale(e, ix, g);
         if (entry->group != KS_NONE && ix->groups[entry->group]->position >= 0) {
-            answer(&e->profiles.at[profile], g, &g->members[entry->member], tie, rng, out);
+            answer(e, &e->profiles.at[profile], g, &g->members[entry->member], tie, rng, out);
             return KS_OK;
         }
     }
@@ -881,6 +954,8 @@ void ks_indexes_free(ks_engine *e) {
             lane_group *g = ix->groups[k];
             ks_discard(&e->mem, &g->block, &g->block_bytes, 1);
             KS_VEC_DISCARD(&e->mem, &g->user_pod);
+            for (int32_t l = 0; l < LANES; l++)
+                ks_ties_discard(&e->mem, &g->ties[l]);
             KS_VEC_DISCARD(&e->mem, &g->fixed);
             ks_discard(&e->mem, (void **)&g->histogram, &g->histogram_cap, sizeof *g->histogram);
             ks_discard(&e->mem, (void **)&g->requests.filter, &g->filter_cap, sizeof(int64_t));

@@ -788,6 +788,24 @@ ks_status ks_cells_decide(ks_engine *e, int32_t profile, int32_t driver, int32_t
 void ks_cells_forget(ks_class *c);
 void ks_cells_free(ks_engine *e, ks_class *c);
 
+/* ---- ties.c ---- */
+enum { KS_TIE_BLOCK = 256, KS_TIE_AREA = 64 * 256 }; /* rows */
+
+/* A set of rows, counted by block and by area. */
+typedef struct ks_ties {
+    bool is_on;
+    KS_VEC(int32_t) block, area;
+} ks_ties;
+
+ks_status ks_ties_open(ks_memory *mem, ks_ties *t, int64_t n_rows); /* empty, for as many rows */
+void ks_ties_discard(ks_memory *mem, ks_ties *t);
+static inline void ks_ties_count(ks_ties *t, int32_t row, int32_t sign) {
+    t->block.at[row / KS_TIE_BLOCK] += sign;
+    t->area.at[row / KS_TIE_AREA] += sign;
+}
+/* First row of the block with the wanted-th row of sets that do not overlap; *wanted: which it is there. */
+int32_t ks_ties_find(const ks_ties *const *sets, int32_t n, uint32_t *wanted);
+
 /* ---- index.c ---- */
 /* KS_EUNSUPPORTED: this class or profile cannot be indexed; the dense driver must answer. */
 ks_status ks_index_decide(ks_engine *e, int32_t profile, int32_t class_id, int32_t tie, uint64_t *rng, ks_choice *out);
