@@ -643,13 +643,13 @@ class Engine:
 
     def remove_classes(self, gone: Sequence[int]) -> None:
         """Give classes up of which no pod runs; their ids are given out again. O(tallies)."""
-        p, n = _Pointers("remove_classes"), len(gone)
+        p, n = Pointers("remove_classes"), len(gone)
         ids = p.of(arrays.int32(gone), np.int32, (n,), "gone")
         check_status("remove_classes", _lib.ks_classes_remove(self._engine, n, ids))
 
     def remove_counters(self, gone: Sequence[int]) -> None:
         """Give counters up that no rule is about; their ids are given out again. O(classes)."""
-        p, n = _Pointers("remove_counters"), len(gone)
+        p, n = Pointers("remove_counters"), len(gone)
         ids = p.of(arrays.int32(gone), np.int32, (n,), "gone")
         check_status("remove_counters", _lib.ks_counters_remove(self._engine, n, ids))
 
@@ -665,7 +665,7 @@ class Engine:
         handle
             ``[n]`` of those that are known, -1; None: none is.
         """
-        p, s = _Pointers("reclass"), _ffi.new("ks_reclass_spec *")
+        p, s = Pointers("reclass"), _ffi.new("ks_reclass_spec *")
         s.n = n = len(was)
         s.to = p.of(now, np.int32, (n,), "now")
         s.node = p.of(node, np.int32, (n,), "node")
