@@ -437,6 +437,14 @@ typedef struct ks_tape {
     int32_t stop;             /* 1: end behind the first pod that finds no node */
 } ks_tape;
 
+/* Running pods that change their class, [n] each. */
+typedef struct ks_reclass_spec {
+    int32_t n;
+    const int32_t *from, *to; /* classes of the same requests, host ports and devices: KS_EINVAL else */
+    const int32_t *node;
+    const int32_t *handle;    /* of those that are known, KS_NONE; NULL: none is */
+} ks_reclass_spec;
+
 /* Columns of an event run, one entry an event, state after the event. Any may be NULL. */
 typedef struct ks_series {
     int64_t *used_device_milli;  /* over all nodes */
@@ -501,6 +509,9 @@ ks_status ks_nodes_remove(ks_engine *engine, int32_t n, const int32_t *row);
 ks_status ks_node_order_set(ks_engine *engine, int32_t n, const int32_t *row);
 
 ks_status ks_class_add(ks_engine *engine, const ks_class_spec *spec, int32_t *out_id);
+/* Gives classes up, all or none; their ids are given out again. KS_ESTATE: pods of one run or are nominated, or a
+ * speculation is open. The caller sees to it that no known pod, whose node is gone, has one. O(tallies). */
+ks_status ks_classes_remove(ks_engine *engine, int32_t n, const int32_t *class_id);
 /* A label key (or KS_KEY_HOSTNAME) by whose values nodes form domains; empty_value is the id of the value "". O(N). */
 ks_status ks_topology_add(ks_engine *engine, int32_t label_key, int32_t empty_value, int32_t *out_id);
 /* A new counter that no class has joined; joining: the running pods of the class count from now on. O(N). */
@@ -509,6 +520,9 @@ ks_status ks_counter_join(ks_engine *engine, int32_t counter, int32_t class_id);
 /* The class's pods do not count, but those that are thought away from a node or onto it do (evictions, nominated pods):
  * upstream's spreading overlooks terminating pods only where it counts all of them. */
 ks_status ks_counter_join_moved(ks_engine *engine, int32_t counter, int32_t class_id);
+/* Gives counters up, all or none; their ids are given out again. KS_ESTATE: a class has a rule about one, or a
+ * speculation is open. O(classes). */
+ks_status ks_counters_remove(ks_engine *engine, int32_t n, const int32_t *counter);
 /* Replaces the pairwise rules of a class. */
 ks_status ks_class_pairwise(ks_engine *engine, int32_t class_id, const ks_pairwise_spec *spec);
 /* Verdicts of a filter that the caller computes: VOLUME_RESTRICTIONS to VOLUME_ZONE, DYNAMIC_RESOURCES or
@@ -539,6 +553,10 @@ ks_status ks_bind(ks_engine *engine, int32_t n, const int32_t *class_id, const i
                   const uint64_t *devices, int32_t *n_done);
 ks_status ks_release(ks_engine *engine, int32_t n, const int32_t *class_id, const int32_t *node,
                      const uint64_t *devices, int32_t *n_done);
+
+/* Running pods belong to other classes from now on, which take the same of a node: what rules about other pods count
+ * changes, usage does not. KS_ESTATE: one does not run there; those before it stay changed. O(n). */
+ks_status ks_reclass(ks_engine *engine, const ks_reclass_spec *spec);
 
 /* Decides n pods, one after another (see ks_options.commit). O(n log N) indexed, O(n N) dense. */
 ks_status ks_place(ks_engine *engine, ks_options *options, int32_t n, const int32_t *class_id,

@@ -75,11 +75,11 @@ static void account_devices(ks_engine *e, const ks_class *c, int32_t row, uint64
 }
 
 /* While a speculation is open, remembers how to take a change back (undo.c). */
-static ks_status remember(ks_engine *e, int32_t class_id, int32_t node, uint64_t devices, int64_t at, bool was_bind) {
+static ks_status remember(ks_engine *e, ks_undo_entry entry) {
     if (e->n_marks == 0)
         return KS_OK;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->undo, e->undo.n + 1));
-    e->undo.at[e->undo.n++] = (ks_undo_entry){devices, class_id, node, (int32_t)at, was_bind};
+    e->undo.at[e->undo.n++] = entry;
     return KS_OK;
 }
 
@@ -114,7 +114,11 @@ ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devic
     int64_t at = bind ? e->pods.at[row].n : ks_pods_find(e, class_id, row);
     if (!bind && at == e->pods.at[row].n)
         return KS_ESTATE;
-    KS_TRY(remember(e, class_id, row, devices, at, bind));
+    KS_TRY(remember(e, (ks_undo_entry){.devices = devices,
+                                       .class_id = class_id,
+                                       .node = row,
+                                       .at = (int32_t)at,
+                                       .what = bind ? KS_WAS_BIND : KS_WAS_RELEASE}));
     change(e, class_id, row, devices, at, bind);
     if (!e->quiet)
         ks_log_row(e, row, false);
@@ -123,14 +127,17 @@ ks_status ks_account(ks_engine *e, int32_t class_id, int32_t row, uint64_t devic
 
 /* What was taken off comes back into memory that was never given away: lists do not shrink. */
 void ks_account_undo(ks_engine *e, const ks_undo_entry *last) {
-    change(e, last->class_id, last->node, last->devices, last->at, !last->was_bind);
+    if (last->what == KS_WAS_RECLASS)
+        ks_pods_reclass(e, last->now, last->class_id, last->node, last->at);
+    else
+        change(e, last->class_id, last->node, last->devices, last->at, last->what == KS_WAS_RELEASE);
     if (e->quiet)
         return;
     ks_log_surely(e, last->node);
 }
 
 static ks_status check_pair(const ks_engine *e, int32_t class_id, int32_t row) {
-    return class_id < 0 || class_id >= e->classes.n || row < 0 || row >= e->n_rows ? KS_ERANGE : KS_OK;
+    return !ks_has_class(e, class_id) || row < 0 || row >= e->n_rows ? KS_ERANGE : KS_OK;
 }
 
 static ks_status account_all(ks_engine *e, int32_t n, const int32_t *class_id, const int32_t *row,
@@ -163,4 +170,54 @@ ks_status ks_bind(ks_engine *e, int32_t n, const int32_t *class_id, const int32_
 ks_status ks_release(ks_engine *e, int32_t n, const int32_t *class_id, const int32_t *node, const uint64_t *devices,
                      int32_t *n_done) {
     return account_all(e, n, class_id, node, devices, n_done, false);
+}
+
+static bool same_amounts(const ks_amount *a, int32_t n_a, const ks_amount *b, int32_t n_b) {
+    for (int32_t i = 0; i < n_a; i++)
+        if (ks_amount_of(b, n_b, a[i].resource) != a[i].amount)
+            return false;
+    return n_a == n_b;
+}
+
+/* Whether a pod of either class takes the same from its node. */
+static bool takes_the_same(const ks_class *a, const ks_class *b) {
+    return same_amounts(a->request, a->n_request, b->request, b->n_request) && a->nonzero_cpu == b->nonzero_cpu &&
+           a->nonzero_memory == b->nonzero_memory && a->n_ports == b->n_ports &&
+           (a->n_ports == 0 || memcmp(a->port, b->port, (size_t)a->n_ports * sizeof *a->port) == 0) &&
+           a->device_count == b->device_count && a->device_milli == b->device_milli;
+}
+
+static ks_status check_reclass(const ks_engine *e, const ks_reclass_spec *s, int32_t i) {
+    if (check_pair(e, s->from[i], s->node[i]) != KS_OK || !ks_has_class(e, s->to[i]))
+        return KS_ERANGE;
+    if (!takes_the_same(&e->classes.at[s->from[i]], &e->classes.at[s->to[i]]))
+        return KS_EINVAL;
+    int32_t handle = s->handle == NULL ? KS_NONE : s->handle[i];
+    if (handle != KS_NONE &&
+        (handle < 0 || handle >= e->known.pods.n || e->known.pods.at[handle].class_id != s->from[i]))
+        return KS_ERANGE;
+    return KS_OK;
+}
+
+ks_status ks_reclass(ks_engine *e, const ks_reclass_spec *s) {
+    if (e == NULL || s == NULL || s->n < 0 || (s->n > 0 && (!s->from || !s->to || !s->node)))
+        return KS_EINVAL;
+    for (int32_t i = 0; i < s->n; i++)
+        KS_TRY(check_reclass(e, s, i));
+    KS_TRY(ks_log_reserve(e, s->n));
+    for (int32_t i = 0; i < s->n; i++) {
+        int64_t at = ks_pods_find(e, s->from[i], s->node[i]);
+        if (at == e->pods.at[s->node[i]].n)
+            return KS_ESTATE;
+        KS_TRY(remember(e, (ks_undo_entry){.class_id = s->from[i],
+                                           .node = s->node[i],
+                                           .at = (int32_t)at,
+                                           .now = s->to[i],
+                                           .what = KS_WAS_RECLASS}));
+        ks_pods_reclass(e, s->from[i], s->to[i], s->node[i], at);
+        if (s->handle != NULL && s->handle[i] != KS_NONE)
+            e->known.pods.at[s->handle[i]].class_id = s->to[i];
+        ks_log_row(e, s->node[i], false);
+    }
+    return KS_OK;
 }

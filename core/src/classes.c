@@ -198,6 +198,7 @@ ks_status ks_class_add(ks_engine *e, const ks_class_spec *spec, int32_t *out_id)
     if (e->classes.n >= INT32_MAX)
         return KS_EOVERFLOW;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->classes, e->classes.n + 1));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->free_classes, e->classes.n + 1)); /* giving up needs no memory */
     ks_class made = {0};
     cutter measure = {NULL, 0};
     cut_class(&measure, spec, &made);
@@ -218,8 +219,8 @@ ks_status ks_class_add(ks_engine *e, const ks_class_spec *spec, int32_t *out_id)
     made.device_milli = spec->device_milli;
     made.device_models = spec->device_models;
     made.image_version = -1;
-    *out_id = (int32_t)e->classes.n;
-    e->classes.at[e->classes.n++] = made;
+    *out_id = e->free_classes.n > 0 ? e->free_classes.at[--e->free_classes.n] : (int32_t)e->classes.n++;
+    e->classes.at[*out_id] = made;
     return KS_OK;
 }
 
@@ -274,20 +275,59 @@ ks_status ks_class_prepare(ks_engine *e, ks_class *c) {
     return prepare_images(e, c);
 }
 
-void ks_classes_free(ks_engine *e) {
-    for (int64_t i = 0; i < e->classes.n; i++) {
-        ks_class *c = &e->classes.at[i];
-        ks_discard(&e->mem, (void **)&c->label_pass, &c->label_cap, sizeof(uint8_t));
-        ks_discard(&e->mem, (void **)&c->label_own, &c->label_own_cap, sizeof(uint8_t));
-        ks_discard(&e->mem, (void **)&c->label_pref, &c->label_pref_cap, sizeof(int32_t));
-        ks_discard(&e->mem, (void **)&c->taint_pass, &c->taint_cap, sizeof(uint8_t));
-        ks_discard(&e->mem, (void **)&c->taint_pref, &c->taint_pref_cap, sizeof(int32_t));
-        ks_discard(&e->mem, (void **)&c->image_score, &c->image_cap, sizeof(int32_t));
-        ks_discard(&e->mem, &c->block, &c->block_bytes, 1);
-        ks_class_pairwise_free(e, c);
-        ks_class_verdicts_free(e, c);
-        ks_cells_free(e, c);
-        ks_class_evictions_free(e, c);
+static void discard(ks_engine *e, ks_class *c) {
+    ks_discard(&e->mem, (void **)&c->label_pass, &c->label_cap, sizeof(uint8_t));
+    ks_discard(&e->mem, (void **)&c->label_own, &c->label_own_cap, sizeof(uint8_t));
+    ks_discard(&e->mem, (void **)&c->label_pref, &c->label_pref_cap, sizeof(int32_t));
+    ks_discard(&e->mem, (void **)&c->taint_pass, &c->taint_cap, sizeof(uint8_t));
+    ks_discard(&e->mem, (void **)&c->taint_pref, &c->taint_pref_cap, sizeof(int32_t));
+    ks_discard(&e->mem, (void **)&c->image_score, &c->image_cap, sizeof(int32_t));
+    ks_discard(&e->mem, &c->block, &c->block_bytes, 1);
+    ks_class_pairwise_free(e, c);
+    ks_class_verdicts_free(e, c);
+    ks_cells_free(e, c);
+    ks_class_evictions_free(e, c);
+}
+
+/* ---- giving up ---- */
+
+static bool is_nominated(const ks_engine *e, int32_t class_id) {
+    for (int64_t i = 0; i < e->nominated.n; i++)
+        if (e->nominated.at[i].row != KS_NONE && e->nominated.at[i].class_id == class_id)
+            return true;
+    return false;
+}
+
+static ks_status check_unused(ks_engine *e, int32_t n, const int32_t *class_id) {
+    for (int32_t i = 0; i < n; i++)
+        if (!ks_has_class(e, class_id[i]))
+            return KS_ERANGE;
+    for (int32_t i = 0; i < n; i++)
+        if (e->classes.at[class_id[i]].n_pods > 0 || is_nominated(e, class_id[i]))
+            return KS_ESTATE;
+    return e->n_marks > 0 ? KS_ESTATE : KS_OK;
+}
+
+ks_status ks_classes_remove(ks_engine *e, int32_t n, const int32_t *class_id) {
+    if (e == NULL || n < 0 || (n > 0 && class_id == NULL))
+        return KS_EINVAL;
+    KS_TRY(check_unused(e, n, class_id));
+    for (int32_t i = 0; i < n; i++) {
+        ks_class *c = &e->classes.at[class_id[i]];
+        if (c->is_gone)
+            continue; /* it stands in the list twice */
+        ks_indexes_lose(e, class_id[i]);
+        discard(e, c);
+        *c = (ks_class){.is_gone = true};
+        e->free_classes.at[e->free_classes.n++] = class_id[i];
     }
+    ks_tallies_drop_gone(e);
+    return KS_OK;
+}
+
+void ks_classes_free(ks_engine *e) {
+    for (int64_t i = 0; i < e->classes.n; i++)
+        discard(e, &e->classes.at[i]);
     KS_VEC_DISCARD(&e->mem, &e->classes);
+    KS_VEC_DISCARD(&e->mem, &e->free_classes);
 }

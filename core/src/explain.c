@@ -126,7 +126,7 @@ ks_status ks_explain(ks_engine *e, int32_t profile, int32_t class_id, int32_t *f
                      int64_t *total) {
     if (e == NULL)
         return KS_EINVAL;
-    if (profile < 0 || profile >= e->profiles.n || class_id < 0 || class_id >= e->classes.n)
+    if (profile < 0 || profile >= e->profiles.n || !ks_has_class(e, class_id))
         return KS_ERANGE;
     const ks_profile *p = &e->profiles.at[profile];
     ks_class *c = &e->classes.at[class_id];

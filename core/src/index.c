@@ -93,6 +93,8 @@ typedef struct class_entry {
     bool refused;   /* too many groups of rows */
 } class_entry;
 
+static const class_entry NEW_ENTRY = {0, KS_NONE, 0, false, false};
+
 struct ks_index {
     int32_t profile;
     int64_t image_version;
@@ -688,7 +690,7 @@ static ks_status open_index(ks_engine *e, int32_t profile, ks_index **out) {
     int64_t known = (*out)->entries.n;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &(*out)->entries, e->classes.n));
     for (; known < e->classes.n; known++)
-        (*out)->entries.at[known] = (class_entry){0, KS_NONE, 0, false, false};
+        (*out)->entries.at[known] = NEW_ENTRY;
     (*out)->entries.n = e->classes.n;
     return KS_OK;
 }
@@ -878,6 +880,13 @@ void ks_indexes_forget(ks_engine *e, int32_t class_id) {
         if (entry != NULL && entry->group != KS_NONE)
             drop_member(ix, ix->groups[entry->group], entry->member);
     }
+}
+
+void ks_indexes_lose(ks_engine *e, int32_t class_id) {
+    ks_indexes_forget(e, class_id);
+    for (int64_t i = 0; i < e->indexes.n; i++)
+        if (e->indexes.at[i] != NULL && class_id < e->indexes.at[i]->entries.n)
+            e->indexes.at[i]->entries.at[class_id] = NEW_ENTRY;
 }
 
 ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t n, const int32_t *class_id) {

@@ -158,6 +158,7 @@ typedef struct ks_topology {
 typedef struct ks_counter {
     KS_VEC(int32_t) pods;    /* [row] */
     KS_VEC(int32_t) tallies; /* that add it up */
+    bool is_gone;            /* given up: its id is free */
 } ks_counter;
 
 /* Which rows a tally takes in, beside the KS_SPREAD_HONOR_* flags. */
@@ -263,6 +264,7 @@ typedef struct ks_class {
     KS_VEC(int32_t) counters; /* that the class joined */
     KS_VEC(int32_t) moved;    /* counters that only count its pods in thought */
     int64_t n_pods;           /* running */
+    bool is_gone;             /* given up: its id is free */
 } ks_class;
 
 /* ---- users' plugins ---- */
@@ -331,11 +333,14 @@ typedef struct ks_typical {
 
 /* ---- speculation ---- */
 
+typedef enum ks_change { KS_WAS_RELEASE, KS_WAS_BIND, KS_WAS_RECLASS } ks_change;
+
 typedef struct ks_undo_entry {
     uint64_t devices;
     int32_t class_id, node;
-    int32_t at; /* position in the row's list of pods */
-    bool was_bind;
+    int32_t at;  /* position in the row's list of pods */
+    int32_t now; /* the new class of a pod that changed it */
+    ks_change what;
 } ks_undo_entry;
 
 /* ---- eviction ---- */
@@ -483,10 +488,12 @@ struct ks_engine {
     KS_VEC(ks_topology) topologies;
     KS_VEC(ks_counter) counters;
     KS_VEC(ks_tally) tallies;
-    int64_t rows_version; /* changes whenever a row is added, rewritten or removed */
-    int64_t joins;        /* changes whenever counters changed on rows that the log does not tell of */
+    KS_VEC(int32_t) free_counters, free_tallies; /* ids to be given out again */
+    int64_t rows_version;                        /* changes whenever a row is added, rewritten or removed */
+    int64_t joins; /* changes whenever counters changed on rows that the log does not tell of */
 
     KS_VEC(ks_class) classes;
+    KS_VEC(int32_t) free_classes; /* ids to be given out again */
     KS_VEC(ks_profile) profiles;
     ks_typical typical;
 
@@ -581,6 +588,10 @@ static inline int64_t ks_amount_of(const ks_amount *list, int32_t n, int32_t res
     return 0;
 }
 
+static inline bool ks_has_class(const ks_engine *e, int32_t class_id) {
+    return class_id >= 0 && class_id < e->classes.n && !e->classes.at[class_id].is_gone;
+}
+
 /* ---- verdicts.c ---- */
 void ks_class_verdicts_free(ks_engine *e, ks_class *c);
 /* What the caller said of a filter on a row; 0 passes. */
@@ -609,7 +620,10 @@ void ks_domains_set(ks_engine *e, int32_t row); /* after a row was written or re
 int64_t ks_pods_find(const ks_engine *e, int32_t class_id, int32_t row);
 /* Puts a pod into its row's list at a position, or takes it out: the exact inverse. */
 void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign, int64_t at);
+/* The pod at the place `at` of the row's list belongs to another class. */
+void ks_pods_reclass(ks_engine *e, int32_t from, int32_t to, int32_t row, int64_t at);
 void ks_pods_clear(ks_engine *e, int32_t row);
+void ks_tallies_drop_gone(ks_engine *e);
 /* Brings the tallies of the class up to date and finds what its filters compare with. The class is prepared. */
 ks_status ks_pairwise_prepare(ks_engine *e, ks_class *c);
 
@@ -861,6 +875,7 @@ ks_status ks_index_decide(ks_engine *e, int32_t profile, int32_t class_id, int32
 /* Tells the index which classes a batch is about to ask for, so that it builds them together. */
 /* Takes the class out of all indexes: its static side changed. */
 void ks_indexes_forget(ks_engine *e, int32_t class_id);
+void ks_indexes_lose(ks_engine *e, int32_t class_id); /* its id will be another class's */
 ks_status ks_index_expect(ks_engine *e, int32_t profile, int32_t driver, int32_t n, const int32_t *class_id);
 void ks_indexes_free(ks_engine *e);
 

@@ -8,8 +8,7 @@
 #include "internal.h"
 
 static ks_status check_known(const ks_engine *e, const ks_known_spec *s, int32_t i) {
-    if (s->class_id[i] < 0 || s->class_id[i] >= e->classes.n || s->node[i] < 0 || s->node[i] >= e->n_rows ||
-        !e->live.at[s->node[i]])
+    if (!ks_has_class(e, s->class_id[i]) || s->node[i] < 0 || s->node[i] >= e->n_rows || !e->live.at[s->node[i]])
         return KS_ERANGE;
     int64_t sets = e->known.budget_start.n == 0 ? 1 : e->known.budget_start.n;
     return s->budgets != NULL && (s->budgets[i] < 0 || s->budgets[i] >= sets) ? KS_ERANGE : KS_OK;

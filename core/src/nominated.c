@@ -11,7 +11,7 @@ ks_status ks_nominate(ks_engine *e, int32_t n, const int32_t *class_id, const in
     if (e == NULL || n < 0 || (n > 0 && (!class_id || !node || !priority || !handle)))
         return KS_EINVAL;
     for (int32_t i = 0; i < n; i++)
-        if (class_id[i] < 0 || class_id[i] >= e->classes.n || node[i] < 0 || node[i] >= e->n_rows)
+        if (!ks_has_class(e, class_id[i]) || node[i] < 0 || node[i] >= e->n_rows)
             return KS_ERANGE;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->nominated, e->nominated.n + n));
     KS_TRY(ks_log_reserve(e, n));
@@ -209,7 +209,7 @@ const uint64_t *ks_veto_insufficient(const ks_engine *e, const ks_veto *veto) {
 ks_status ks_own_node_of(ks_engine *e, int32_t profile, int32_t class_id, int32_t *node) {
     if (e == NULL || node == NULL)
         return KS_EINVAL;
-    if (profile < 0 || profile >= e->profiles.n || class_id < 0 || class_id >= e->classes.n)
+    if (profile < 0 || profile >= e->profiles.n || !ks_has_class(e, class_id))
         return KS_ERANGE;
     return ks_own_node(e, &e->profiles.at[profile], &e->classes.at[class_id], node);
 }

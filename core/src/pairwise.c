@@ -36,7 +36,8 @@ static ks_status reserve_value(ks_engine *e, ks_topology *t, int32_t value) {
 ks_status ks_domains_reserve(ks_engine *e, int64_t rows, const ks_node_rows *in) {
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->pods, rows));
     for (int64_t k = 0; k < e->counters.n; k++)
-        KS_TRY(KS_VEC_RESERVE(&e->mem, &e->counters.at[k].pods, rows));
+        if (!e->counters.at[k].is_gone)
+            KS_TRY(KS_VEC_RESERVE(&e->mem, &e->counters.at[k].pods, rows));
     for (int64_t k = 0; k < e->topologies.n; k++) {
         ks_topology *t = &e->topologies.at[k];
         KS_TRY(KS_VEC_RESERVE(&e->mem, &t->domain, rows));
@@ -100,16 +101,27 @@ ks_status ks_topology_add(ks_engine *e, int32_t label_key, int32_t empty_value, 
 ks_status ks_counter_add(ks_engine *e, int32_t *out_id) {
     if (e == NULL || out_id == NULL)
         return KS_EINVAL;
+    bool again = e->free_counters.n > 0;
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->counters, e->counters.n + 1));
-    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->counters.at[e->counters.n].pods, e->n_rows));
-    *out_id = (int32_t)e->counters.n++;
+    *out_id = again ? e->free_counters.at[e->free_counters.n - 1] : (int32_t)e->counters.n;
+    ks_counter *made = &e->counters.at[*out_id];
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &made->pods, e->n_rows));
+    if (again)
+        e->free_counters.n--;
+    else
+        e->counters.n++;
+    made->is_gone = false;
     return KS_OK;
+}
+
+static bool has_counter(const ks_engine *e, int32_t counter) {
+    return counter >= 0 && counter < e->counters.n && !e->counters.at[counter].is_gone;
 }
 
 ks_status ks_counter_join(ks_engine *e, int32_t counter, int32_t class_id) {
     if (e == NULL)
         return KS_EINVAL;
-    if (counter < 0 || counter >= e->counters.n || class_id < 0 || class_id >= e->classes.n)
+    if (!has_counter(e, counter) || !ks_has_class(e, class_id))
         return KS_ERANGE;
     ks_class *c = &e->classes.at[class_id];
     for (int64_t i = 0; i < c->counters.n; i++)
@@ -130,7 +142,7 @@ ks_status ks_counter_join(ks_engine *e, int32_t counter, int32_t class_id) {
 ks_status ks_counter_join_moved(ks_engine *e, int32_t counter, int32_t class_id) {
     if (e == NULL)
         return KS_EINVAL;
-    if (counter < 0 || counter >= e->counters.n || class_id < 0 || class_id >= e->classes.n)
+    if (!has_counter(e, counter) || !ks_has_class(e, class_id))
         return KS_ERANGE;
     ks_class *c = &e->classes.at[class_id];
     KS_TRY(KS_VEC_RESERVE(&e->mem, &c->moved, c->moved.n + 1));
@@ -199,12 +211,24 @@ void ks_pods_count(ks_engine *e, int32_t class_id, int32_t row, int32_t sign, in
         count_in(e, c->moved.at[k], row, sign);
 }
 
+void ks_pods_reclass(ks_engine *e, int32_t from, int32_t to, int32_t row, int64_t at) {
+    ks_class *was = &e->classes.at[from], *now = &e->classes.at[to];
+    e->pods.at[row].at[at] = to;
+    was->n_pods--;
+    now->n_pods++;
+    for (int64_t k = 0; k < was->counters.n; k++)
+        count_in(e, was->counters.at[k], row, -1);
+    for (int64_t k = 0; k < now->counters.n; k++)
+        count_in(e, now->counters.at[k], row, 1);
+}
+
 void ks_pods_clear(ks_engine *e, int32_t row) {
     for (int64_t i = 0; i < e->pods.at[row].n; i++)
         e->classes.at[e->pods.at[row].at[i]].n_pods--;
     e->pods.at[row].n = 0;
     for (int64_t k = 0; k < e->counters.n; k++)
-        e->counters.at[k].pods.at[row] = 0;
+        if (!e->counters.at[k].is_gone)
+            e->counters.at[k].pods.at[row] = 0;
 }
 
 static bool has_keys(const ks_engine *e, const ks_spread *s, int32_t n, int32_t row) {
@@ -275,8 +299,9 @@ static ks_status find_tally(ks_engine *e, int32_t counter, int32_t topology, int
             return KS_OK;
     }
     KS_TRY(KS_VEC_RESERVE(&e->mem, &e->tallies, e->tallies.n + 1));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->free_tallies, e->tallies.n + 1)); /* giving up needs no memory */
     KS_TRY(KS_VEC_RESERVE(&e->mem, &of->tallies, of->tallies.n + 1));
-    *out = (int32_t)e->tallies.n++;
+    *out = e->free_tallies.n > 0 ? e->free_tallies.at[--e->free_tallies.n] : (int32_t)e->tallies.n++;
     e->tallies.at[*out] =
         (ks_tally){.counter = counter, .topology = topology, .class_id = class_id, .flags = flags, .version = -1};
     of->tallies.at[of->tallies.n++] = *out;
@@ -289,7 +314,7 @@ static ks_status check_pairs(const ks_engine *e, int32_t n, const int32_t *count
     if (n < 0 || (n > 0 && (counter == NULL || topology == NULL)))
         return KS_EINVAL;
     for (int32_t i = 0; i < n; i++)
-        if (counter[i] < 0 || counter[i] >= e->counters.n || topology[i] < 0 || topology[i] >= e->topologies.n)
+        if (!has_counter(e, counter[i]) || topology[i] < 0 || topology[i] >= e->topologies.n)
             return KS_ERANGE;
     return KS_OK;
 }
@@ -375,7 +400,7 @@ static ks_status fill_rules(ks_engine *e, int32_t class_id, const ks_pairwise_sp
 ks_status ks_class_pairwise(ks_engine *e, int32_t class_id, const ks_pairwise_spec *s) {
     if (e == NULL || s == NULL)
         return KS_EINVAL;
-    if (class_id < 0 || class_id >= e->classes.n)
+    if (!ks_has_class(e, class_id))
         return KS_ERANGE;
     KS_TRY(check_rules(e, s));
     int64_t pairs = (int64_t)s->n_affinity + s->n_anti + s->n_existing + s->n_scored;
@@ -409,6 +434,95 @@ ks_status ks_class_pairwise(ks_engine *e, int32_t class_id, const ks_pairwise_sp
     return KS_OK;
 }
 
+/* ---- giving up ---- */
+
+static void drop_tally(ks_engine *e, int32_t tally) {
+    ks_tally *t = &e->tallies.at[tally];
+    KS_VEC_DISCARD(&e->mem, &t->pods);
+    KS_VEC_DISCARD(&e->mem, &t->rows);
+    KS_VEC_DISCARD(&e->mem, &t->domain);
+    *t = (ks_tally){.counter = KS_NONE, .class_id = KS_NONE, .version = -1};
+    e->free_tallies.at[e->free_tallies.n++] = tally;
+}
+
+/* Tallies of rows that only a class that is gone admitted. */
+void ks_tallies_drop_gone(ks_engine *e) {
+    for (int64_t k = 0; k < e->counters.n; k++) {
+        ks_counter *of = &e->counters.at[k];
+        int64_t left = 0;
+        for (int64_t i = 0; i < of->tallies.n; i++) {
+            int32_t tally = of->tallies.at[i], owner = e->tallies.at[tally].class_id;
+            if (owner != KS_NONE && e->classes.at[owner].is_gone)
+                drop_tally(e, tally);
+            else
+                of->tallies.at[left++] = tally;
+        }
+        of->tallies.n = left;
+    }
+}
+
+static bool is_used(const ks_engine *e, const ks_class *c) {
+    const ks_pairwise *w = &c->pairwise;
+    const ks_pair *pair = w->affinity; /* the lists of pairs lie behind each other */
+    for (int32_t i = 0; i < w->n_affinity + w->n_anti + w->n_existing + w->n_scored; i++)
+        if (e->counters.at[e->tallies.at[pair[i].tally].counter].is_gone)
+            return true;
+    for (int32_t i = 0; i < w->n_hard + w->n_soft; i++)
+        if (e->counters.at[w->hard[i].counter].is_gone)
+            return true;
+    return false;
+}
+
+static int64_t without_gone(const ks_engine *e, int32_t *counter, int64_t n) {
+    int64_t left = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (!e->counters.at[counter[i]].is_gone)
+            counter[left++] = counter[i];
+    return left;
+}
+
+static ks_status check_counters(ks_engine *e, int32_t n, const int32_t *counter) {
+    for (int32_t i = 0; i < n; i++) {
+        if (!has_counter(e, counter[i]))
+            return KS_ERANGE; /* twice, too */
+        e->counters.at[counter[i]].is_gone = true;
+    }
+    for (int64_t i = 0; i < e->classes.n; i++)
+        if (is_used(e, &e->classes.at[i]))
+            return KS_ESTATE;
+    return KS_OK;
+}
+
+ks_status ks_counters_remove(ks_engine *e, int32_t n, const int32_t *counter) {
+    if (e == NULL || n < 0 || (n > 0 && counter == NULL))
+        return KS_EINVAL;
+    if (e->n_marks > 0)
+        return KS_ESTATE;
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->free_counters, e->counters.n));
+    for (int32_t i = 0; i < n; i++)
+        if (!has_counter(e, counter[i]))
+            return KS_ERANGE;
+    ks_status status = check_counters(e, n, counter);
+    for (int32_t i = 0; status != KS_OK && i < n; i++)
+        e->counters.at[counter[i]].is_gone = false;
+    KS_TRY(status);
+    for (int64_t i = 0; i < e->classes.n; i++) {
+        ks_class *c = &e->classes.at[i];
+        c->counters.n = without_gone(e, c->counters.at, c->counters.n);
+        c->moved.n = without_gone(e, c->moved.at, c->moved.n);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        ks_counter *of = &e->counters.at[counter[i]];
+        for (int64_t k = 0; k < of->tallies.n; k++)
+            drop_tally(e, of->tallies.at[k]);
+        KS_VEC_DISCARD(&e->mem, &of->tallies);
+        KS_VEC_DISCARD(&e->mem, &of->pods);
+        *of = (ks_counter){.is_gone = true};
+        e->free_counters.at[e->free_counters.n++] = counter[i];
+    }
+    return KS_OK;
+}
+
 void ks_class_pairwise_free(ks_engine *e, ks_class *c) {
     ks_discard(&e->mem, &c->pairwise.block, &c->pairwise.block_bytes, 1);
     KS_VEC_DISCARD(&e->mem, &c->counters);
@@ -439,6 +553,8 @@ void ks_pairwise_free(ks_engine *e) {
         KS_VEC_DISCARD(&e->mem, &e->tallies.at[i].domain);
     }
     KS_VEC_DISCARD(&e->mem, &e->tallies);
+    KS_VEC_DISCARD(&e->mem, &e->free_counters);
+    KS_VEC_DISCARD(&e->mem, &e->free_tallies);
 }
 
 /* ---- asking ---- */

@@ -11,7 +11,7 @@ static ks_status check_options(const ks_engine *e, const ks_options *o) {
 
 static ks_status check_classes(const ks_engine *e, int32_t n, const int32_t *class_id) {
     for (int32_t i = 0; i < n; i++)
-        if (class_id[i] < 0 || class_id[i] >= e->classes.n)
+        if (!ks_has_class(e, class_id[i]))
             return KS_ERANGE;
     return KS_OK;
 }

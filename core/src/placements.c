@@ -103,7 +103,7 @@ static ks_status sum_rows(const ks_engine *e, int32_t resource, int64_t *alloc, 
 
 static ks_status check_pods(const ks_engine *e, int32_t n, const int32_t *class_id) {
     for (int32_t i = 0; i < n; i++)
-        if (class_id[i] < 0 || class_id[i] >= e->classes.n)
+        if (!ks_has_class(e, class_id[i]))
             return KS_ERANGE;
     return KS_OK;
 }

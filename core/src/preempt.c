@@ -556,7 +556,7 @@ static ks_status open_task(ks_engine *e, ks_preemption *io, task *t) {
 ks_status ks_preempt(ks_engine *e, ks_preemption *io) {
     if (e == NULL || io == NULL || (io->rejected == NULL) != (io->insufficient == NULL))
         return KS_EINVAL;
-    if (io->profile < 0 || io->profile >= e->profiles.n || io->class_id < 0 || io->class_id >= e->classes.n)
+    if (io->profile < 0 || io->profile >= e->profiles.n || !ks_has_class(e, io->class_id))
         return KS_ERANGE;
     task t;
     KS_TRY(open_task(e, io, &t));

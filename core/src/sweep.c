@@ -504,7 +504,7 @@ ks_status ks_sweep_decide(ks_engine *e, int32_t profile, ks_class *c, int32_t ti
 ks_status ks_summarize(ks_engine *e, int32_t profile, int32_t class_id, ks_summary *out) {
     if (e == NULL || out == NULL || out->rejected == NULL || out->insufficient == NULL)
         return KS_EINVAL;
-    if (profile < 0 || profile >= e->profiles.n || class_id < 0 || class_id >= e->classes.n)
+    if (profile < 0 || profile >= e->profiles.n || !ks_has_class(e, class_id))
         return KS_ERANGE;
     ks_choice best;
     memset(out->rejected, 0, (size_t)ks_n_rejected(e) * sizeof *out->rejected);

@@ -420,7 +420,7 @@ ks_status ks_user_failed(const ks_engine *e, ks_user_failure *out) {
 ks_status ks_user_inputs(const ks_engine *e, int32_t user, int32_t row, int32_t class_id, double *node, double *pod) {
     if (e == NULL || node == NULL || pod == NULL)
         return KS_EINVAL;
-    if (user < 0 || user >= e->users.n || row < 0 || row >= e->n_rows || class_id < 0 || class_id >= e->classes.n)
+    if (user < 0 || user >= e->users.n || row < 0 || row >= e->n_rows || !ks_has_class(e, class_id))
         return KS_ERANGE;
     gather_rows(e, &e->users.at[user], 1, &row, node);
     gather_class(&e->users.at[user], &e->classes.at[class_id], 1, 0, pod);

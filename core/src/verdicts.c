@@ -13,7 +13,7 @@ static bool is_callers(int32_t filter) {
 static ks_status check_rows(const ks_engine *e, int32_t class_id, int32_t n, const int32_t *row) {
     if (n < 0)
         return KS_EINVAL;
-    if (class_id < 0 || class_id >= e->classes.n || (row == NULL && n != e->n_rows))
+    if (!ks_has_class(e, class_id) || (row == NULL && n != e->n_rows))
         return KS_ERANGE;
     for (int32_t i = 0; row != NULL && i < n; i++)
         if (row[i] < 0 || row[i] >= e->n_rows)

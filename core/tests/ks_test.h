@@ -141,7 +141,7 @@ static inline int64_t fingerprint(const ks_engine *e) {
     for (int64_t i = 0; i < e->classes.n; i++)
         MIX(&e->classes.at[i].n_pods, 1);
     for (int64_t i = 0; i < e->counters.n; i++)
-        MIX(e->counters.at[i].pods.at, e->n_rows);
+        MIX(e->counters.at[i].pods.at, e->counters.at[i].is_gone ? 0 : e->n_rows);
     for (int64_t i = 0; i < e->tallies.n; i++) {
         const ks_tally *t = &e->tallies.at[i];
         MIX(&t->total, t->version == e->rows_version);

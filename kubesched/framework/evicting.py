@@ -138,7 +138,7 @@ class _Run:
             priority=arrays.int32([pod.priority for pod in pods]),
             may_evict=np.array([pod.preempts for pod in pods], dtype=np.uint8),
             started=arrays.int64([pod.started for pod in pods]),
-            budgets=self.state.evictions.budget_sets(keys, classes),
+            budgets=self.state.evictions.budget_sets(keys, pods),
         )
 
     def _call(self, pods: _Columns, first: int, last: int, items: Sequence[Items] | None = None) -> int:

@@ -536,6 +536,7 @@ class Engine:
         check_status("Engine", _lib.ks_engine_new(n_resources, out), n_resources)
         self._engine: Any = _ffi.gc(out[0], _lib.ks_engine_free)
         self._n_resources = n_resources
+        self._n_marks = 0
         self._class_out = _ffi.new("int32_t *")
         self._users: list[plugins.Hook] = []  # by number; C keeps their pointers
         self._asker: Asking | None = None
@@ -691,6 +692,38 @@ class Engine:
         if status != _lib.KS_OK:
             check_status("add_class", status)
         return int(self._class_out[0])
+
+    def remove_classes(self, gone: Sequence[int]) -> None:
+        """Give classes up of which no pod runs; their ids are given out again. O(tallies)."""
+        p, n = Pointers("remove_classes"), len(gone)
+        ids = p.of(arrays.int32(gone), np.int32, (n,), "gone")
+        check_status("remove_classes", _lib.ks_classes_remove(self._engine, n, ids))
+
+    def remove_counters(self, gone: Sequence[int]) -> None:
+        """Give counters up that no rule is about; their ids are given out again. O(classes)."""
+        p, n = Pointers("remove_counters"), len(gone)
+        ids = p.of(arrays.int32(gone), np.int32, (n,), "gone")
+        check_status("remove_counters", _lib.ks_counters_remove(self._engine, n, ids))
+
+    def reclass(self, was: I32, now: I32, node: I32, handle: I32 | None = None) -> None:
+        """Let running pods go over to classes that take the same of a node.
+
+        Parameters
+        ----------
+        was, now
+            ``[n]`` classes.
+        node
+            ``[n]`` rows.
+        handle
+            ``[n]`` of those that are known, -1; None: none is.
+        """
+        p, s = Pointers("reclass"), _ffi.new("ks_reclass_spec *")
+        s.n = n = len(was)
+        s.to = p.of(now, np.int32, (n,), "now")
+        s.node = p.of(node, np.int32, (n,), "node")
+        s.handle = p.of(handle, np.int32, (n,), "handle")
+        setattr(s, "from", p.of(was, np.int32, (n,), "was"))
+        check_status("reclass", _lib.ks_reclass(self._engine, s))
 
     def add_topology(self, label_key: int, empty_value: int) -> int:
         """A label key by whose values nodes form domains. O(N)."""
@@ -1213,13 +1246,21 @@ class Engine:
         """Open a speculation; what is placed, bound or released from now on can be undone."""
         out = _ffi.new("int64_t *")
         check_status("speculate", _lib.ks_speculate(self._engine, out))
+        self._n_marks += 1
         return int(out[0])
+
+    @property
+    def is_speculating(self) -> bool:
+        """Whether a mark is open."""
+        return self._n_marks > 0
 
     def rollback(self, mark: int) -> None:
         check_status("rollback", _lib.ks_rollback(self._engine, mark), mark)
+        self._n_marks -= 1
 
     def keep(self, mark: int) -> None:
         check_status("keep", _lib.ks_keep(self._engine, mark), mark)
+        self._n_marks -= 1
 
     def explain(self, profile: int, class_id: int, n_scores: int) -> Verdicts:
         """Why, for every row; ``n_scores`` is the profile's number of score plugins. O(N (R + S))."""

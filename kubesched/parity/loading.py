@@ -27,7 +27,7 @@ def load(case: Case, new: list[dict[str, Any]]) -> tuple[live.ClusterState, list
     placed = {row.key: row for row in encoded.running + encoded.pending}
     running = [row for row in encoded.running if row.key not in to_place]
     state = live.ClusterState()
-    state.pairwise.set_namespaces(encoded.namespaces)
+    state.set_namespaces(encoded.namespaces)
     state.volumes.put(encoded.storage)
     if encoded.devices:
         state.set_devices(encoded.devices)

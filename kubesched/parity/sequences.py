@@ -29,7 +29,7 @@ def replay_sequence(case: Case) -> list[Difference]:
     state, pods = load(case, case["sequence"])
     profile = profiles.register(state, profiles.find(case["profile"]))
     open_pods = [i for i, pod in enumerate(pods) if not pod.scheduling_gates]
-    classes = arrays.int32([state.class_of(pods[i]) for i in open_pods])
+    classes = state.classes_of([pods[i] for i in open_pods])
     out = []
     for name in _DRIVERS:
         mark = state.speculate()

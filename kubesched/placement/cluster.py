@@ -124,7 +124,7 @@ class Cluster:
         plain = [obj if isinstance(obj, dict) else dict(obj) for obj in objects]
         encoded = encode.encode(plain, ignore)
         cluster._spread = pods.DefaultSpread(plain)
-        cluster._state.pairwise.set_namespaces(encoded.namespaces)
+        cluster._state.set_namespaces(encoded.namespaces)
         cluster._state.volumes.put(encoded.storage)
         cluster._state.claims.now = now
         if encoded.devices:
@@ -167,12 +167,10 @@ class Cluster:
         """
         cluster = cls()
         if namespaces is not None:
-            cluster._state.pairwise.set_namespaces(tables.read_namespaces(namespaces))
+            cluster._state.set_namespaces(tables.read_namespaces(namespaces))
         tables.read_nodes(cluster._state, nodes)
         if pods is not None:
             shapes = tables.read_classes(classes) if classes is not None else []
-            for shape in shapes:  # classes keep their numbers
-                cluster._state.class_id(shape)
             read = tables.read_pods(pods, shapes)
             cluster._state.bind([pod for pod in read if pod.node_name is not None])
             cluster.pending = [pod for pod in read if pod.node_name is None]
@@ -577,12 +575,13 @@ class Cluster:
         """A block whose placements and releases are undone at its end; nodes cannot change inside."""
         mark = self._state.speculate()
         pods, pending, next_node = dict(self._state.pods), list(self.pending), self._next_node
+        version = self._state.classes.version
         try:
             yield self
         finally:
             self._state.rollback(mark)
-            self._state.pods, self.pending, self._next_node = pods, pending, next_node
-            self._state.evictions.reload()
+            self._state.restore(pods, version)
+            self.pending, self._next_node = pending, next_node
             for pod in pending:
                 self._nominate(pod)
 

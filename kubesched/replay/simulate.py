@@ -140,7 +140,7 @@ def run(
     profile = with_devices(profile, work.nodes)
     state = build_state(work.nodes)
     pods = select(work.pods, work.order)
-    class_ids = np.array([state.class_id(shape) for shape in pods.shapes], dtype=np.int32)
+    class_ids = state.class_ids(pods.shapes)
     pod_class = class_ids[pods.shape]
     if work.typical is not None:
         set_typical(state, work.typical)

@@ -191,6 +191,7 @@ class SchedulingLoop:
         self._members: Counter[str] = Counter(item.pod.row.gang for item in self._running.values())
         self._runs: Counter[str] = Counter(self._members)
         self._class_of: dict[tuple[int, int], tuple[rows.PodShape, int]] = {}
+        self._class_version = 0
 
     # ---- profiles ----
 
@@ -495,13 +496,19 @@ class SchedulingLoop:
     def _record(self, changes: Sequence[Change], begin: int, reach: int) -> Tape:
         """Changes from one on that can go into one engine call."""
         self.queue.flush()
-        tape = Tape(self.state, self.queue, self._running, self._plain_class)
+        self.state.make_room()
         is_plain = self.queue.is_idle and not self.state.engine.has_users
         is_plain &= not (self.state.evictions.has_nominated or self._under_way)
         first = next((pod.row for change in changes[begin:] for pod in change.add_pods), None)
         if first is not None and self._is_ours(first):
             self._use(self._profile_of(first))
-        for change in changes[begin : begin + reach] if is_plain else ():
+        part = changes[begin : begin + reach] if is_plain else ()
+        return self.state.classes.together(lambda: self._take(part))
+
+    def _take(self, changes: Sequence[Change]) -> Tape:
+        """As many of the changes as can go."""
+        tape = Tape(self.state, self.queue, self._running, self._plain_class)
+        for change in changes:
             if tape.n_events >= self._most or not tape.take(change):
                 break
         return tape
@@ -717,12 +724,17 @@ class SchedulingLoop:
             self._replace(item.pod, renominated(item.pod, node))
 
     def _classes(self, items: Sequence[Queued]) -> I32:
-        return arrays.int32([self._class(item.pod.row) for item in items])
+        """Classes of pods to decide together."""
+        self.state.make_room()
+        return arrays.int32(self.state.classes.together(lambda: [self._class(item.pod.row) for item in items]))
 
     def _class(self, row: rows.PodRow) -> int:
         profile = self._profile_of(row) if self._by_scheduler else self._current
         if row.volumes is not None or row.devices is not None:
             return self.state.class_of(profile.adapts.pod(row))
+        if self._class_version != self.state.classes.version:
+            self._class_of.clear()
+            self._class_version = self.state.classes.version
         shape = row.shape
         key = id(shape), id(profile)
         known = self._class_of.get(key)

@@ -11,16 +11,10 @@ Sources: backend/queue/nominator.go, framework/preemption/executor.go, v1.36.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kubesched.scheduler.events import PodView
 from kubesched.state import live, rows
-
-
-@dataclass(frozen=True, slots=True)
-class _Nomination:
-    pod: rows.PodRow
-    class_id: int
 
 
 class Nominations:
@@ -36,7 +30,7 @@ class Nominations:
 
     def __init__(self, state: live.ClusterState, class_of: Callable[[rows.PodRow], int]) -> None:
         self._state, self._class_of = state, class_of
-        self._on: dict[str, dict[str, _Nomination]] = {}
+        self._on: dict[str, dict[str, rows.PodRow]] = {}
         self._node_of: dict[str, str] = {}
 
     def set(self, pod: rows.PodRow) -> None:
@@ -45,8 +39,8 @@ class Nominations:
         node = pod.nominated_node
         if node:
             self._node_of[pod.key] = node
-            one = self._on.setdefault(node, {})[pod.key] = _Nomination(pod, self._class_of(pod))
-            self._tell(one, self._state.row_of(node))
+            self._on.setdefault(node, {})[pod.key] = pod
+            self._tell(pod, self._state.row_of(node))
 
     def withdraw(self, key: str) -> None:
         """A pod waits for no node any more, if it did."""
@@ -65,21 +59,21 @@ class Nominations:
 
     def less_important(self, node: str, priority: int) -> list[str]:
         """Keys of the pods of lower priority that are nominated for a node."""
-        return [key for key, one in self._on.get(node, {}).items() if one.pod.priority < priority]
+        return [key for key, pod in self._on.get(node, {}).items() if pod.priority < priority]
 
     def node_came(self, name: str) -> None:
         """A node is there, perhaps again."""
-        for one in self._on.get(name, {}).values():
-            self._tell(one, self._state.row_of(name))
+        for pod in self._on.get(name, {}).values():
+            self._tell(pod, self._state.row_of(name))
 
     def node_goes(self, name: str) -> None:
         """A node is about to go."""
         for key in self._on.get(name, ()):
             self._state.evictions.withdraw(key)
 
-    def _tell(self, one: _Nomination, row: int | None) -> None:
+    def _tell(self, pod: rows.PodRow, row: int | None) -> None:
         if row is not None:
-            self._state.evictions.nominate(one.pod, one.class_id, row)
+            self._state.evictions.nominate(pod, self._class_of(pod), row)
 
 
 class UnderWay:

@@ -12,7 +12,7 @@ Source: plugins/dynamicresources, v1.36.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -778,6 +778,11 @@ class Claims:
         """A point to which `rollback` returns."""
         self._is_undoable = True
         return len(self._journal)
+
+    def forget_classes(self, gone: Collection[int]) -> None:
+        """Classes are given up."""
+        for class_id in gone:
+            self._applied.pop(class_id, None)
 
     def forget(self) -> None:
         """No mark is left to return to."""

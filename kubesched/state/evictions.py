@@ -22,6 +22,9 @@ from kubesched.state import rows as row_types
 from kubesched.state.pairwise import selects
 from kubesched.state.volumes import Volumes
 
+_MOST_LABELS = 1 << 14
+"""Arbitrary: labels whose budgets are remembered."""
+
 
 @dataclass(slots=True)
 class BoundPod:
@@ -29,6 +32,8 @@ class BoundPod:
 
     class_id: int
     row: int
+    shape: row_types.PodShape
+    """Its own, as it came; labels and namespace of the class's are what selectors see of it."""
     devices: int = 0
     priority: int = 0
     cluster: str = ""
@@ -43,7 +48,17 @@ class BoundPod:
     def of(cls, pod: row_types.PodRow, class_id: int, row: int, devices: int = 0) -> BoundPod:
         """A pod as it runs on a row."""
         gang = pod.gang if pod.group else ""  # most have none: this is run for every pod
-        return cls(class_id, row, devices, pod.priority, pod.cluster, gang, pod.started, pod.is_evicted)
+        return cls(class_id, row, pod.shape, devices, pod.priority, pod.cluster, gang, pod.started, pod.is_evicted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Nominated:
+    """A pod that waits for a row."""
+
+    handle: int
+    row: int
+    class_id: int
+    pod: row_types.PodRow
 
 
 class Evictions:
@@ -53,8 +68,6 @@ class Evictions:
     ----------
     volumes
         What pods hold of volumes.
-    shape_of
-        Shape of a class.
     pods
         The pods table, which its owner changes and replaces; `add`, `drop` and `reload` follow.
     """
@@ -63,17 +76,16 @@ class Evictions:
         self,
         engine: native.Engine,
         volumes: Volumes,
-        shape_of: Callable[[int], row_types.PodShape],
         pods: Callable[[], Mapping[str, BoundPod]],
     ) -> None:
-        self._engine, self._volumes, self._shape_of, self._pods = engine, volumes, shape_of, pods
+        self._engine, self._volumes, self._pods = engine, volumes, pods
         self._is_on = False
         self._handle_of: dict[str, int] = {}
         self._key_of: dict[int, str] = {}
         self.budgets: tuple[row_types.Budget, ...] = ()
         self._budget_sets: dict[tuple[int, ...], int] = {(): 0}
-        self._budgets_of: dict[int, tuple[int, ...]] = {}
-        self._nominated: dict[str, tuple[int, int]] = {}
+        self._budgets_of: dict[tuple[str, row_types.Labels], tuple[int, ...]] = {}
+        self._nominated: dict[str, _Nominated] = {}
 
     # ---- budgets ----
 
@@ -89,14 +101,17 @@ class Evictions:
             raise errors.StateError("budgets", "come too late", len(budgets), "budgets before the first eviction")
         self.budgets = tuple(budgets)
 
-    def _budget_set(self, key: str, class_id: int) -> int:
+    def _budget_set(self, key: str, shape: row_types.PodShape) -> int:
         """Number of the set of budgets that a pod counts for."""
-        found = self._budgets_of.get(class_id)
+        if not self.budgets:
+            return 0
+        who = shape.namespace, shape.labels
+        found = self._budgets_of.get(who)
         if found is None:
-            shape = self._shape_of(class_id)
-            found = self._budgets_of[class_id] = tuple(
-                i for i, budget in enumerate(self.budgets) if _protects(budget, shape)
-            )
+            if len(self._budgets_of) >= _MOST_LABELS:
+                self._budgets_of.clear()
+            found = tuple(i for i, budget in enumerate(self.budgets) if _protects(budget, shape))
+            self._budgets_of[who] = found
         if not found:
             return 0
         name = key.rpartition("/")[2]
@@ -138,7 +153,7 @@ class Evictions:
             arrays.int32([pod.row for _, pod in there]),
             arrays.int32([pod.priority for _, pod in there]),
             arrays.int64([pod.started for _, pod in there]),
-            arrays.int32([self._budget_set(key, pod.class_id) for key, pod in there]),
+            arrays.int32([self._budget_set(key, pod.shape) for key, pod in there]),
             np.array([pod.devices for _, pod in there], dtype=np.uint64),
         )
         for (key, _), handle in zip(there, handles.tolist(), strict=True):
@@ -148,7 +163,7 @@ class Evictions:
     def retell(self, keys: Iterable[str]) -> None:
         """Objects may have changed what pods of these keys hold, and nominated ones. O(them)."""
         self._tell(native.OF_POD, [(self._handle_of[key], key) for key in keys if key in self._handle_of])
-        self._tell(native.OF_NOMINATED, [(of[0], key) for key, of in self._nominated.items()])
+        self._tell(native.OF_NOMINATED, [(of.handle, key) for key, of in self._nominated.items()])
 
     def _tell(self, of: int, pods: Sequence[tuple[int, str]]) -> None:
         """What pods hold of volumes, by handle and key."""
@@ -190,9 +205,15 @@ class Evictions:
         """``namespace/name`` of known pods."""
         return [self._key_of[handle] for handle in handles]
 
-    def budget_sets(self, keys: Sequence[str], class_of: I32) -> I32:
+    def budget_sets(self, keys: Sequence[str], pods: Sequence[row_types.PodRow]) -> I32:
         """Set of budgets of pods to come, ``[n]``."""
-        return arrays.int32([self._budget_set(key, c) for key, c in zip(keys, class_of.tolist(), strict=True)])
+        if not self.budgets:
+            return np.zeros(len(keys), dtype=np.int32)
+        return arrays.int32([self._budget_set(key, pod.shape) for key, pod in zip(keys, pods, strict=True)])
+
+    def handles(self, keys: Iterable[str]) -> I32:
+        """Handle of each pod, -1 of those that the engine does not know one by one."""
+        return arrays.int32([self._handle_of.get(key, -1) for key in keys])
 
     # ---- pods that wait for a node ----
 
@@ -204,23 +225,36 @@ class Evictions:
         """A pod waits for a row; pods of lower priority leave it room."""
         self.withdraw(pod.key)
         handle = self._engine.nominate(class_id, row, pod.priority)
-        self._nominated[pod.key] = handle, row
+        self._nominated[pod.key] = _Nominated(handle, row, class_id, pod)
         self._tell(native.OF_NOMINATED, [(handle, pod.key)])
+
+    def nominated_classes(self) -> set[int]:
+        """Classes of the pods that wait."""
+        return {found.class_id for found in self._nominated.values()}
+
+    def nominate_anew(self, class_of: Callable[[int, row_types.PodShape], int]) -> None:
+        """Classes changed: ``class_of`` tells the new one of the old one and a pod's shape."""
+        now = [(found, class_of(found.class_id, found.pod.shape)) for found in self._nominated.values()]
+        for found, class_id in now:
+            if class_id != found.class_id:
+                self.nominate(found.pod, class_id, found.row)
 
     def withdraw(self, key: str) -> None:
         """It waits no more, if it did."""
         found = self._nominated.pop(key, None)
         if found is not None:
-            self._engine.unnominate(found[0])
+            self._engine.unnominate(found.handle)
 
     def nominated_row(self, key: str) -> int:
         """Row that a pod waits for; -1: none."""
-        return self._nominated.get(key, (0, NO_NODE))[1]
+        found = self._nominated.get(key)
+        return NO_NODE if found is None else found.row
 
     @contextmanager
     def asking(self, pod: row_types.PodRow) -> Iterator[None]:
         """Questions to the engine inside are for this pod: it yields to nominated ones, and has a node of its own."""
-        handle = self._nominated.get(pod.key, (-1, NO_NODE))[0]
+        found = self._nominated.get(pod.key)
+        handle = -1 if found is None else found.handle
         asker = native.Asking(pod.priority, handle)
         if pod.volumes is not None and self._volumes.knows(pod.key):
             asker = self._volumes.asking(pod.key, pod.priority, handle)

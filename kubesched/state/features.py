@@ -7,7 +7,7 @@ Source: plugins/nodedeclaredfeatures, v1.36.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -56,6 +56,11 @@ class DeclaredFeatures:
         self._grow()
         needs = self._needs[class_id] = frozenset(shape.node_features)
         self._engine.set_verdicts(class_id, native.FILTERS[PLUGIN], None, self._codes(needs)[self._set_of])
+
+    def forget(self, gone: Collection[int]) -> None:
+        """Classes are given up."""
+        for class_id in gone:
+            self._needs.pop(class_id, None)
 
     def _grow(self) -> None:
         more = self._engine.n_rows - len(self._set_of)

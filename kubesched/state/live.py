@@ -23,6 +23,7 @@ from kubesched.state import claim_rows
 from kubesched.state import rows as row_types
 from kubesched.state.claims import UNLIMITED, Claims
 from kubesched.state.class_forms import ClassForms
+from kubesched.state.classes import Classes
 from kubesched.state.columns import UserColumns
 from kubesched.state.evictions import BoundPod, Evictions
 from kubesched.state.features import DeclaredFeatures
@@ -32,6 +33,9 @@ from kubesched.state.pairwise import Pairwise
 from kubesched.state.row_labels import RowLabels
 from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
 from kubesched.state.volumes import Volumes
+
+_MOST_SHAPES = 1 << 14
+"""Arbitrary: shapes of pods with volumes that are kept."""
 
 
 @dataclass(slots=True)
@@ -101,7 +105,6 @@ class ClusterState:
         self.engine = native.Engine(native.FIRST_EXTENDED)
         self.resources: Interner[str] = Interner(row_types.CORE_RESOURCES)
         self.models: Interner[str] = Interner()
-        self.shapes: Interner[row_types.PodShape] = Interner()
         self.clusters: list[str] = []
         self.pods: dict[str, BoundPod] = {}
         self._keys: Interner[str] = Interner()
@@ -117,11 +120,9 @@ class ClusterState:
         self._nodes = _NodeNames()
         self._order = SearchOrder()
         self._follows_order = False
-        self._class_ids: dict[row_types.PodShape, int] = {}
-        self._class_in_group: dict[tuple[int, row_types.PodShape], int] = {}
-        """Class by group of volumes and shape without it."""
+        self._in_group: dict[tuple[int, row_types.PodShape], row_types.PodShape] = {}
+        """Shape with a group of volumes, by group and shape without it."""
         self._hostnames: dict[int, str] = {}
-        self._forms = ClassForms(self)
         self.pairwise = Pairwise(self.engine, self._add_topology)
         self.stateful: list[Stateful] = []
         """Plugins with state of their own, in PreFilter order."""
@@ -131,11 +132,12 @@ class ClusterState:
         """Names of a profile's filters, by its engine id."""
         self.reasons = VerdictReasons()
         self.features = DeclaredFeatures(self.engine, self.reasons)
+        self.classes = Classes(self.engine, ClassForms(self), self.pairwise, self.features, self._follow_sight)
         labels = RowLabels(self.engine, self._label_sets, self._hostnames)
         self.volumes = Volumes(self.engine, self.reasons, labels, self.row_of, self.node_name)
         self.claims = Claims(self, labels, self.reasons)
         self.stateful += [self.volumes, self.claims]
-        self.evictions = Evictions(self.engine, self.volumes, self.shape_of, lambda: self.pods)
+        self.evictions = Evictions(self.engine, self.volumes, lambda: self.pods)
         self.volumes.on_derived = self.evictions.retell
         self._speculations = 0
         self._n_within: int | None = None
@@ -462,28 +464,39 @@ class ClusterState:
     # ---- classes ----
 
     def class_id(self, shape: row_types.PodShape) -> int:
-        """Engine class of a shape; equal shapes share one."""
-        found = self._class_ids.get(shape)
-        if found is None:
-            found = self.engine.add_class(self._forms.form(shape), self._forms.amounts(shape))
-            self._class_ids[shape] = found
-            self.shapes.id(shape)
-            self.pairwise.add_class(found, shape)
-            self.features.add_class(found, shape)
-        return found
+        """Engine class of a shape; shapes share one if nothing can tell them apart.
+
+        A shape with rules about other pods may void ids that were found before (`Classes.version`): running pods that
+        are in the pods table are moved then.
+        """
+        return self.classes.id(shape)
+
+    def class_ids(self, shapes: Sequence[row_types.PodShape]) -> I32:
+        """Engine classes of shapes to decide together, ``[n]``."""
+        return arrays.int32(self.classes.together(lambda: [self.classes.id(shape) for shape in shapes]))
 
     def class_of(self, pod: row_types.PodRow) -> int:
-        """Engine class of a pod to decide; its volumes and claims are known from now on."""
+        """Engine class of a pod to decide; its volumes and claims are known from now on. See `class_id`."""
         shape = self.claims.shape(pod)
         if pod.volumes is None:
-            return self.class_id(shape)
+            return self.classes.id(shape)
         group = self.volumes.introduce(pod, pod.volumes)
-        found = self._class_in_group.get((group, shape))
+        found = self._in_group.get((group, shape))
         if found is None:
-            found = self._class_in_group[group, shape] = self.class_id(replace(shape, volume_group=group))
-        return found
+            if len(self._in_group) >= _MOST_SHAPES:
+                self._in_group.clear()
+            found = self._in_group[group, shape] = replace(shape, volume_group=group)
+        return self.classes.id(found)
 
     def classes_of(self, pods: Sequence[row_types.PodRow]) -> I32:
+        """`class_of` of pods to decide together, ``[n]``; valid until the next ones are asked for.
+
+        This is where classes are given up that nobody uses.
+        """
+        self.make_room()
+        return arrays.int32(self.classes.together(lambda: self._find_classes(pods)))
+
+    def _find_classes(self, pods: Sequence[row_types.PodRow]) -> list[int]:
         """`class_of` of each pod; one that needs its shape alone costs 0.1 us where others have the same."""
         known: dict[int, int] = {}  # by id(), which stays as long as the pods do
         found = []
@@ -495,7 +508,66 @@ class ClusterState:
             if class_id is None:
                 class_id = known[id(pod.shape)] = self.class_id(pod.shape)
             found.append(class_id)
-        return arrays.int32(found)
+        return found
+
+    def set_namespaces(self, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        """Change labels of namespaces. O(classes * terms), and O(running pods) if they tell pods apart."""
+        if self.pairwise.set_namespaces(namespaces):
+            self.classes.split()
+
+    def shape_of(self, class_id: int) -> row_types.PodShape:
+        """What the engine knows of a class; of labels and namespace, what selectors see."""
+        return self.classes.shape(class_id)
+
+    def own_shape(self, class_id: int, own: row_types.PodShape) -> row_types.PodShape:
+        """The shape of a pod of a class, with labels and namespace of its own."""
+        shape = self.shape_of(class_id)
+        if shape.namespace == own.namespace and shape.labels == own.labels:
+            return shape
+        return replace(shape, namespace=own.namespace, labels=own.labels)
+
+    def _follow_sight(self) -> None:
+        """Each pod goes to the class of what selectors see of it now."""
+        known: dict[tuple[int, int], int] = {}
+
+        def seen(class_id: int, own: row_types.PodShape) -> int:
+            kind = class_id, id(own)  # pods of a template share their shape
+            found = known.get(kind)
+            if found is None:
+                found = known[kind] = self.classes.as_seen(self.own_shape(class_id, own))
+            return found
+
+        now = ((key, pod, seen(pod.class_id, pod.shape)) for key, pod in self.pods.items())
+        moved = [(key, pod, class_id) for key, pod, class_id in now if class_id != pod.class_id]
+        there = [one for one in moved if one[1].row != NO_NODE]
+        self.engine.reclass(
+            arrays.int32([pod.class_id for _, pod, _ in there]),
+            arrays.int32([class_id for _, _, class_id in there]),
+            arrays.int32([pod.row for _, pod, _ in there]),
+            self.evictions.handles([key for key, _, _ in there]),
+        )
+        for key, pod, class_id in moved:
+            self.pods[key] = replace(pod, class_id=class_id)  # a speculation may bring the old one back
+        self.evictions.nominate_anew(seen)
+
+    def make_room(self) -> None:
+        """Give up classes that nobody uses, if there are many. O(running pods), seldom."""
+        if not self.classes.is_crowded or self.engine.is_speculating:
+            return
+        self.classes.look_anew(self._used_classes())
+        gone = self.classes.give_up(self._used_classes())
+        for plugin in self.stateful:
+            plugin.forget_classes(gone)
+
+    def _used_classes(self) -> set[int]:
+        return {pod.class_id for pod in self.pods.values()} | self.evictions.nominated_classes()
+
+    def restore(self, pods: dict[str, BoundPod], version: int) -> None:
+        """Put the pods table back to what it was at `Classes.version`, after the speculation was rolled back."""
+        self.pods = pods
+        self.evictions.reload()
+        if version != self.classes.version:
+            self.classes.split()  # rules came that see more
 
     # ---- placements of groups ----
 
@@ -525,9 +597,6 @@ class ClusterState:
     def _add_topology(self, key: str) -> int:
         number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self._keys.id(key)
         return self.engine.add_topology(number, self._values.id(""))
-
-    def shape_of(self, class_id: int) -> row_types.PodShape:
-        return self.shapes.value(class_id)
 
     # ---- stateful plugins ----
 
@@ -608,8 +677,9 @@ class ClusterState:
             A pod runs on a node that is not there, or a key exists twice.
         """
         self.check_new_pods([pod.key for pod in pods])
+        class_of = self.classes.together(lambda: [self._running_class(pod.shape) for pod in pods])
         placed: list[BoundPod] = []
-        for pod in pods:
+        for pod, class_id in zip(pods, class_of, strict=True):
             row = self.row_of(self._full_name(pod.node_name or "", pod.cluster))
             if row is None:
                 raise errors.InputError(
@@ -619,7 +689,7 @@ class ClusterState:
                     "a known node",
                 )
             devices = sum(1 << d for d in pod.device_ids)
-            placed.append(BoundPod.of(pod, self._running_class(pod.shape), row, devices))
+            placed.append(BoundPod.of(pod, class_id, row, devices))
         mark = self.engine.speculate()
         try:
             for named in (True, False):  # pods whose devices are known go first
@@ -653,8 +723,10 @@ class ClusterState:
         for pod in pods:
             if pod.key not in self.pods:
                 raise errors.StateError(f"Pod {pod.key}", "does not run in the cluster", pod.key, "a running pod")
+        class_of = self.classes.together(
+            lambda: [self.changed_class(self.pods[pod.key].class_id, pod.shape) for pod in pods]
+        )
         bound = [self.pods[pod.key] for pod in pods]
-        class_of = [self.changed_class(at.class_id, pod.shape) for pod, at in zip(pods, bound, strict=True)]
         there = [(at, c) for at, c in zip(bound, class_of, strict=True) if at.row != NO_NODE]
         rows = arrays.int32([at.row for at, _ in there])
         devices = np.array([at.devices for at, _ in there], dtype=np.uint64)
@@ -669,7 +741,8 @@ class ClusterState:
         keys = [pod.key for pod in pods]
         bound = [self.pods[key] for key in keys]
         for pod, at, class_id in zip(pods, bound, class_of, strict=True):
-            at.class_id, at.priority, at.started, at.is_evicted = class_id, pod.priority, pod.started, pod.is_evicted
+            at.class_id, at.shape = class_id, pod.shape
+            at.priority, at.started, at.is_evicted = pod.priority, pod.started, pod.is_evicted
         self.evictions.renew(keys if touched is None else touched)
 
     def changed_class(self, class_id: int, shape: row_types.PodShape) -> int:

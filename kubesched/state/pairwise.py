@@ -13,11 +13,12 @@ Sources: plugins/podtopologyspread, plugins/interpodaffinity, v1.36.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubesched.kernel import native
 from kubesched.state import rows
+from kubesched.state.sight import Sight
 
 Labels = dict[str, str]
 
@@ -92,26 +93,74 @@ class Pairwise:
         self._engine = engine
         self._add_topology = add_topology
         self._topologies: dict[str, int] = {}
-        self._classes: list[_Class] = []
+        self._classes: dict[int, _Class] = {}
         self._matches: dict[_Match, int] = {}
         self._owners: dict[_Owned, int] = {}
         self._namespaces: dict[str, Labels] = {}
+        self.sight = Sight()
 
     @property
     def namespaces(self) -> dict[str, Labels]:
         """Labels of the namespaces that exist; a copy."""
         return dict(self._namespaces)
 
-    def set_namespaces(self, namespaces: Mapping[str, Mapping[str, str]]) -> None:
-        """Change labels of namespaces; every selector is judged again. O(classes * terms)."""
+    def set_namespaces(self, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
+        """Change labels of namespaces; every selector is judged again. O(classes * terms).
+
+        True: selectors can tell pods apart that were all the same to them.
+        """
         changed = {name: dict(labels) for name, labels in namespaces.items()}
-        if all(self._namespaces.get(name) == labels for name, labels in changed.items()):
-            return
-        self._namespaces |= changed
-        known, self._classes = self._classes, []
-        self._matches, self._owners = {}, {}
-        for of in known:
-            self.add_class(of.class_id, of.shape, of.has_rules)
+        exposes = [self.sight.list_namespace(name) for name in changed]
+        if any(self._namespaces.get(name) != labels for name, labels in changed.items()):
+            self._namespaces |= changed
+            known, self._classes = self._classes, {}
+            gone = [*self._matches.values(), *self._owners.values()]
+            self._matches, self._owners = {}, {}
+            for of in known.values():
+                self.add_class(of.class_id, of.shape, of.has_rules)
+            self._remove_counters(gone)
+        return any(exposes)
+
+    def _remove_counters(self, gone: Sequence[int]) -> None:
+        """Counters that no rule is about any more; inside a speculation they are left where they are."""
+        if not self._engine.is_speculating:
+            self._engine.remove_counters(gone)
+
+    def learn(self, shape: rows.PodShape) -> bool:
+        """A shape comes: its rules see what their selectors name.
+
+        True: they tell pods apart that were all the same to the selectors before.
+        """
+        exposes = False
+        for s in shape.spread:
+            exposes |= self.sight.name(shape.namespace) | self.sight.select(s.selector)
+        for term in (*shape.required_pods, *shape.required_anti_pods, *shape.preferred_pods):
+            exposes |= self.sight.select(term.selector)
+            for namespace in term.namespaces:
+                exposes |= self.sight.name(namespace)
+            if term.namespace_selector is not None:
+                exposes |= self.sight.select_namespaces()
+        return exposes
+
+    def forget(self, gone: Collection[int]) -> list[int]:
+        """Classes are about to be given up; the counters that no rule of the others is about.
+
+        Remove the classes first: rules of theirs are still about the counters.
+        """
+        for class_id in gone:
+            del self._classes[class_id]
+        matches = {match for of in self._classes.values() for match in _own_matches(of.shape)}
+        owners = {owned for of in self._classes.values() for owned in _owned_terms(of.shape)}
+        unused = [counter for match, counter in self._matches.items() if match not in matches]
+        unused += [counter for owned, counter in self._owners.items() if owned not in owners]
+        self._matches = {match: counter for match, counter in self._matches.items() if match in matches}
+        self._owners = {owned: counter for owned, counter in self._owners.items() if owned in owners}
+        for of in self._classes.values():
+            left = [owned for owned in of.selected_by if owned in owners]
+            if len(left) < len(of.selected_by):
+                of.selected_by = left
+                self._set_rules(of)
+        return unused
 
     def add_class(self, class_id: int, shape: rows.PodShape, has_rules: bool = False) -> None:
         """Tell a new class and the others of each other. O(counters + terms)."""
@@ -122,7 +171,7 @@ class Pairwise:
             elif _is_moved_match(match, new):
                 self._engine.join_counter_moved(counter, class_id)
         new.selected_by = [owned for owned in self._owners if self._is_selected(owned.term, new)]
-        self._classes.append(new)
+        self._classes[class_id] = new
         for owned in _owned_terms(shape):
             self._own(owned, new)
         self._set_rules(new)
@@ -141,7 +190,7 @@ class Pairwise:
         found = self._matches.get(match)
         if found is None:
             found = self._matches[match] = self._engine.add_counter()
-            for of in self._classes:
+            for of in self._classes.values():
                 if self._is_match(match, of):
                     self._engine.join_counter(found, of.class_id)
                 elif _is_moved_match(match, of):
@@ -153,7 +202,7 @@ class Pairwise:
         counter = self._owners.get(owned)
         if counter is None:
             counter = self._owners[owned] = self._engine.add_counter()
-            for of in self._classes:
+            for of in self._classes.values():
                 if self._is_selected(owned.term, of):
                     of.selected_by.append(owned)
                     if of is not owner:
@@ -243,6 +292,16 @@ def _is_moved_match(match: _Match, of: _Class) -> bool:
 def _placeless(term: rows.PodTerm) -> rows.PodTerm:
     """The term without what does not matter to which pods it takes in."""
     return rows.PodTerm("", term.selector, term.namespaces, term.namespace_selector)
+
+
+def _own_matches(shape: rows.PodShape) -> Iterator[_Match]:
+    """What the class's own rules count."""
+    for s in shape.spread:
+        yield _Spread(shape.namespace, s.selector)
+    if shape.required_pods:
+        yield tuple(_placeless(t) for t in shape.required_pods)
+    for t in (*shape.required_anti_pods, *shape.preferred_pods):
+        yield (_placeless(t),)
 
 
 def _owned_terms(shape: rows.PodShape) -> list[_Owned]:

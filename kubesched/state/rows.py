@@ -83,6 +83,8 @@ class Term:
     """Of a preferred term."""
 
 
+Labels = tuple[tuple[str, str], ...]
+"""Pairs, sorted by key."""
 LabelSelector = tuple[Requirement, ...] | None
 NOT_STARTED = 2**63 - 1
 """Start of a pod that has none; later than any."""

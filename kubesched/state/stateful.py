@@ -8,7 +8,7 @@ before each decision it concerns, and told afterwards where the pod went.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +57,9 @@ class Stateful(Protocol):
 
     def unreserve(self, key: str) -> None:
         """The pod was never put there: the exact opposite of `reserve`, in the opposite order of pods."""
+
+    def forget_classes(self, gone: Collection[int]) -> None:
+        """Classes are given up; their ids will be those of others."""
 
     def mark(self) -> int:
         """A point to which `rollback` returns; marks nest."""

@@ -87,12 +87,12 @@ def pods(state: live.ClusterState) -> Any:
     """Table of the running pods, in the order in which they came."""
     import pyarrow as pa
 
-    bound = list(state.pods.values())
+    bound, (_, class_of) = list(state.pods.values()), _shapes(state)
     names = [None if pod.row == NO_NODE else state.node_name(pod.row) for pod in bound]
     data = {
         "cluster": [pod.cluster for pod in bound],
         "pod": list(state.pods),
-        "class": [pod.class_id for pod in bound],
+        "class": class_of,
         "node": names,
         "node_index": [pod.row for pod in bound],
         "priority": [pod.priority for pod in bound],
@@ -104,12 +104,26 @@ def pods(state: live.ClusterState) -> Any:
 
 
 def classes(state: live.ClusterState) -> Any:
-    """Table of the pod classes, by id; what pods have of claims and volumes is not in it."""
+    """Table of the shapes of running pods, numbered as in `pods`; what they have of claims and volumes is not in it."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist(
-        [_class_row(i, s) for i, s in enumerate(state.shapes.values())], schema=schema.classes()
-    )
+    return pa.Table.from_pylist([_class_row(i, s) for i, s in enumerate(_shapes(state)[0])], schema=schema.classes())
+
+
+def _shapes(state: live.ClusterState) -> tuple[list[rows.PodShape], list[int]]:
+    """Distinct shapes of the running pods in the order of the pods, and the place there of each pod's.
+
+    Not the engine's classes: those say of labels only what selectors see.
+    """
+    places: dict[rows.PodShape, int] = {}
+    known: dict[tuple[int, int], int] = {}
+    out = []
+    for pod in state.pods.values():
+        kind = pod.class_id, id(pod.shape)
+        if kind not in known:
+            known[kind] = places.setdefault(state.own_shape(pod.class_id, pod.shape), len(places))
+        out.append(known[kind])
+    return list(places), out
 
 
 def _class_row(number: int, s: rows.PodShape) -> dict[str, Any]:

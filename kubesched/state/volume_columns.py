@@ -6,7 +6,7 @@ Source of the reasons: plugins/{volumerestrictions,nodevolumelimits,volumebindin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -187,6 +187,11 @@ class Screen:
     def __init__(self, engine: native.Engine) -> None:
         self._engine = engine
         self._shown: dict[tuple[int, str], _Shown] = {}
+
+    def forget(self, gone: Collection[int]) -> None:
+        """Classes are given up."""
+        those = frozenset(gone)
+        self._shown = {key: shown for key, shown in self._shown.items() if key[0] not in those}
 
     def is_clear(self, class_id: int, plugin: str) -> bool:
         """Whether a verdict column was never shown anything, so that all rows pass."""

@@ -317,6 +317,10 @@ class Volumes:
             self._journal = []
         return len(self._journal)
 
+    def forget_classes(self, gone: Collection[int]) -> None:
+        """Classes are given up."""
+        self._screen.forget(gone)
+
     def forget(self) -> None:
         """No speculation is open: changes need not be remembered."""
         self._journal = None

@@ -101,7 +101,11 @@ class Life:
         if chance(self.rng, 0.3):
             made = self.family.pod(self.rng, "p")
             self.kinds[below(self.rng, len(self.kinds))] = made
-        return strategies.renamed(pick(self.rng, self.kinds), self.name())
+        found = strategies.renamed(pick(self.rng, self.kinds), self.name())
+        if chance(self.rng, 0.3):  # a label that no selector looks at
+            labels = (found["metadata"].get("labels") or {}) | {"job": found["metadata"]["name"]}
+            found["metadata"] = found["metadata"] | {"labels": labels}
+        return found
 
     def enter(self, obj: Obj, row: int) -> None:
         self.node(row).add(obj)
@@ -175,7 +179,11 @@ class Life:
         obj = pairwise_strategies.namespace(self.rng, pick(self.rng, pairwise_strategies.NAMESPACES))
         name, labels = obj["metadata"]["name"], obj["metadata"]["labels"]
         self.world.namespaces[name] = labels
-        self.cluster._state.pairwise.set_namespaces({name: labels})
+        self.cluster._state.set_namespaces({name: labels})
+
+    def crowd(self) -> None:
+        """The next pods find classes given up that nobody uses."""
+        self.cluster._state.classes._room = 0
 
     def move(self) -> None:
         """The cluster goes on as a copy of itself, made through its tables; rows close up.
@@ -257,7 +265,7 @@ class Life:
 
     def live(self, n_decisions: int) -> None:
         often = [self.decide] * 8 + [self.place, self.bind, self.release, self.release]
-        rare = [self.add_node, self.update_node, self.update_node, self.remove_node]
+        rare = [self.crowd, self.crowd, self.add_node, self.update_node, self.update_node, self.remove_node]
         rare += [self.relabel, self.relabel] + [self.change_namespace] * 3 + [self.move]
         while self.done < n_decisions:
             pick(self.rng, often if chance(self.rng, 0.8) else rare)()

@@ -53,6 +53,9 @@ class World(RandomObjects):
     def new_pod(self) -> Obj:
         pod = self.pod() if self.chance(0.3) else self.social_pod()
         pod["spec"].pop("schedulingGroup", None)
+        if self.chance(0.3):  # a label that no selector looks at
+            labels = (pod["metadata"].get("labels") or {}) | {"job": pod["metadata"]["name"]}
+            pod["metadata"] = pod["metadata"] | {"labels": labels}
         if not self.evicts or self.chance(0.1):
             pod["spec"]["preemptionPolicy"] = "Never"
         if self.evicts and self.nodes and self.chance(0.05):
@@ -90,6 +93,11 @@ class World(RandomObjects):
 
     def twin(self, pod: Obj) -> Obj:
         return pod | {"metadata": pod["metadata"] | {"name": self.name("p")}}
+
+    def crowd(self) -> None:
+        """The next decisions find classes given up that nobody uses."""
+        for loop in self.loops:
+            loop.state.classes._room = 0
 
     def delete(self) -> None:
         keys = [key for key in self.pods if self.chance(0.15)]
@@ -240,7 +248,7 @@ class World(RandomObjects):
     def step(self) -> None:
         for _ in range(3):
             more = [self.evict, self.evict, self.passes, self.bind_elsewhere] if self.evicts else []
-            self.one([self.add, self.add, self.node_event, self.delete, self.update, self.passes, *more])()
+            self.one([self.add, self.add, self.node_event, self.delete, self.update, self.passes, self.crowd, *more])()
         self.decide()
 
 
@@ -299,7 +307,24 @@ class Tapes(World):
             return super().new_pod()
         made = builders.make_pod(self.name("p"), "one").priority(int(self.rng.integers(0, 3)))
         made.container(cpu="99" if self.chance(0.005) else self.one(["100m", "200m"]))
-        return (made.gate("wait") if self.chance(0.1) else made).build()
+        pod = (made.gate("wait") if self.chance(0.1) else made).build()
+        if self.chance(0.05):
+            pod["metadata"]["labels"] = {"app": self.one(APPS)}
+        if self.chance(0.05):  # it avoids its like, all of which fit
+            pod["spec"]["affinity"] = {
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 10,
+                            "podAffinityTerm": {
+                                "topologyKey": ZONE,
+                                "labelSelector": {"matchLabels": {"app": self.one(APPS)}},
+                            },
+                        }
+                    ]
+                }
+            }
+        return pod
 
     def roomy_node(self) -> Obj:
         return builders.make_node(self.name("n")).cpu("20").label(ZONE, self.one("xy")).build()
@@ -309,15 +334,24 @@ class Tapes(World):
         super().passes()
         self.tell(Change())
 
+    def crowd(self) -> None:
+        super().crowd()
+        self.player.state.classes._room = 0
+
     def step(self) -> None:
         for _ in range(int(self.rng.integers(1, 12))):
             self.one([self.add, self.add, self.delete, self.update])()
-        self.one([self.node_event, self.passes, self.play, self.play])()
+        self.one([self.node_event, self.passes, self.play, self.play, self.crowd])()
 
     def running(self, loop: SchedulingLoop) -> list[tuple[str, str | None, rows.PodShape, int]]:
         state = loop.state
         return [
-            (key, state.node_name(pod.row) if pod.row >= 0 else None, state.shape_of(pod.class_id), pod.priority)
+            (
+                key,
+                state.node_name(pod.row) if pod.row >= 0 else None,
+                state.own_shape(pod.class_id, pod.shape),
+                pod.priority,
+            )
             for key, pod in state.pods.items()
         ]
 

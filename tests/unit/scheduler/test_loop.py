@@ -15,10 +15,12 @@ from kubesched.framework.adapts import Adapts
 from kubesched.scheduler import encode, events
 from kubesched.scheduler.events import Action, Event, PodView
 from kubesched.scheduler.loop import Known, SchedulingLoop
+from kubesched.scheduler.preempting import renominated
 from kubesched.scheduler.queue import Part
+from kubesched.scheduler.tape import Change
 from kubesched.state import rows
 from kubesched.state.live import ClusterState
-from tests.builders import NodeBuilder, PodBuilder, make_node, make_pod
+from tests.builders import HOSTNAME, NodeBuilder, PodBuilder, make_node, make_pod
 
 
 class World:
@@ -439,3 +441,61 @@ def test_a_node_that_comes_back_is_still_nominated() -> None:
     world.loop.add_nodes([encode.node_row(node("a").build()), encode.node_row(node("b", "1").build())])
     world.add(pod("q").priority(5))
     assert world.decide() == {"p": "a", "q": "b"}
+
+
+# ---- pods share a class until a selector tells them apart ----
+
+
+def of_app(made: PodBuilder, app: str = "", avoids: str = "") -> PodView:
+    """A pod of an app, or one that shares no node with pods of another."""
+    obj = made.build()
+    obj["metadata"]["labels"] = {"app": app} if app else {}
+    if avoids:
+        term = {"topologyKey": HOSTNAME, "labelSelector": {"matchLabels": {"app": avoids}}}
+        obj["spec"]["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    return events.view(obj, encode.pod_row(obj))
+
+
+def test_changes_are_played_with_the_selector_that_comes_behind_them() -> None:
+    world = World(node("a", "8"), node("b", "8"))
+    pods = [of_app(pod("p"), "web"), of_app(pod("q"), "db"), of_app(pod("r"), avoids="web"), of_app(pod("s"), "web")]
+    played = world.loop.play([Change(add_pods=[one]) for one in pods])
+    assert world.loop.totals.together == 4
+    names = [world.loop.state.node_name(int(rounds[0].node[0])) for rounds in played]
+    assert names == ["a", "b", "b", "a"], "r keeps away from p, and s from r"
+
+
+def test_pods_of_a_stream_that_is_played_give_their_classes_up() -> None:
+    world = World(node("a", "8"))
+    most = 0
+    for i in range(40):
+        changes = [Change(add_pods=[of_app(pod(f"p{i}-{k}"), f"{i}-{k}", avoids=f"{i}-{k}")]) for k in range(5)]
+        world.loop.play(changes)
+        assert world.loop.totals.placed == 5 * (i + 1)
+        world.loop.delete_pods([f"default/p{i}-{k}" for k in range(5)])
+        most = max(most, len(world.loop.state.classes))
+        world.loop.state.classes._room = 20
+    assert most <= 25
+
+
+def n_feasible(world: World, pod: PodView) -> int:
+    """Nodes that take a pod beside those that are nominated."""
+    class_id = world.loop.state.class_of(pod.row)
+    with world.loop.state.evictions.asking(pod.row):
+        return world.loop.state.engine.summarize(0, class_id).feasible
+
+
+def test_a_selector_sees_a_pod_that_was_nominated_before_it_came() -> None:
+    world = World(node("a"), node("b"))
+    world.loop.add_pods([renominated(of_app(pod("p").priority(5), "web"), "a")])
+    assert n_feasible(world, of_app(pod("q"))) == 2
+    assert n_feasible(world, of_app(pod("q"), avoids="web")) == 1
+
+
+def test_a_nominated_pod_has_its_class_of_now_where_its_node_comes_back() -> None:
+    world = World(node("a"), node("b"))
+    world.loop.add_pods([renominated(of_app(pod("p").priority(5), "web"), "a")])
+    world.loop.remove_node("a")
+    assert n_feasible(world, of_app(pod("q"), avoids="web")) == 1
+    world.loop.add_nodes([encode.node_row(node("a").build())])
+    assert n_feasible(world, of_app(pod("q"), avoids="web")) == 1

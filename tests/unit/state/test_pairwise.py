@@ -26,7 +26,7 @@ def required(selector: Obj) -> Obj:
 
 def state_with(running: Obj) -> live.ClusterState:
     state = live.ClusterState()
-    state.pairwise.set_namespaces({"n1": {"env": "prod"}})
+    state.set_namespaces({"n1": {"env": "prod"}})
     state.add_nodes([encode.node_row(builders.make_node("node").cpu("1").memory("1Gi").build())])
     state.bind([encode.pod_row(running | {"spec": running["spec"] | {"nodeName": "node"}})])
     return state
@@ -79,7 +79,7 @@ def test_terms_of_running_pods_look_once(selector: Obj, near: bool) -> None:
 def test_rules_go_when_a_namespace_changes() -> None:
     state = state_with(pod("r", "n2", podAntiAffinity=required({"matchLabels": {"env": "prod"}})))
     assert not fits(state, pod("p", "n1"))
-    state.pairwise.set_namespaces({"n1": {"env": "test"}})
+    state.set_namespaces({"n1": {"env": "test"}})
     assert fits(state, pod("p", "n1"))
-    state.pairwise.set_namespaces({"n1": {"env": "prod"}})
+    state.set_namespaces({"n1": {"env": "prod"}})
     assert not fits(state, pod("p", "n1"))
