@@ -21,7 +21,8 @@ from kubesched.apiserver.accounts import ServiceAccounts
 from kubesched.apiserver.app import App, system_now
 from kubesched.apiserver.authentication import Authentication
 from kubesched.apiserver.certificates import Authority, write_private
-from kubesched.apiserver.front import Front, Limits
+from kubesched.apiserver.connection import Limits
+from kubesched.apiserver.front import Front
 from kubesched.apiserver.tokens import Tokens
 from kubesched.base import errors
 from kubesched.store import Store, Unavailable

@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
+import uvloop
 
 from kubesched.api import status
-from kubesched.apiserver.front import Front, Limits
+from kubesched.apiserver.connection import Limits
+from kubesched.apiserver.front import Front
 from kubesched.apiserver.message import Answer, Request, Response, Stream, User
 
 GET = b"GET /x HTTP/1.1\r\nHost: h\r\n"
@@ -46,6 +48,8 @@ class Application:
             return Stream(self.flood())
         if request.path == "/unread":
             return Response(404, b"no")
+        if request.path == "/broken":
+            raise LookupError("a defect")
         if request.path == "/slow":
             await self.end.wait()
         if request.path == "/large":
@@ -134,7 +138,7 @@ def run(test: Callable[[Served], Awaitable[None]], **limits: float) -> None:
         async with served(**limits) as found:
             await asyncio.wait_for(test(found), 30)
 
-    asyncio.run(whole())
+    uvloop.run(whole())
 
 
 def test_request_then_everything_reaches_the_application() -> None:
@@ -225,6 +229,81 @@ def test_body_when_not_read_then_the_next_request_is_not_confused() -> None:
         assert (await client.answer())[2] == b'{"path":"/y"}'
 
     run(check)
+
+
+def test_body_when_not_read_and_not_whole_then_answered_and_closed() -> None:
+    async def check(found: Served) -> None:
+        client = await found.client()
+        await client.send(b"POST /unread HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
+        code, headers, _ = await client.answer()
+        assert (code, headers["Connection"]) == (404, "close")
+        await client.send(b"defghiGET /evil HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert await client.closed()
+        assert [request.path for request in found.application.requests] == ["/unread"]
+
+    run(check)
+
+
+def test_requests_when_far_ahead_of_their_answers_then_all_in_order() -> None:
+    async def check(found: Served) -> None:
+        client = await found.client()
+        sending = asyncio.create_task(
+            client.send(b"".join(b"GET /%05d HTTP/1.1\r\nHost: h\r\n\r\n" % n for n in range(20_000)))
+        )
+        for n in range(20_000):
+            assert (await client.answer())[2] == b'{"path":"/%05d"}' % n
+        await sending
+
+    run(check)
+
+
+def test_head_when_it_begins_behind_a_large_body_then_waited_for() -> None:
+    async def check(found: Served) -> None:
+        client = await found.client()
+        body = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000)
+        await client.send(body + b"GET /y HT")
+        assert (await client.answer())[0] == 200
+        assert (await client.ask(b"TP/1.1\r\nHost: h\r\n\r\n"))[2] == b'{"path":"/y"}'
+
+    run(check)
+
+
+def test_other_protocol_when_asked_for_then_not_spoken_and_nothing_smuggled() -> None:
+    async def check(found: Served) -> None:
+        client = await found.client()
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        await client.send(GET + upgrade + b"GET /evil HTTP/1.1\r\nHost: h\r\n\r\n")
+        code, headers, _ = await client.answer()
+        assert (code, headers["Connection"]) == (200, "close")
+        assert await client.closed()
+        client = await found.client()
+        code, headers, _ = await client.ask(b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (code, headers["Connection"]) == (400, "close")
+        assert [request.path for request in found.application.requests] == ["/x"]
+
+    run(check)
+
+
+def test_version_1_0_then_closed_unless_asked_to_go_on() -> None:
+    async def check(found: Served) -> None:
+        client = await found.client()
+        assert (await client.ask(b"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"))[0] == 200
+        assert (await client.ask(b"GET /x HTTP/1.0\r\n\r\n"))[0] == 200
+        assert await client.closed()
+
+    run(check)
+
+
+def test_application_when_it_fails_then_500_and_others_served(caplog: pytest.LogCaptureFixture) -> None:
+    async def check(found: Served) -> None:
+        client, other = await found.client(), await found.client()
+        await client.send(b"GET /broken HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await client.head())[0] == 500
+        assert await client.closed()
+        assert (await other.ask(GET + b"\r\n"))[0] == 200
+
+    run(check)
+    assert "a defect" in caplog.text
 
 
 POST = b"POST /x HTTP/1.1\r\nHost: h\r\n"
@@ -322,6 +401,8 @@ def test_body_when_slow_then_408() -> None:
 
 def test_connection_when_idle_then_closed() -> None:
     async def check(found: Served) -> None:
+        silent = await found.client()
+        assert await silent.closed()
         client = await found.client()
         assert (await client.ask(GET + b"\r\n"))[0] == 200
         assert await client.closed()
