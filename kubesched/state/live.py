@@ -21,9 +21,10 @@ from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
 from kubesched.state import claim_rows
 from kubesched.state import rows as row_types
-from kubesched.state.claims import UNLIMITED, Claims
+from kubesched.state.claims import Claims
 from kubesched.state.class_forms import ClassForms
 from kubesched.state.columns import UserColumns
+from kubesched.state.device_rows import UNLIMITED
 from kubesched.state.evictions import BoundPod, Evictions
 from kubesched.state.features import DeclaredFeatures
 from kubesched.state.intern import Interner, parse_int64
@@ -32,6 +33,8 @@ from kubesched.state.pairwise import Pairwise
 from kubesched.state.row_labels import RowLabels
 from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
 from kubesched.state.volumes import Volumes
+
+_MOST_SHAPES = 1 << 12  # arbitrary: shapes whose class is remembered by identity
 
 
 @dataclass(slots=True)
@@ -120,15 +123,17 @@ class ClusterState:
         self._class_ids: dict[row_types.PodShape, int] = {}
         self._class_in_group: dict[tuple[int, row_types.PodShape], int] = {}
         """Class by group of volumes and shape without it."""
+        self._class_of_kind: dict[tuple[int, int], tuple[row_types.PodShape, int]] = {}
+        """Class by the shape's identity and the kind of claims; with the shape, which keeps its identity."""
         self._hostnames: dict[int, str] = {}
         self._forms = ClassForms(self)
         self.pairwise = Pairwise(self.engine, self._add_topology)
         self.stateful: list[Stateful] = []
         """Plugins with state of their own, in PreFilter order."""
         self.filters_of: dict[int, frozenset[str]] = {}
+        """Names of a profile's filters, by its engine id."""
         self.scored_of: dict[int, frozenset[str]] = {}
         """Extended resources that each profile scores."""
-        """Names of a profile's filters, by its engine id."""
         self.reasons = VerdictReasons()
         self.features = DeclaredFeatures(self.engine, self.reasons)
         labels = RowLabels(self.engine, self._label_sets, self._hostnames)
@@ -474,14 +479,24 @@ class ClusterState:
 
     def class_of(self, pod: row_types.PodRow) -> int:
         """Engine class of a pod to decide; its volumes and claims are known from now on."""
-        shape = self.claims.shape(pod)
+        kind = self.claims.kind(pod)
         if pod.volumes is None:
-            return self.class_id(shape)
+            return self._class_with_claims(pod.shape, kind) if kind else self.class_id(pod.shape)
+        shape = replace(pod.shape, claim_kind=kind) if kind else pod.shape
         group = self.volumes.introduce(pod, pod.volumes)
         found = self._class_in_group.get((group, shape))
         if found is None:
             found = self._class_in_group[group, shape] = self.class_id(replace(shape, volume_group=group))
         return found
+
+    def _class_with_claims(self, shape: row_types.PodShape, kind: int) -> int:
+        key = id(shape), kind
+        known = self._class_of_kind.get(key)
+        if known is None:
+            if len(self._class_of_kind) >= _MOST_SHAPES:
+                self._class_of_kind.clear()
+            known = self._class_of_kind[key] = shape, self.class_id(replace(shape, claim_kind=kind))
+        return known[1]
 
     def classes_of(self, pods: Sequence[row_types.PodRow]) -> I32:
         """`class_of` of each pod; one that needs its shape alone costs 0.1 us where others have the same."""
