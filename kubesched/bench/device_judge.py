@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The devices of the judge: which claim holds which, and whether that holds; shares no code with what decides.
 
-After each step the allocations of all claims are checked as a whole: devices that exist, on nodes that they reach,
-selected and tolerated, none held twice, counters and capacity not exceeded, requests and constraints met. What of the
-API the cases do not use is refused by name.
+After each step the allocations of the claims that it concerns are checked: devices that exist, on nodes that they
+reach, selected and tolerated, none held twice, counters and capacity not exceeded, requests and constraints met. In the
+end those of all claims must be what the steps told. What of the API the cases do not use is refused by name.
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ class _Need:
     spec: Object
     pods: dict[str, str] = field(default_factory=dict)
     """Node of each pod that uses it."""
+    results: Sequence[Object] = ()
+    """Its devices, as far as was told."""
+    used: Mapping[Id, Counter[str]] = field(default_factory=dict)
+    """What it consumes of shared devices."""
 
 
 class Devices:
@@ -66,11 +70,20 @@ class Devices:
         self._by_resource: dict[str, str] = {}
         self._specs: dict[tuple[str, str, str], Object] = {}
         self._devices: dict[Id, _Device] = {}
+        self._in_pool: defaultdict[tuple[str, str], list[Id]] = defaultdict(list)
         self._counters: dict[tuple[str, str], dict[str, Object]] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
         self._needs: dict[str, _Need] = {}
         self._kept: set[str] = set()
         """Claims that had devices from the start."""
+        self._open: dict[str, None] = {}
+        """Claims with other pods than when they were last judged."""
+        self._held: Counter[Id] = Counter()
+        self._used: defaultdict[Id, Counter[str]] = defaultdict(Counter)
+        self._touched: set[Id] = set()
+        """Devices that were taken since the last check."""
+        self._told: dict[str, Object] = {}
+        """Their allocations, until the first check."""
         self._left_out: dict[str, Object] = {}
         self.is_used = False
         """Whether there is anything to judge."""
@@ -94,6 +107,7 @@ class Devices:
             if "allocation" in obj.get("status", {}):
                 self._kept.add(f"{metadata['namespace']}/{name}")
                 self._needs[f"{metadata['namespace']}/{name}"] = _Need(spec)
+                self._told[f"{metadata['namespace']}/{name}"] = obj["status"]["allocation"]
         elif kind == "ResourceSlice":
             self.is_used = True
             self._read_slice(spec)
@@ -107,6 +121,7 @@ class Devices:
         for device in spec.get("devices") or ():
             at = (*pool, device["name"])
             self._devices[at] = _Device(at, device, spec)
+            self._in_pool[pool].append(at)
 
     def stand_in(self, resource: str) -> bool:
         """Whether devices stand in for an extended resource; no node of the cases offers one itself."""
@@ -119,11 +134,13 @@ class Devices:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"].get("name", "")
         for claim, spec, _ in self._of(pod):
             need = self._needs.setdefault(claim, _Need(spec))
+            self._open[claim] = None
             if n > 0:
                 need.pods[f"{namespace}/{name}"] = node
             else:
                 need.pods.pop(f"{namespace}/{name}", None)
                 if not need.pods and claim not in self._kept:
+                    self._give_back(need)
                     del self._needs[claim]
 
     def leave_out(self, key: str, pod: Object) -> None:
@@ -152,37 +169,77 @@ class Devices:
     # ---- the check ----
 
     def check(self, allocations: Allocations) -> None:
-        """Check the allocations of all claims as they are after a step.
+        """Check claims as they are after a step.
+
+        Parameters
+        ----------
+        allocations
+            Of the claims of pods that the step decided at least.
 
         Raises
         ------
         KubeschedError
             Names the claim, and what does not hold.
         """
-        if allocations.keys() != self._needs.keys():
-            odd = min(allocations.keys() ^ self._needs.keys())
-            raise errors.KubeschedError(f"verify: claim {odd}", "has devices and no pod, or a pod and no devices")
-        held: Counter[Id] = Counter()
-        used: defaultdict[Id, Counter[str]] = defaultdict(Counter)
-        for claim, allocation in allocations.items():
-            self._check_claim(claim, self._needs[claim], allocation["devices"]["results"], used)
-            held.update(_id(result) for result in allocation["devices"]["results"])
-        for at, n in held.items():
-            if n > 1 and not self._is_shared(at):
-                raise errors.KubeschedError(f"verify: device {'/'.join(at)}", "is held more than once", n)
-        self._check_capacity(used)
-        self._check_counters(held)
-        self._check_left_out(held)
+        told, self._told = {**self._told, **allocations}, {}
+        for claim, allocation in told.items():
+            need = self._need(claim)
+            self._give_back(need)
+            need.results = allocation["devices"]["results"]
+            self._touched.update(_id(result) for result in need.results)
+            self._held.update(_id(result) for result in need.results)
+        for claim in told | self._open:
+            if claim in self._needs:
+                self._judge(claim, self._needs[claim])
+        self._open.clear()
+        for at in sorted(self._touched):
+            if self._held[at] > 1 and not self._is_shared(at):
+                raise errors.KubeschedError(f"verify: device {'/'.join(at)}", "is held more than once", self._held[at])
+        self._check_capacity()
+        self._check_counters()
+        self._touched.clear()
+        self._check_left_out(self._held)
+
+    def check_all(self, allocations: Allocations) -> None:
+        """Check that these, of all claims, are what the steps told."""
+        for claim in sorted(allocations.keys() | self._needs.keys()):
+            results = self._need(claim).results
+            if claim not in allocations or list(allocations[claim]["devices"]["results"]) != list(results):
+                raise errors.KubeschedError(f"verify: claim {claim}", "has other devices in the end than it was given")
+
+    def _need(self, claim: str) -> _Need:
+        if claim not in self._needs:
+            raise errors.KubeschedError(f"verify: claim {claim}", "has devices and no pod")
+        return self._needs[claim]
+
+    def _give_back(self, need: _Need) -> None:
+        for result in need.results:
+            self._held[_id(result)] -= 1
+        for at, amounts in need.used.items():
+            self._used[at].subtract(amounts)
+        need.results, need.used = (), {}
+
+    def _judge(self, claim: str, need: _Need) -> None:
+        if not need.results:
+            raise errors.KubeschedError(f"verify: claim {claim}", "has a pod and no devices")
+        for at, amounts in need.used.items():
+            self._used[at].subtract(amounts)
+        need.used = self._check_claim(claim, need)
+        for at, amounts in need.used.items():
+            self._used[at].update(amounts)
 
     def _is_shared(self, at: Id) -> bool:
         return bool(self._devices[at].obj.get("allowMultipleAllocations"))
 
-    def _check_claim(self, claim: str, need: _Need, results: list[Object], used: dict[Id, Counter[str]]) -> None:
+    def _check_claim(self, claim: str, need: _Need) -> dict[Id, Counter[str]]:
+        """What the claim consumes of shared devices."""
+
         def wrong(text: str, value: Any = None) -> errors.KubeschedError:
             return errors.KubeschedError(f"verify: claim {claim}", text, value)
 
+        used: defaultdict[Id, Counter[str]] = defaultdict(Counter)
         by_request: defaultdict[str, list[Id]] = defaultdict(list)
-        for result in results:
+        for result in need.results:
             if _id(result) not in self._devices:
                 raise wrong("holds a device that is not there", _id(result))
             by_request[result["request"]].append(_id(result))
@@ -200,7 +257,8 @@ class Devices:
         if by_request:
             raise wrong("holds devices that no request asks for", min(by_request))
         for constraint in need.spec["devices"].get("constraints") or ():
-            self._check_constraint(constraint, results, wrong)
+            self._check_constraint(constraint, need.results, wrong)
+        return used
 
     def _unfit(self, device: _Device, part: Object, nodes: Any) -> str:
         """What keeps a device from a request of a claim whose pods run on the nodes; empty if nothing does."""
@@ -223,7 +281,7 @@ class Devices:
         labels = self._labels[node]
         return all(labels.get(one["key"]) in one["values"] for one in term["matchExpressions"])
 
-    def _check_constraint(self, constraint: Object, results: list[Object], wrong: Callable[..., Exception]) -> None:
+    def _check_constraint(self, constraint: Object, results: Sequence[Object], wrong: Callable[..., Exception]) -> None:
         _refuse(constraint, {"requests", "matchAttribute"})
         names = constraint.get("requests") or [result["request"] for result in results]
         of = [self._devices[_id(result)] for result in results if result["request"] in names]
@@ -231,26 +289,26 @@ class Devices:
         if None in values or any(value != values[0] for value in values):
             raise wrong("holds devices that differ", constraint["matchAttribute"])
 
-    def _check_capacity(self, used: Mapping[Id, Counter[str]]) -> None:
-        for at, amounts in used.items():
-            for name, amount in amounts.items():
+    def _check_capacity(self) -> None:
+        for at in self._touched & self._used.keys():
+            for name, amount in self._used[at].items():
                 if amount > _nano(self._devices[at].obj["capacity"][name]["value"]):
                     raise errors.KubeschedError(f"verify: device {'/'.join(at)}", f"has not enough {name}")
 
-    def _check_counters(self, held: Counter[Id]) -> None:
-        for pool, counters in self._used_counters(held).items():
-            for (counter_set, name), amount in counters.items():
+    def _check_counters(self) -> None:
+        for pool in sorted({at[:2] for at in self._touched} & self._counters.keys()):
+            for (counter_set, name), amount in self._used_counters(pool).items():
                 if amount > _nano(self._counters[pool][counter_set][name]["value"]):
                     raise errors.KubeschedError(
                         f"verify: pool {'/'.join(pool)}", f"has not enough {counter_set}.{name}"
                     )
 
-    def _used_counters(self, held: Counter[Id]) -> dict[tuple[str, str], Counter[tuple[str, str]]]:
-        out: defaultdict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
-        for at in held:
-            for use in self._devices[at].obj.get("consumesCounters") or ():
+    def _used_counters(self, pool: tuple[str, str]) -> Counter[tuple[str, str]]:
+        out: Counter[tuple[str, str]] = Counter()
+        for at in self._in_pool[pool]:
+            for use in (self._devices[at].obj.get("consumesCounters") or ()) if self._held[at] > 0 else ():
                 for name, counter in use["counters"].items():
-                    out[at[:2]][use["counterSet"], name] += _nano(counter["value"])
+                    out[use["counterSet"], name] += _nano(counter["value"])
         return out
 
     def _check_left_out(self, held: Counter[Id]) -> None:
@@ -265,7 +323,7 @@ class Devices:
         self._left_out.clear()
 
     def _has_free(self, spec: Object, node: str, held: Counter[Id]) -> bool:
-        free = [d for at, d in self._devices.items() if not held[at] and not self._is_shared(at)]
+        free = [d for at, d in self._devices.items() if held[at] <= 0 and not self._is_shared(at)]
         for request in spec["devices"]["requests"]:
             parts = request.get("firstAvailable") or [request["exactly"]]
             fitting = [[d for d in free if not self._unfit(d, part, [node])] for part in parts]

@@ -253,8 +253,12 @@ class Judge:
             self._devices.count(pod, node.name, -1)
 
     def check_devices(self, allocations: device_judge.Allocations) -> None:
-        """Check which devices all claims hold now; see `device_judge.Devices.check`."""
+        """Check which devices claims hold after a step; see `device_judge.Devices.check`."""
         self._devices.check(allocations)
+
+    def check_all_devices(self, allocations: device_judge.Allocations) -> None:
+        """Check which devices all claims hold in the end."""
+        self._devices.check_all(allocations)
 
     def nodes(self) -> dict[str, str]:
         """Node of every running pod."""

@@ -49,8 +49,10 @@ class _Run:
     n_compared: int = 0
     """Decisions that the dense driver took, too."""
     victims: dict[str, list[str]] = field(default_factory=dict)
+    held: dict[str, Any] = field(default_factory=dict)
     allocations: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """Devices of all claims after each action of the run that is judged; making them costs O(claims)."""
+    """Of the run that is judged, after each action the devices of the claims of pods that it decided, and at the end of
+    all claims; reading all of them each time would take the processor's caches from what is timed."""
 
     def take(self, at: int, done: decider.Done) -> None:
         """Note what came of the actions from one on."""
@@ -130,7 +132,10 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
             _judge_best(done.decisions[0], best)
             out.n_compared += len(best)
         if not every:  # the run that is judged
-            out.allocations[at + len(actions) - 1] = cluster.allocations()
+            decided = [key for decisions in done.decisions for key, _ in decisions]
+            out.allocations[at + len(actions) - 1] = cluster.allocations(decided)
+    if not every:
+        out.held = cluster.allocations()
     out.n_dense, out.n_indexed = (now - then for now, then in zip(decides.counts(), before, strict=True))
     out.bytes_after = cluster.nbytes
     out.n_placed = len(cluster.running)
@@ -204,6 +209,7 @@ def _judge(program: programs.Program, run: _Run) -> int:
                 missing.update(k for k in action.pods if node_of.get(k) is None and not k.startswith("churn/"))
         if at in run.allocations:
             judge.check_devices(run.allocations[at])
+    judge.check_all_devices(run.held)
     return len(missing)
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from kubesched.base import errors
 from kubesched.kernel import arrays
 from kubesched.kernel.arrays import I32, I64, NO_NODE
-from kubesched.kernel.native import Decisions, Groups, GroupSpec, Options
+from kubesched.kernel.native import Decisions, Groups, GroupSpec, Options, Placing
 from kubesched.state import live, stateful
 
 Bool = npt.NDArray[np.bool_]
@@ -84,17 +84,18 @@ def decide(state: live.ClusterState, options: Options, keys: Sequence[str], clas
 def _decide_runs(
     state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, concerned: Bool
 ) -> Decided:
-    out, rejected = Decisions.empty(len(class_of)), dict[int, stateful.Rejection]()
+    placing, rejected = Placing(state.engine, class_of), dict[int, stateful.Rejection]()
+    out = placing.out
     for begin, end, is_concerned in runs(concerned):
         if not is_concerned:
-            copy(state.engine.place(options, class_of[begin:end]), out, begin, end)
+            placing.place(options, begin, end)
             continue
         at, sizes = begin, BatchSizes()
         while at < end:
             stop = min(at + sizes.most, end)
             n = state.batch(keys[at:stop], class_of[at:stop].tolist(), LEAST_BATCH)
             if n == 0:
-                _decide_alone(state, options, keys, class_of, at, Decided(out, rejected))
+                _decide_alone(state, options, keys[at], at, placing, rejected)
                 at += 1
                 sizes.follow(0, 0)
                 continue
@@ -106,17 +107,23 @@ def _decide_runs(
 
 
 def _decide_alone(
-    state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32, at: int, out: Decided
+    state: live.ClusterState,
+    options: Options,
+    key: str,
+    at: int,
+    placing: Placing,
+    rejected: dict[int, stateful.Rejection],
 ) -> None:
     """Decide one pod that a stateful plugin concerns."""
-    rejection = state.prepare(keys[at], int(class_of[at]), options.profile)
+    class_id = int(placing.class_of[at])
+    rejection = state.prepare(key, class_id, options.profile)
     if rejection is not None:
-        out.rejected[at] = rejection
+        rejected[at] = rejection
         return
-    found = state.engine.place(options, class_of[at : at + 1])
-    copy(found, out.columns, at, at + 1)
-    if options.commit and found.node[0] >= 0:
-        state.reserve(keys[at], int(class_of[at]), int(found.node[0]))
+    placing.place(options, at, at + 1)
+    row = int(placing.out.node[at])
+    if options.commit and row >= 0:
+        state.reserve(key, class_id, row)
 
 
 def _decide_batch(state: live.ClusterState, options: Options, keys: Sequence[str], class_of: I32) -> Decisions:

@@ -211,7 +211,8 @@ def arrange(
         if key:
             members.setdefault(key, []).append(i)
     if not members:
-        out._add(open_pods, None, 0, _ANYWHERE)  # noqa: SLF001 - of the same module
+        if open_pods:
+            out._add(open_pods, None, 0, _ANYWHERE)  # noqa: SLF001 - of the same module
         return out
     for i, key in zip(open_pods, gang_of, strict=True):
         if not key:

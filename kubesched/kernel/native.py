@@ -269,6 +269,50 @@ class Decisions:
             devices=np.zeros(n, dtype=np.uint64),
         )
 
+    def part(self, begin: int, end: int) -> Decisions:
+        """Views of some pods' entries."""
+        at = slice(begin, end)
+        return Decisions(self.node[at], self.score[at], self.ties[at], self.feasible[at], self.devices[at])
+
+
+class Placing:
+    """Pods that are decided a part at a time: their columns are checked, and pointed at, once.
+
+    Parameters
+    ----------
+    engine
+        That decides.
+    class_of
+        Engine class of each pod, ``[n]``.
+    """
+
+    def __init__(self, engine: Engine, class_of: I32) -> None:
+        n, self._pointers = len(class_of), Pointers("place")
+        self._engine = engine
+        self.class_of = class_of
+        self.out = Decisions.empty(n)
+        """What came of each; pods that nobody decided are as in `Decisions.empty`."""
+        self.options, self.done = _ffi.new("ks_options *"), _ffi.new("int32_t *")
+        self._classes = self._pointers.of(class_of, np.int32, (n,), "class_id")
+        self._first = _decision_columns(self._pointers, self.out, n)
+        self._some = _ffi.new("ks_decisions *")
+
+    def place(self, options: Options, begin: int, end: int) -> None:
+        """Decide pods ``begin`` to ``end - 1``, one after another, in one call.
+
+        If a user's plugin fails, none of them is placed.
+        """
+        self._engine.place_part(options, self, begin, end)
+
+    def at(self, begin: int) -> tuple[Any, Any]:
+        """Pointers at the class and the columns of a pod."""
+        if begin == 0:
+            return self._classes, self._first
+        first, some = self._first, self._some
+        some.node, some.score, some.ties = first.node + begin, first.score + begin, first.ties + begin
+        some.feasible, some.devices = first.feasible + begin, first.devices + begin
+        return self._classes + begin, some
+
 
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
@@ -929,18 +973,20 @@ class Engine:
 
     def place(self, options: Options, class_id: I32) -> Decisions:
         """Decide pods one after another, in one call; if a user's plugin fails, none of them is placed."""
-        p, n = Pointers("place"), len(class_id)
-        classes = p.of(class_id, np.int32, (n,), "class_id")
-        out = Decisions.empty(n)
-        done = _ffi.new("int32_t *")
-        c_options = _fill_options(options)
-        columns = _decision_columns(p, out, n)
-        status = _lib.ks_place(self._engine, c_options, n, classes, columns, done)
+        placing = Placing(self, class_id)
+        placing.place(options, 0, len(class_id))
+        return placing.out
+
+    def place_part(self, options: Options, placing: Placing, begin: int, end: int) -> None:
+        """Decide some of the pods; see `Placing.place`."""
+        n, c_options, done = end - begin, placing.options, placing.done
+        _set_options(c_options, options)
+        status = _lib.ks_place(self._engine, c_options, n, *placing.at(begin), done)
         _read_options(c_options, options)
         if status == _lib.KS_EPLUGIN and options.commit:
-            self._take_back(class_id, out, np.arange(n) < int(done[0]))
-        self.check_status("place", status, f"pod {int(done[0])} of {n}" if n else None)
-        return out
+            self._take_back(placing.class_of[begin:end], placing.out.part(begin, end), np.arange(n) < int(done[0]))
+        if status != _lib.KS_OK:
+            self.check_status("place", status, f"pod {int(done[0])} of {n}" if n else None)
 
     def _take_back(self, class_id: I32, out: Decisions, committed: npt.NDArray[np.bool_]) -> None:
         """Release what a batch placed before a user's plugin failed: nobody will look at its decisions."""
@@ -1372,12 +1418,16 @@ def _fill_score(p: Pointers, out: Any, s: ScoreSpec) -> None:
 
 def _fill_options(options: Options) -> Any:
     o = _ffi.new("ks_options *")
+    _set_options(o, options)
+    return o
+
+
+def _set_options(o: Any, options: Options) -> None:
     o.profile, o.driver, o.tie = options.profile, options.driver, options.tie
     o.commit = int(options.commit)
     o.rng = options.rng & (2**64 - 1)
     o.n_dense, o.n_indexed, o.n_partial = options.n_dense, options.n_indexed, options.n_partial
     o.next_node = options.next_node
-    return o
 
 
 def _read_options(o: Any, options: Options) -> None:

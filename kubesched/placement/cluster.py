@@ -587,13 +587,18 @@ class Cluster:
 
     # ---- state ----
 
-    def allocations(self) -> dict[str, dict[str, Any]]:
+    def allocations(self, pods: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
         """Devices of every claim that has some, by ``namespace/name`` of the claim. O(claims).
 
         Each is what the claim's ``status.allocation`` would be. The claim that kube-scheduler makes for the extended
         resources of a pod has no name yet; it is ``namespace/pod/<extended-resources>``.
+
+        Parameters
+        ----------
+        pods
+            ``namespace/name`` of running pods: only their claims; None: all claims.
         """
-        found = self._state.claims.allocations()
+        found = self._state.claims.allocations(pods)
         return {name: claims.allocation_object(allocation) for name, allocation in found.items()}
 
     def snapshot(self) -> Cluster:

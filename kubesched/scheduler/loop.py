@@ -464,14 +464,18 @@ class SchedulingLoop:
 
     def apply(self, change: Change) -> None:
         """Something happened in the cluster."""
-        self.delete_pods(change.delete_pods)
-        self.update_pods(change.update_pods)
+        if change.delete_pods:
+            self.delete_pods(change.delete_pods)
+        if change.update_pods:
+            self.update_pods(change.update_pods)
         for name in change.remove_nodes:
             self.remove_node(name)
         for node in change.update_nodes:
             self.update_node(node)
-        self.add_nodes(change.add_nodes)
-        self.add_pods(change.add_pods)
+        if change.add_nodes:
+            self.add_nodes(change.add_nodes)
+        if change.add_pods:
+            self.add_pods(change.add_pods)
 
     def play(self, changes: Sequence[Change]) -> list[list[Round]]:
         """`apply` the changes one after another, each followed by `run`; the rounds of each.

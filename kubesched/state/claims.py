@@ -13,16 +13,15 @@ Source: plugins/dynamicresources, v1.36.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kubesched.base import errors
 from kubesched.kernel import arrays, native
-from kubesched.kernel.arrays import I32, I64, U8
-from kubesched.state import allocator, claim_rows, node_match, rows
-from kubesched.state.allocator import AllocationError, Allocator, Found, Question, alternative_score
+from kubesched.kernel.arrays import I32, U8
+from kubesched.state import allocator, rows
+from kubesched.state.allocator import AllocationError, alternative_score
 from kubesched.state.claim_rows import (
     Allocation,
     ClaimRow,
@@ -32,16 +31,16 @@ from kubesched.state.claim_rows import (
     Devices,
     Held,
     SelectorError,
+    Slice,
 )
+from kubesched.state.device_rows import Codes, Column, DeviceRows, Nodes, Search
 from kubesched.state.extended_claims import claim_of
 from kubesched.state.intern import Interner
-from kubesched.state.pools import Pool, Pools, View
-from kubesched.state.row_labels import Bool, RowLabels, RowLog
+from kubesched.state.pools import Pool
+from kubesched.state.row_labels import Bool, RowLabels
 from kubesched.state.stateful import Rejection, VerdictReasons
 
 PLUGIN = "DynamicResources"
-UNLIMITED = rows.MAX_QUANTITY
-"""Allocatable of an extended resource that a node does not have but a device class stands behind."""
 EXTENDED = "<extended-resources>"
 """Name of the claim that stands for a pod's extended resources until it is written."""
 BINDING_TIMEOUT = 600.0
@@ -50,23 +49,7 @@ NO_CLAIMS = "no new claims to deallocate"
 DEALLOCATED = "deallocation of ResourceClaim completed"
 UNAVAILABLE = "resourceclaim not available on the node"
 _STALE = "cannot schedule extended resource claim"
-_MOST_ANSWERS = 200_000  # arbitrary: bounds memory; answers are found again
 _FEW = 64  # arbitrary: up to here rows are set one by one rather than as a whole column
-
-
-class Nodes(Protocol):
-    """What is asked of the cluster."""
-
-    @property
-    def engine(self) -> native.Engine: ...
-
-    def resource_id(self, name: str) -> int: ...
-
-    def lift(self, resources: Sequence[str]) -> None: ...
-
-    def row_of(self, name: str) -> int | None: ...
-
-    def node_name(self, row: int) -> str | None: ...
 
 
 class _RefusedError(Exception):
@@ -94,41 +77,16 @@ class _Wanted:
     """All of the pod's."""
     missing: tuple[_Claim, ...]
     """Those that are not allocated."""
-    search: tuple[int, ...]
-    """Numbers of the specs of ``missing``, and of the extended resources last (-1: none)."""
+    search: Search
+    """For ``missing`` and the extended resources."""
     is_stale: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the search says for nodes that hold the same."""
-
-    code: int
-    found: Found | None = None
-    error: AllocationError | None = None
-
-
-@dataclass(slots=True)
-class _Column:
-    """Answers of one search for all rows."""
-
-    code: U8
-    raw: I64
-    seen: int = 0
-    """Changes of rows that are in it."""
-    shared: int = -1
-    """Changes of pools that several rows see that are in it."""
-    changes: RowLog = field(default_factory=RowLog)
-    """Rows whose answer changed."""
-    error: tuple[AllocationError, int] | None = None
-    """With the row where it was met."""
 
 
 @dataclass(slots=True)
 class _Applied:
     """What the engine was told last of a class."""
 
-    column: _Column | None = None
+    column: Column | None = None
     """None: a column of its own."""
     at: int = 0
     """Changes of the column that the engine knows."""
@@ -154,7 +112,8 @@ class Claims:
         self._is_undoable = False
         self.now: float | None = None
         """Seconds since 1970; None: nothing times out."""
-        self._devices: Devices | None = None
+        self._given: Devices | None = None
+        """Selectors, classes and templates; slices and claims are elsewhere. None: nobody needed any."""
         self._claims: dict[str, _Claim] = {}
         self._classes: dict[str, DeviceClass] = {}
         self._by_resource: dict[str, DeviceClass] = {}
@@ -171,41 +130,14 @@ class Claims:
         self._asked: Interner[tuple[rows.ContainerDevices, ...]] = Interner()
         self._kinds: Interner[tuple[int, ...]] = Interner([()])
         self._journal: list[_Undo] = []
-        self._forget_rows(())
+        self._start_anew({})
 
-    def _forget_rows(self, slices: Sequence[claim_rows.Slice]) -> None:
-        """Start anew with pools of these slices; nothing is held and no row was looked at."""
+    def _start_anew(self, slices: dict[str, Slice]) -> None:
+        """Pools of these slices, of which nothing is held; no row was looked at."""
         self._matched: dict[tuple[str, object], bool | SelectorError] = {}
         self._rest_of: dict[int, object] = {}
-        contents: Interner[Content] = Interner()
-        self._allocator = Allocator(self._classes, contents, self._matches)
-        self._pools = Pools(slices, self._admits, contents, self._allocator.add)
-        self._masks: dict[tuple[rows.Term, ...], Bool] = {}
-        self._views: dict[int, View] = {}
-        """What each row sees."""
-        self._row_of: dict[tuple[str, str], int] = {}
-        """The row that sees a pool which no other one sees."""
-        self._patterns_of: dict[tuple[str, str], set[int]] = {}
-        """Patterns of views in which a pool is that several rows may see."""
-        self._version: dict[int, int] = {}
-        """By pattern: number of the last change of a shared pool in it."""
-        self._holding: I32 = np.zeros(0, dtype=np.int32)
-        """Number of what each row holds."""
-        self._offered: I32 = np.zeros(0, dtype=np.int32)
-        """Number of the lifted resources that each row offers itself."""
-        self._offers: Interner[frozenset[str]] = Interner([frozenset()])
-        self._holdings: Interner[object] = Interner([()])
-        self._states: Interner[object] = Interner()
-        self._log = RowLog()
-        """Rows that hold something else than before."""
-        self._n_shared = 0
-        self._columns: dict[tuple[int, ...], _Column] = {}
-        self._answers: dict[tuple[tuple[int, ...], int, int], tuple[int, _Answer]] = {}
-        """With the version of the pattern."""
-        self._questions: dict[tuple[tuple[int, ...], int], Question] = {}
-        """By search and number of what the node offers."""
-        self._grouped: tuple[int, bool, I64, I64] | None = None
-        """Rows that hold the same: changes of rows in it, whether it looks at offers, first of each group, inverse."""
+        codes = Codes(self._no_devices, self._failed)
+        self._rows = DeviceRows(self._nodes, self._labels, self._classes, self._matches, self._asks, codes, slices)
         self._applied: dict[int, _Applied] = {}
 
     # ---- what there is ----
@@ -213,17 +145,17 @@ class Claims:
     @property
     def is_used(self) -> bool:
         """Whether devices or claims were given, or a pod asked for them."""
-        return self._devices is not None
+        return self._given is not None
 
     def load(self, devices: Devices) -> None:
         """Take over classes, slices and claims; those of before are forgotten. O(slices + nodes)."""
-        self._devices = devices
+        self._given = replace(devices, slices=(), claims=())
         self._classes = {one.name: one for one in devices.classes}
         self._by_resource = _resources_of(devices.classes)
         self._journal.clear()
         self._made.clear()
         self._last = None
-        self._forget_rows(devices.slices)
+        self._start_anew({one.name: one for one in devices.slices})
         self._claims = {row.key: self._new_claim(row) for row in devices.claims}
         for claim in self._claims.values():
             self._hold(claim.allocation, 1)
@@ -236,7 +168,7 @@ class Claims:
         if new:
             self._lifted.update(dict.fromkeys(new))
             self._nodes.lift(new)
-            self._see_offers(range(len(self._holding)), new)
+            self._rows.see_offers(new)
 
     def _new_claim(self, row: ClaimRow) -> _Claim:
         stays = row.allocation is not None and not row.reserved_for
@@ -244,21 +176,32 @@ class Claims:
 
     def current(self) -> Devices | None:
         """What `load` was given, with the claims as they are now."""
-        if self._devices is None:
+        if self._given is None:
             return None
         now = [
             replace(claim.row, allocation=claim.allocation, reserved_for=claim.reserved)
             for claim in self._claims.values()
         ]
-        return replace(self._devices, claims=tuple(now))
+        return replace(self._given, slices=tuple(self._rows.slices.values()), claims=tuple(now))
 
-    def allocations(self) -> dict[str, Allocation]:
-        """By ``namespace/name`` of the claim; for a pod's extended resources after the pod's name. O(claims)."""
-        out = {key: claim.allocation for key, claim in self._claims.items() if claim.allocation is not None}
-        return out | {f"{pod}/{EXTENDED}": allocation for pod, allocation in self._extended.items()}
+    def allocations(self, pods: Iterable[str] | None = None) -> dict[str, Allocation]:
+        """By ``namespace/name`` of the claim; for a pod's extended resources after the pod's name.
+
+        O(claims), with ``pods`` of these pods.
+        """
+        keys = self._pods if pods is None else [key for key in pods if key in self._pods]
+        of_pods = [one.claim for key in keys for one in self._pods[key].claims] if pods is not None else self._claims
+        claims = {key: self._claims[key] for key in of_pods if key in self._claims}
+        out = {key: claim.allocation for key, claim in claims.items() if claim.allocation is not None}
+        extended = (
+            self._extended if pods is None else {key: self._extended[key] for key in keys if key in self._extended}
+        )
+        return out | {f"{pod}/{EXTENDED}": allocation for pod, allocation in extended.items()}
 
     def put(self, more: Devices) -> None:
-        """Add classes, slices, claims and templates, or replace those of the same name. O(all of them + nodes).
+        """Add classes, slices, claims and templates, or replace those of the same name.
+
+        O(what is put, and the rows that see its pools); with classes O(all of them + nodes).
 
         Raises
         ------
@@ -267,6 +210,21 @@ class Claims:
         """
         if self._is_undoable:
             raise errors.StateError("devices", "cannot change inside a speculation", None, "its end")
+        if self._given is None or more.classes or not self._rows.put(more.slices):
+            self._put_anew(more)
+            return
+        self._journal.clear()
+        self._made.clear()
+        self._last = None
+        self._given.templates |= more.templates
+        for row in more.claims:
+            before = self._claims.get(row.key)
+            self._hold(None if before is None else before.allocation, -1)
+            self._claims[row.key] = self._new_claim(row)
+            self._hold(row.allocation, 1)
+
+    def _put_anew(self, more: Devices) -> None:
+        """Load all of it again with what is new."""
         now = self.current() or Devices()
         stays = {key: claim.stays for key, claim in self._claims.items()}
         extended = dict(self._extended)
@@ -306,15 +264,15 @@ class Claims:
 
     # ---- pods ----
 
-    def shape(self, pod: rows.PodRow) -> rows.PodShape:
-        """The pod's shape with the kind of its claims; remembers what it asks for. O(claims of the pod)."""
+    def kind(self, pod: rows.PodRow) -> int:
+        """Number of the kind of a pod's claims, 0: none; remembers what it asks for. O(claims of the pod)."""
         if pod.devices is None:
-            return pod.shape
+            return 0
         self._last = None
         extended = self._extended_of(pod.devices)
         if not pod.devices.claims and not extended:
-            return pod.shape
-        if self._devices is None:
+            return 0
+        if self._given is None:
             self.load(Devices())
         self._lift(resource for one in extended for resource, _ in one.amounts)
         self._pods[pod.key] = pod.devices
@@ -322,8 +280,7 @@ class Claims:
         for one in pod.devices.claims:
             claim = self._claim(pod.devices, one)
             specs.append(-1 if claim is None else claim.spec)
-        kind = self._kinds.id((*specs, self._asked.id(extended) if extended else -1))
-        return replace(pod.shape, claim_kind=kind)
+        return self._kinds.id((*specs, self._asked.id(extended) if extended else -1))
 
     def know(self, pod: rows.PodRow) -> None:
         """Remember the claims of a pod that runs."""
@@ -343,148 +300,36 @@ class Claims:
     def _claim(self, pod: rows.PodDevices, one: rows.PodClaim) -> _Claim | None:
         """A claim of a pod; one that is to be made from a template is made, as the claim controller would."""
         found = self._claims.get(one.claim)
-        if found is None and one.template and self._devices is not None:
-            spec = self._devices.templates.get(one.template)
+        if found is None and one.template and self._given is not None:
+            spec = self._given.templates.get(one.template)
             if spec is not None:
                 namespace, name = one.claim.split("/", 1)
                 row = ClaimRow(namespace, name, spec, owner=pod.uid)
                 found = self._claims[one.claim] = self._new_claim(row)
         return found
 
-    # ---- rows ----
+    # ---- rows, devices and searches ----
 
     def set_rows(self, changed: Sequence[int]) -> None:
         """Rows were added, rewritten or removed. O(rows), nothing without devices."""
-        if self._devices is None or not len(changed):
-            return
-        self._grow()
-        self._masks.clear()
-        again = range(len(self._holding)) if self._pools.uses_selectors else changed
-        for row in again:
-            self._look(row)
-        self._see_offers(changed, list(self._lifted), anew=True)
-
-    def _grow(self) -> None:
-        more = self._nodes.engine.n_rows - len(self._holding)
-        if more:
-            self._holding = np.concatenate([self._holding, np.zeros(more, dtype=np.int32)])
-            self._offered = np.concatenate([self._offered, np.zeros(more, dtype=np.int32)])
-
-    def _see_offers(self, changed: Sequence[int], resources: Sequence[str], anew: bool = False) -> None:
-        """Note which of some lifted resources rows offer themselves; ``anew``: and no others."""
-        if not resources or not len(changed):
-            return
-        at = arrays.int32(list(changed))
-        allocatable = self._nodes.engine.columns().allocatable
-        if anew:
-            self._offered[at] = 0
-        for resource in resources:
-            for row in at[allocatable[self._nodes.resource_id(resource)][at] != UNLIMITED].tolist():
-                offers = self._offers.value(int(self._offered[row])) | {resource}
-                self._offered[row] = self._offers.id(offers)
-        self._log.add(at.tolist())
-
-    def _admits(self, where: claim_rows.NodeChoice) -> Bool:
-        return self._admitted(where.terms or ())
-
-    def _admitted(self, terms: tuple[rows.Term, ...]) -> Bool:
-        found = self._masks.get(terms)
-        if found is None or len(found) != self._nodes.engine.n_rows:
-            found = self._masks[terms] = node_match.admitted(self._labels, self._nodes.row_of, terms)
-        return found
-
-    def _look(self, row: int) -> None:
-        """Find anew which pools a row sees."""
-        view = self._pools.seen_by(self._nodes.node_name(row), row)
-        before = self._views.get(row)
-        if before is not view:
-            for pool in before.own if before is not None else ():
-                self._row_of.pop(pool.id, None)
-            self._row_of.update(dict.fromkeys([pool.id for pool in view.own], row))
-            self._views[row] = view
-            if view.pattern not in self._version:
-                self._version[view.pattern] = 0
-                for pool in view.shared:
-                    self._patterns_of.setdefault(pool.id, set()).add(view.pattern)
-        self._note(row)
-
-    def _note(self, row: int) -> None:
-        """Number what a row holds now, but for pools that other rows may see."""
-        view = self._views[row]
-        self._holding[row] = self._holdings.id((view.pattern, *[self._state(pool) for pool in view.own]))
-        self._log.add((row,))
-
-    def _state(self, pool: Pool) -> int:
-        """Number of what is taken of a pool."""
-        if pool.state < 0:
-            pool.state = self._states.id(self._allocator.state(pool))
-        return pool.state
-
-    # ---- taking devices ----
+        if self._given is not None and len(changed):
+            self._rows.set_rows(changed, list(self._lifted))
 
     def _hold(self, allocation: Allocation | None, sign: int) -> None:
         """Take the devices of an allocation, or give them back."""
-        pools = set()
-        for held in allocation.devices if allocation is not None else ():
-            if not held.admin:
-                pools.add(held.device[:2])
-                self._allocator.hold(held, sign)
-        for pool in pools:
-            self._changed(pool)
+        if allocation is not None:
+            self._rows.hold(allocation, sign)
 
-    def _changed(self, pool: tuple[str, str]) -> None:
-        """Something of a pool was taken or given back."""
-        row = self._row_of.get(pool)
-        if row is not None:
-            for seen in self._views[row].own:
-                if seen.id == pool:
-                    seen.state = -1
-            self._note(row)
-        patterns = self._patterns_of.get(pool)
-        if patterns:
-            self._n_shared += 1
-            self._version.update(dict.fromkeys(patterns, self._n_shared))
+    def _no_devices(self, reason: str) -> int:
+        return self._reasons.code(PLUGIN, (reason,), unresolvable=True)
 
-    # ---- searching ----
-
-    def _answer(self, search: tuple[int, ...], row: int) -> _Answer:
-        """What the search says for a row; found once for all rows that hold the same."""
-        offered = int(self._offered[row]) if search[-1] >= 0 else 0
-        key = (search, int(self._holding[row]), offered)
-        version = self._version[self._views[row].pattern]
-        known = self._answers.get(key)
-        if known is not None and known[0] == version:
-            return known[1]
-        if len(self._answers) >= _MOST_ANSWERS:
-            self._answers.clear()
-        found = self._search(search, row)
-        self._answers[key] = version, found
-        return found
-
-    def _search(self, search: tuple[int, ...], row: int) -> _Answer:
-        offered = int(self._offered[row]) if search[-1] >= 0 else 0
-        question = self._questions.get((search, offered))
-        if question is None:
-            made = self._allocator.question(self._asked_for(search, offered))
-            question = self._questions[search, offered] = made
-        if not question.plans:
-            return _Answer(0, Found(tuple(() for _ in question.claims)))
-        view = self._views[row]
-        try:
-            found = self._allocator.search(question, view.pools, view.numbers)
-        except AllocationError as error:
-            return _Answer(self._failed, error=error)
-        if isinstance(found, str):
-            return _Answer(self._reasons.code(PLUGIN, (found,), unresolvable=True))
-        return _Answer(0, found)
-
-    def _asked_for(self, search: tuple[int, ...], offered: int) -> tuple[ClaimSpec, ...]:
+    def _asks(self, search: Search, offers: frozenset[str]) -> tuple[ClaimSpec, ...]:
         """What claims ask for where a node offers some extended resources itself."""
         specs = [self._specs.value(number) for number in search[:-1]]
         if search[-1] >= 0:
             asked = self._asked.value(search[-1])
             wanted = {resource for one in asked for resource, _ in one.amounts}
-            names = wanted & self._by_resource.keys() - self._offers.value(offered)
+            names = (wanted & self._by_resource.keys()) - offers
             specs.append(claim_of(asked, {name: self._by_resource[name] for name in names}))
         return tuple(specs)
 
@@ -495,10 +340,10 @@ class Claims:
         key = (expression, number if looks else rest)
         known = self._matched.get(key)
         if known is None:
-            if self._devices is None or self._devices.selectors is None:
+            if self._given is None or self._given.selectors is None:
                 raise errors.StateError("devices", "are selected", expression, "something that evaluates selectors")
             try:
-                known = self._devices.selectors.matches(expression, content)
+                known = self._given.selectors.matches(expression, content)
             except SelectorError as error:
                 known = error
             self._matched[key] = known
@@ -511,59 +356,6 @@ class Claims:
         odd = tuple(one for one in content.attributes if one[1][0] in ("", "version"))
         rest = self._rest_of[number] = (content.driver, content.is_shared, odd)
         return rest
-
-    def _column(self, search: tuple[int, ...]) -> _Column:
-        """Answers for all rows, brought up to date: only rows that changed are looked at."""
-        self._grow()
-        n = len(self._holding)
-        column = self._columns.get(search)
-        if column is None:
-            column = self._columns[search] = _Column(np.zeros(n, np.uint8), np.zeros(n, np.int64))
-        behind = self._log.since(column.seen)
-        is_close = behind is not None and len(behind) <= _FEW and column.shared == self._n_shared
-        is_whole = len(column.code) == n and column.error is None
-        if is_close and is_whole:
-            for row in dict.fromkeys(behind or ()):
-                self._set(column, row, self._answer(search, row))
-        if not is_close or not is_whole or column.error is not None:
-            self._refill(column, search)
-        column.seen, column.shared = self._log.end, self._n_shared
-        return column
-
-    @staticmethod
-    def _set(column: _Column, row: int, answer: _Answer) -> None:
-        raw = answer.found.score if answer.found is not None else 0
-        if answer.error is not None:
-            column.error = (answer.error, row)
-        if column.code[row] != answer.code or column.raw[row] != raw:
-            column.code[row], column.raw[row] = answer.code, raw
-            column.changes.add((row,))
-
-    def _refill(self, column: _Column, search: tuple[int, ...]) -> None:
-        """Answer once for each distinct holding."""
-        first, inverse = self._groups(search[-1] >= 0)
-        answers = [self._answer(search, row) for row in first.tolist()]
-        code = np.array([answer.code for answer in answers], dtype=np.uint8)[inverse]
-        scores = [answer.found.score if answer.found is not None else 0 for answer in answers]
-        raw = np.array(scores, dtype=np.int64)[inverse]
-        if len(column.code) < len(code):
-            more = len(code) - len(column.code)
-            column.code, column.raw = np.pad(column.code, (0, more)), np.pad(column.raw, (0, more))
-        differs = (code != column.code) | (raw != column.raw)
-        column.code, column.raw = code, raw
-        column.changes.add(np.flatnonzero(differs).tolist())
-        failed = ((answer.error, row) for answer, row in zip(answers, first.tolist(), strict=True) if answer.error)
-        column.error = next(failed, None)
-
-    def _groups(self, by_offers: bool) -> tuple[I64, I64]:
-        """Rows that hold the same: the first of each group, and the group of each row. Kept until a row changes."""
-        if self._grouped is None or self._grouped[:2] != (self._log.end, by_offers):
-            kinds = self._holding.astype(np.int64)
-            if by_offers:
-                kinds = kinds * len(self._offers) + self._offered
-            _, first, inverse = np.unique(kinds, return_index=True, return_inverse=True)
-            self._grouped = (self._log.end, by_offers, first, inverse)
-        return self._grouped[2:]
 
     # ---- the plugin ----
 
@@ -588,11 +380,11 @@ class Claims:
             wanted = self._wanted(key)
         except _RefusedError as refused:
             return Rejection(PLUGIN, True, (str(refused),))
-        column = self._column(wanted.search)
+        column = self._rows.column(wanted.search)
         self._tell(class_id, wanted, column)
         return None if column.error is None or wanted.is_stale else self._failure(wanted, *column.error)
 
-    def _tell(self, class_id: int, wanted: _Wanted, column: _Column) -> None:
+    def _tell(self, class_id: int, wanted: _Wanted, column: Column) -> None:
         allocated = [claim.allocation for claim in wanted.claims if claim.allocation is not None]
         scores = any(request.alternatives for claim in wanted.claims for request in claim.row.spec.requests)
         if not allocated and not wanted.is_stale:
@@ -608,7 +400,7 @@ class Claims:
             engine.set_raw(class_id, native.SCORES[PLUGIN], None, column.raw + constant)
         self._applied[class_id] = _Applied()
 
-    def _apply(self, class_id: int, column: _Column, scores: bool) -> None:
+    def _apply(self, class_id: int, column: Column, scores: bool) -> None:
         """Tell the engine what changed in the column since it was told last."""
         engine, applied = self._nodes.engine, self._applied.setdefault(class_id, _Applied())
         changes = column.changes.since(applied.at) if applied.column is column else None
@@ -621,7 +413,7 @@ class Claims:
         if scores:
             engine.set_raw(class_id, native.SCORES[PLUGIN], at, column.raw if at is None else column.raw[at])
 
-    def _restricted(self, column: _Column, allocated: Sequence[Allocation]) -> U8:
+    def _restricted(self, column: Column, allocated: Sequence[Allocation]) -> U8:
         """The column's codes, and a rejection where the search succeeds and an allocation does not reach."""
         here = np.ones(len(column.code), dtype=np.bool_)
         for allocation in allocated:
@@ -634,7 +426,7 @@ class Claims:
         n = self._nodes.engine.n_rows
         if allocation.has_failed or self._has_timed_out(allocation):
             return np.zeros(n, dtype=np.bool_)
-        return np.ones(n, dtype=np.bool_) if allocation.terms is None else self._admitted(allocation.terms)
+        return np.ones(n, dtype=np.bool_) if allocation.terms is None else self._rows.admitted(allocation.terms)
 
     def _has_timed_out(self, allocation: Allocation) -> bool:
         """Whether devices that it waits for should have been ready by now."""
@@ -723,9 +515,9 @@ class Claims:
         uid = self._pods[key].uid
         self._made[key] = self._note_undo(key, wanted.claims)
         if wanted.missing or wanted.search[-1] >= 0:
-            answer = self._answer(wanted.search, row)
+            answer = self._rows.answer(wanted.search, row)
             picks = answer.found.picks if answer.found is not None else ()
-            seen = self._views[row].pools
+            seen = self._rows.pools_of(row)
             made = [_allocation(self._nodes.node_name(row) or "", seen, of) for of in picks]
             for claim, allocation in zip(wanted.missing, made, strict=False):
                 claim.allocation = allocation

@@ -53,6 +53,8 @@ class Classes:
         self._engine, self._forms, self._pairwise, self._features = engine, forms, pairwise, features
         self._split = split
         self._of_shape: dict[rows.PodShape, int] = {}
+        self._of_kind: dict[tuple[int, int], tuple[rows.PodShape, int]] = {}
+        """By the shape's identity and the kind of claims; with the shape, which keeps its identity."""
         self._of_seen: dict[tuple[str, rows.Labels, object], int] = {}
         self._shapes: dict[int, rows.PodShape] = {}
         self._room = _LEAST_ROOM
@@ -66,6 +68,17 @@ class Classes:
         """Class of a shape. O(1) if it was met before."""
         found = self._of_shape.get(shape)
         return self._meet(shape) if found is None else found
+
+    def of_kind(self, shape: rows.PodShape, kind: int) -> int:
+        """Class of a shape with a kind of claims. O(1), without a look at the shape, if that object was met before."""
+        key = id(shape), kind
+        known = self._of_kind.get(key)
+        if known is None:
+            found = self.id(replace(shape, claim_kind=kind))
+            if len(self._of_kind) >= _MOST_SHAPES:
+                self._of_kind.clear()
+            known = self._of_kind[key] = shape, found
+        return known[1]
 
     def together(self, find: Callable[[], _T]) -> _T:
         """What ``find`` makes of ids, made again from the start if one that it asked for voided the others."""
@@ -138,3 +151,4 @@ class Classes:
     def _void(self) -> None:
         self.version += 1
         self._of_shape.clear()
+        self._of_kind.clear()

@@ -21,10 +21,11 @@ from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
 from kubesched.state import claim_rows
 from kubesched.state import rows as row_types
-from kubesched.state.claims import UNLIMITED, Claims
+from kubesched.state.claims import Claims
 from kubesched.state.class_forms import ClassForms
 from kubesched.state.classes import Classes
 from kubesched.state.columns import UserColumns
+from kubesched.state.device_rows import UNLIMITED
 from kubesched.state.evictions import BoundPod, Evictions
 from kubesched.state.features import DeclaredFeatures
 from kubesched.state.intern import Interner, parse_int64
@@ -127,9 +128,9 @@ class ClusterState:
         self.stateful: list[Stateful] = []
         """Plugins with state of their own, in PreFilter order."""
         self.filters_of: dict[int, frozenset[str]] = {}
+        """Names of a profile's filters, by its engine id."""
         self.scored_of: dict[int, frozenset[str]] = {}
         """Extended resources that each profile scores."""
-        """Names of a profile's filters, by its engine id."""
         self.reasons = VerdictReasons()
         self.features = DeclaredFeatures(self.engine, self.reasons)
         self.classes = Classes(self.engine, ClassForms(self), self.pairwise, self.features, self._follow_sight)
@@ -477,9 +478,10 @@ class ClusterState:
 
     def class_of(self, pod: row_types.PodRow) -> int:
         """Engine class of a pod to decide; its volumes and claims are known from now on. See `class_id`."""
-        shape = self.claims.shape(pod)
+        kind = self.claims.kind(pod)
         if pod.volumes is None:
-            return self.classes.id(shape)
+            return self.classes.of_kind(pod.shape, kind) if kind else self.classes.id(pod.shape)
+        shape = replace(pod.shape, claim_kind=kind) if kind else pod.shape
         group = self.volumes.introduce(pod, pod.volumes)
         found = self._in_group.get((group, shape))
         if found is None:

@@ -8,7 +8,7 @@ Source: dynamic-resource-allocation/structured/internal/incubating/pools_incubat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,7 +133,7 @@ class Pools:
 
     def __init__(
         self,
-        slices: Sequence[Slice],
+        slices: Iterable[Slice],
         admits: Callable[[NodeChoice], Bool],
         contents: Interner[Content],
         add: Callable[[Pool], int],
@@ -141,34 +141,80 @@ class Pools:
         self._admits = admits
         self._contents = contents
         self._add = add
+        self._by_pool: dict[tuple[str, str], dict[str, Slice]] = {}
+        """Slices by name."""
         self._sources: dict[tuple[str, str], _Source] = {}
         self._by_node: dict[str, set[tuple[str, str]]] = {}
         self._kinds: Interner[object] = Interner()
         self._patterns: Interner[object] = Interner()
-        self._made: dict[object, Pool | None] = {}
+        self._made: dict[tuple[str, str], dict[object, Pool | None]] = {}
         self._views: dict[tuple[int, ...], View] = {}
         self._reached: dict[tuple[bool, ...], dict[tuple[str, str], Pool]] = {}
         """Pools of shared slices alone, by which of their choices of nodes admit the node."""
+        self.n_stale = 0
+        """Pools that were made of slices that changed since."""
         for one in slices:
-            self._sort_in(one)
-        shared = [(key, source) for key, source in self._sources.items() if source.shared]
-        self._shared = dict(shared)
-        """Pools of which a slice reaches nodes by something else than one name."""
-        wheres = [s.where for _, source in shared for s in source.shared]
-        wheres += [d.where for _, source in shared for s in source.shared for d in s.devices]
-        self._wheres = list(dict.fromkeys(wheres))
-        self._flawed = [pool for key in self._sources if (pool := self._ghost(key)) is not None]
+            self._by_pool.setdefault((one.driver, one.pool), {})[one.name] = one
+        self._flawed: dict[tuple[str, str], Pool] = {}
+        """What all nodes see of pools of which only counters reach them, where those are flawed."""
+        for key in self._by_pool:
+            self._sort(key)
+        self._find_shared()
 
-    def _sort_in(self, one: Slice) -> None:
+    @property
+    def n_pools(self) -> int:
+        return len(self._sources)
+
+    def _sort(self, key: tuple[str, str]) -> _Source:
+        """Sort the slices of a pool by what nodes see of them."""
+        source = self._sources[key] = _Source()
+        for one in self._by_pool[key].values():
+            if one.counters:
+                source.counters.append(one)
+            elif one.where.node:
+                source.local.setdefault(one.where.node, []).append(one)
+                self._by_node.setdefault(one.where.node, set()).add(key)
+            elif not one.where.is_open or one.per_device:
+                source.shared.append(one)
+        self._flawed.pop(key, None)
+        ghost = self._ghost(key)
+        if ghost is not None:
+            self._flawed[key] = ghost
+        return source
+
+    def _find_shared(self) -> None:
+        self._shared = {key: source for key, source in self._sources.items() if source.shared}
+        """Pools of which a slice reaches nodes by something else than one name."""
+        slices = [s for source in self._shared.values() for s in source.shared]
+        self._wheres = list(dict.fromkeys([s.where for s in slices] + [d.where for s in slices for d in s.devices]))
+        self._reached.clear()
+
+    # ---- slices that change ----
+
+    def keep_place(self, old: Mapping[str, Slice], new: Iterable[Slice]) -> bool:
+        """Whether slices stay in their pools: where one moves, the order of slices is not that of the input."""
+        return all(
+            (before := old.get(one.name)) is None or (before.driver, before.pool) == (one.driver, one.pool)
+            for one in new
+        )
+
+    def put(self, one: Slice) -> set[str] | None:
+        """Add a slice, or replace that of the same name in the pool. O(slices of the pool).
+
+        Returns the names of nodes that may see something else now; None: all may.
+        """
         key = (one.driver, one.pool)
-        source = self._sources.setdefault(key, _Source())
-        if one.counters:
-            source.counters.append(one)
-        elif one.where.node:
-            source.local.setdefault(one.where.node, []).append(one)
-            self._by_node.setdefault(one.where.node, set()).add(key)
-        elif not one.where.is_open or one.per_device:
-            source.shared.append(one)
+        before, was_flawed = self._sources.get(key, _Source()), key in self._flawed
+        self._by_pool.setdefault(key, {})[one.name] = one
+        self.n_stale += len(self._made.pop(key, ()))
+        for name in before.local:
+            self._by_node[name].discard(key)
+        after = self._sort(key)
+        if before.shared or after.shared:
+            self._find_shared()
+        if before.shared or after.shared or was_flawed or key in self._flawed:
+            return None
+        return before.local.keys() | after.local.keys()
 
     @property
     def uses_selectors(self) -> bool:
@@ -194,8 +240,8 @@ class Pools:
             found = self._reached[reached] = self._of_keys(self._shared.keys(), name, row, with_local=False)
         if own:
             found = {key: pool for key, pool in found.items() if key not in own} | self._of_keys(own, name, row)
-        for pool in self._flawed:
-            found = found if pool.id in found else {**found, pool.id: pool}
+        for key, pool in self._flawed.items():
+            found = found if key in found else {**found, key: pool}
         return self._view(tuple(sorted(found.values(), key=lambda pool: (pool.binds, pool.id))))
 
     def _of_keys(
@@ -247,10 +293,11 @@ class Pools:
             for device in s.devices
             if node is None or not self._matches(device.where, *node)
         )
-        at = (key, tuple(id(s) for s in slices), missing)
-        if at not in self._made:
-            self._made[at] = self._build(key, slices, missing)
-        return self._made[at]
+        at = (tuple(id(s) for s in slices), missing)
+        made = self._made.setdefault(key, {})
+        if at not in made:
+            made[at] = self._build(key, slices, missing)
+        return made[at]
 
     def _build(self, key: tuple[str, str], slices: list[Slice], missing: _Names) -> Pool | None:
         wanted, others = slices[0].n_slices, slices

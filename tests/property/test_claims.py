@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import copy
+import random
 from typing import Any
 
 import pytest
 
-from kubesched import Cluster
+from kubesched import Cluster, Delta
 from kubesched.parity import replay
 from kubesched.parity.cases import KINDS
+from kubesched.scheduler import encode
+from kubesched.state import device_rows
 from tests import dra_oracle, oracle
 from tests.conftest import Tally
 from tests.dra_cases import Maker
@@ -65,6 +68,52 @@ def test_a_sequence_in_which_stuck_claims_lose_their_devices(seed: int) -> None:
     got = cluster.place([{"kind": "Pod", **pod} for pod in copy.deepcopy(pods)], evict=True).nodes
     nodes = oracle.build(case["nodes"], [])
     assert got == dra_oracle.nodes_with_post_filter(nodes, pods, dra_oracle.World.of(case))
+
+
+def published(case: Obj, slices: list[Obj]) -> list[Obj]:
+    """The objects of a case with these slices."""
+    objects = [{"kind": "Node", **node} for node in case["nodes"]]
+    for plural, kind in KINDS.items():
+        given = slices if kind == "ResourceSlice" else case.get(plural) or ()
+        objects += [{"kind": kind, **one} for one in given]
+    return copy.deepcopy(objects)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_slices_that_come_and_change_one_by_one(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if seed % 2:  # what is out of date is given up at once
+        monkeypatch.setattr(device_rows, "_LEAST_STALE", 0)
+        monkeypatch.setattr(device_rows, "_MOST_HOLDINGS", 0)
+    maker = Maker(seed + 6000, 1 + seed % 5)
+    case, rng = maker.cluster(), random.Random(seed)
+    pods = [maker.pod(f"p{i}") for i in range(10)]
+    there = [one for one in case["resourceslices"] if rng.random() < 0.4]
+    cluster = Cluster.from_objects(published(case, [outdated(one, rng) for one in there]))
+    rows = [encode.pod_row({"kind": "Pod", **pod}) for pod in pods]
+    for one in rng.sample(case["resourceslices"], len(case["resourceslices"])):
+        for version in [outdated(one, rng), one][rng.randrange(2) :]:
+            cluster.apply(Delta(put_devices=[{"kind": "ResourceSlice", **copy.deepcopy(version)}]))
+        cluster.place([rng.choice(rows)], commit=False)
+    got = cluster.place(rows).nodes
+    nodes = oracle.build(case["nodes"], [])
+    expected = dra_oracle.sequence(nodes, pods, dra_oracle.World.of(copy.deepcopy(case)))["node"]
+    assert got == [nodes[at].name if at >= 0 else None for at in expected]
+
+
+def outdated(one: Obj, rng: random.Random) -> Obj:
+    """An earlier version of a slice: of an older generation, with fewer devices, or elsewhere."""
+    spec = copy.deepcopy(one["spec"])
+    if rng.random() < 0.3:
+        spec["pool"]["generation"] -= 1
+    if rng.random() < 0.3 and "devices" in spec:
+        spec["devices"] = spec["devices"][1:]
+    if rng.random() < 0.3 and "nodeName" in spec:
+        spec["nodeName"] = rng.choice(["n0", "n1", "gone"])
+    elif rng.random() < 0.3 and "perDeviceNodeSelection" not in spec:
+        spec.pop("nodeName", None)
+        spec.pop("nodeSelector", None)
+        spec["allNodes"] = True
+    return one | {"spec": spec}
 
 
 @pytest.mark.nightly

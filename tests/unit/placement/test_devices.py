@@ -108,6 +108,18 @@ def test_devices_and_claims_come_later() -> None:
     assert list(cluster.place([pod("r", "e")]).nodes) == ["a"]
 
 
+def test_a_slice_that_moves_to_another_pool_takes_its_devices_along() -> None:
+    cluster = Cluster.from_objects([node("a"), gpus("a", "x"), device_class(), claim("c"), claim("d"), pod("p", "c")])
+    moved = gpus("a", "x")
+    moved["spec"]["pool"] |= {"name": "elsewhere"}
+    cluster.apply(Delta(put_devices=[moved]))
+    assert list(cluster.place().nodes) == ["a"]
+    assert cluster.allocations(["default/p"])["default/c"]["devices"]["results"][0]["pool"] == "elsewhere"
+    assert cluster.allocations(["default/p"]) == cluster.allocations()
+    assert cluster.allocations([]) == {}
+    assert list(cluster.place([pod("q", "d")]).nodes) == [None]
+
+
 def test_devices_cannot_change_inside_a_what_if() -> None:
     cluster = Cluster.from_objects([node("a"), gpus("a", "x"), device_class()])
     with cluster.what_if(), pytest.raises(errors.StateError, match="inside a speculation"):
