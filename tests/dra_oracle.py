@@ -13,6 +13,7 @@ Source: plugins/dynamicresources, dynamic-resource-allocation/structured/interna
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -674,12 +675,53 @@ def said(decision: Obj) -> Obj:
     return {name: value for name, value in decision.items() if name not in ("reserve", "stuck")}
 
 
-def decide(pod: Obj, nodes: list[Node], world: World) -> Obj:
+# ---- how much of its devices a node has given away, as scores see it ----
+
+
+def device_totals(node: Node, behind: Obj, world: World) -> tuple[int, int]:
+    """Devices of a class in slices that reach a node, and how many of them somebody holds.
+
+    Slices count as they are: out of date, of incomplete pools, and with neither node nor selector for every node. One
+    device that a selector fails on makes it nothing at all. Source: noderesources/resource_allocation.go, v1.36.
+    """
+    taken = {id_of(result) for result in world.results()}
+    total = allocated = 0
+    for one in world.slices:
+        spec = one["spec"]
+        chooses = spec.get("nodeName") or spec.get("allNodes") or spec.get("nodeSelector") is not None
+        if not spec.get("perDeviceNodeSelection") and chooses and not reaches(spec, node):
+            continue
+        for device in spec.get("devices") or []:
+            if spec.get("perDeviceNodeSelection") and not reaches(device, node):
+                continue
+            try:
+                expressions = [selector["cel"]["expression"] for selector in behind["spec"].get("selectors") or []]
+                if not all(cel_oracle.evaluate(text, spec["driver"], device) for text in expressions):
+                    continue
+            except cel_oracle.CelError:
+                return 0, 0
+            total += 1
+            allocated += (spec["driver"], spec["pool"]["name"], device["name"]) in taken
+    return total, allocated
+
+
+def as_scored(node: Node, profile: oracle.Profile, world: World) -> Node:
+    """The node with the totals of its devices in place of scored resources that it does not offer itself."""
+    out = copy.copy(node)
+    out.alloc, out.used = dict(node.alloc), dict(node.used)
+    for resource in {name for name, _ in profile.resources} | set(profile.balanced):
+        behind = world.class_behind(resource) if "/" in resource else None
+        if behind is not None and not node.alloc.get(resource):
+            out.alloc[resource], out.used[resource] = device_totals(node, behind, world)
+    return out
+
+
+def decide(pod: Obj, nodes: list[Node], world: World, profile: oracle.Profile = oracle.DEFAULT) -> Obj:
     """As `oracle.decide`, with DynamicResources.
 
     ``reserve``: what each feasible node would allocate; ``stuck``: the claim that PostFilter takes devices from.
     """
-    plain = oracle.decide(pod, nodes)
+    plain = oracle.decide(pod, nodes, profile)
     if (
         "gated" in plain
         or not nodes
@@ -716,7 +758,8 @@ def decide(pod: Obj, nodes: list[Node], world: World) -> Obj:
         return result | {"preemption": {"code": code, "message": f"{first}, preemption: {text}", "nominatedNode": -1}}
     raw = [raw_score(claims, answers[i], stands_in(pod, world)) for i in feasible]
     others = {PLUGIN: (raw, oracle.share(raw))}
-    scores = oracle.score_all(oracle.Ask(pod), nodes, feasible, oracle.DEFAULT, others)
+    scored = [as_scored(node, profile, world) for node in nodes]
+    scores = oracle.score_all(oracle.Ask(pod), scored, feasible, profile, others)
     return result | scores | {"reserve": {i: answers[i].allocations for i in feasible}}
 
 
@@ -751,12 +794,12 @@ def reserve(pod: Obj, allocations: list[Obj], world: World) -> None:
     world.extended += [{"metadata": {"name": "x"}, "status": {"allocation": one}} for one in new]
 
 
-def sequence(nodes: list[Node], pods: list[Obj], world: World) -> Obj:
+def sequence(nodes: list[Node], pods: list[Obj], world: World, profile: oracle.Profile = oracle.DEFAULT) -> Obj:
     """As `oracle.sequence`, with Reserve."""
     return oracle.one_after_another(
         nodes,
         pods,
-        lambda pod: decide(pod, nodes, world),
+        lambda pod: decide(pod, nodes, world, profile),
         lambda pod, node, d: reserve(pod, d.get("reserve", {}).get(node, []), world),
     )
 

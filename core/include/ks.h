@@ -533,6 +533,10 @@ ks_status ks_class_verdicts(ks_engine *engine, int32_t class_id, int32_t filter,
  * row NULL: raw [N], all rows. O(n). */
 ks_status ks_class_raw(ks_engine *engine, int32_t class_id, int32_t score, int32_t n, const int32_t *row,
                        const int64_t *raw);
+/* What scores see of an extended resource on rows whose allocatable is KS_MAX_QUANTITY, because devices stand in for it:
+ * how many there are and how many are taken, each [n] 0..KS_MAX_QUANTITY. Rows never given have none. O(n). */
+ks_status ks_stand_in_set(ks_engine *engine, int32_t resource, int32_t n, const int32_t *row, const int64_t *total,
+                          const int64_t *taken);
 /* Users' plugins. Their ids lie above the built-in ones; ids of filters and of scores count together. */
 ks_status ks_user_filter_add(ks_engine *engine, const ks_user_spec *spec, int32_t *out_filter);
 ks_status ks_user_score_add(ks_engine *engine, const ks_user_spec *spec, int32_t *out_score);

@@ -46,6 +46,7 @@ void ks_engine_free(ks_engine *e) {
     ks_nominated_free(e);
     ks_preempt_free(e);
     ks_users_free(e);
+    ks_stand_ins_free(e);
     ks_nodes_free(e);
     ks_sets_free(e);
     KS_VEC_DISCARD(&e->mem, &e->order);

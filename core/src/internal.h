@@ -454,6 +454,13 @@ typedef struct ks_scratch {
     KS_VEC(uint64_t) bits; /* [W] */
 } ks_scratch;
 
+/* Devices that stand in for an extended resource; [row]. */
+typedef struct ks_stand_in {
+    int32_t resource;
+    KS_VEC(int64_t) total;
+    KS_VEC(int64_t) taken;
+} ks_stand_in;
+
 struct ks_engine {
     ks_memory mem;
     ks_kept kept;
@@ -495,6 +502,7 @@ struct ks_engine {
     KS_VEC(ks_class) classes;
     KS_VEC(int32_t) free_classes; /* ids to be given out again */
     KS_VEC(ks_profile) profiles;
+    KS_VEC(ks_stand_in) stand_ins;
     ks_typical typical;
 
     KS_VEC(ks_user) users;
@@ -594,6 +602,9 @@ static inline bool ks_has_class(const ks_engine *e, int32_t class_id) {
 
 /* ---- verdicts.c ---- */
 void ks_class_verdicts_free(ks_engine *e, ks_class *c);
+/* Devices in place of a resource on a row; 0 and 0: there are none. */
+void ks_stand_in_of(const ks_engine *e, int32_t resource, int32_t row, int64_t *total, int64_t *taken);
+void ks_stand_ins_free(ks_engine *e);
 /* What the caller said of a filter on a row; 0 passes. */
 static inline uint8_t ks_verdict_of(const ks_class *c, int32_t filter, int32_t row) {
     for (int64_t i = 0; i < c->verdicts.n; i++)

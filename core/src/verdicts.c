@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * verdicts.c: filters and scores of a class that the caller computes: plugins with more state than the engine knows,
- * such as claims. A column per class and plugin; whoever owns that state sets the rows that changed. */
+ * such as claims. A column per class and plugin; whoever owns that state sets the rows that changed. And two columns
+ * for each extended resource that devices stand in for, which NodeResourcesFit and BalancedAllocation score. */
 #include "internal.h"
 
 static const int64_t MOST_RAW = 1000000; /* arbitrary: 100 times it stays far inside int64 */
@@ -88,4 +89,69 @@ void ks_class_verdicts_free(ks_engine *e, ks_class *c) {
         KS_VEC_DISCARD(&e->mem, &c->verdicts.at[i].code);
     KS_VEC_DISCARD(&e->mem, &c->verdicts);
     KS_VEC_DISCARD(&e->mem, &c->raw);
+}
+
+/* ---- devices in place of extended resources ---- */
+
+static ks_status find_stand_in(ks_engine *e, int32_t resource, ks_stand_in **out) {
+    for (int64_t i = 0; i < e->stand_ins.n; i++)
+        if (e->stand_ins.at[i].resource == resource) {
+            *out = &e->stand_ins.at[i];
+            return KS_OK;
+        }
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &e->stand_ins, e->stand_ins.n + 1));
+    *out = &e->stand_ins.at[e->stand_ins.n];
+    return KS_OK;
+}
+
+static bool is_amount(int64_t amount) { return amount >= 0 && amount <= KS_MAX_QUANTITY; }
+
+ks_status ks_stand_in_set(ks_engine *e, int32_t resource, int32_t n, const int32_t *row, const int64_t *total,
+                          const int64_t *taken) {
+    if (e == NULL || n < 0 || (n > 0 && (row == NULL || total == NULL || taken == NULL)))
+        return KS_EINVAL;
+    if (resource < KS_FIRST_EXTENDED || resource >= e->n_resources)
+        return KS_ERANGE;
+    for (int32_t i = 0; i < n; i++) {
+        if (row[i] < 0 || row[i] >= e->n_rows)
+            return KS_ERANGE;
+        if (!is_amount(total[i]) || !is_amount(taken[i]))
+            return KS_EINVAL;
+    }
+    ks_stand_in *s;
+    KS_TRY(find_stand_in(e, resource, &s));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &s->total, e->n_rows));
+    KS_TRY(KS_VEC_RESERVE(&e->mem, &s->taken, e->n_rows));
+    KS_TRY(ks_log_reserve(e, n));
+    if (s == &e->stand_ins.at[e->stand_ins.n])
+        e->stand_ins.n++;
+    s->resource = resource;
+    s->total.n = s->taken.n = e->n_rows;
+    for (int32_t i = 0; i < n; i++) {
+        if (s->total.at[row[i]] == total[i] && s->taken.at[row[i]] == taken[i])
+            continue;
+        s->total.at[row[i]] = total[i];
+        s->taken.at[row[i]] = taken[i];
+        ks_log_row(e, row[i], false);
+    }
+    return KS_OK;
+}
+
+void ks_stand_in_of(const ks_engine *e, int32_t resource, int32_t row, int64_t *total, int64_t *taken) {
+    *total = *taken = 0;
+    for (int64_t i = 0; i < e->stand_ins.n; i++) {
+        const ks_stand_in *s = &e->stand_ins.at[i];
+        if (s->resource == resource && row < s->total.n) {
+            *total = s->total.at[row];
+            *taken = s->taken.at[row];
+        }
+    }
+}
+
+void ks_stand_ins_free(ks_engine *e) {
+    for (int64_t i = 0; i < e->stand_ins.cap; i++) {
+        KS_VEC_DISCARD(&e->mem, &e->stand_ins.at[i].total);
+        KS_VEC_DISCARD(&e->mem, &e->stand_ins.at[i].taken);
+    }
+    KS_VEC_DISCARD(&e->mem, &e->stand_ins);
 }

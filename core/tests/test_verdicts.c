@@ -82,6 +82,45 @@ static void test_raw_scores_are_normalised(void) {
     ks_engine_free(e);
 }
 
+/* Four of five devices are taken on the first node and one of three on the second; the third has none, so that its
+ * resource is left out. With the pod 0, 33 and 0 of 100 are free. */
+static void test_devices_in_place_of_a_resource_are_scored(void) {
+    enum { NODES = 3, RESOURCES = KS_FIRST_EXTENDED + 1 };
+    ks_engine *e;
+    int32_t id, first, profile, resource[] = {KS_FIRST_EXTENDED}, rows[] = {0, 1}, beyond[] = {NODES};
+    int64_t amount[RESOURCES * NODES], weight[] = {1}, total[] = {5, 3}, taken[] = {4, 1}, all[] = {5, 3}, score;
+    for (int32_t i = 0; i < RESOURCES * NODES; i++)
+        amount[i] = i < KS_FIRST_EXTENDED * NODES ? 1000 : KS_MAX_QUANTITY;
+    plain_class p;
+    ks_node_rows nodes = {.n = NODES, .allocatable = amount};
+    ks_score_spec fit = {.plugin = KS_SCORE_NODE_RESOURCES_FIT,
+                         .weight = 1,
+                         .n_resources = 1,
+                         .resource = resource,
+                         .resource_weight = weight};
+    ks_profile_spec spec = {.filters = 1u << KS_FILTER_NODE_RESOURCES_FIT, .n_scores = 1, .scores = &fit};
+    CHECK_EQ(ks_engine_new(RESOURCES, &e), KS_OK);
+    CHECK_EQ(ks_nodes_add(e, &nodes, &first), KS_OK);
+    make_plain_class(&p, 1, 1);
+    ask_extended(&p, 1);
+    CHECK_EQ(ks_class_add(e, &p.spec, &id), KS_OK);
+    CHECK_EQ(ks_profile_add(e, &spec, &profile), KS_OK);
+    CHECK_EQ(place(e, profile, id, KS_DRIVER_INDEXED, &score), 0);
+    CHECK_EQ(score, 0);
+    CHECK_EQ(ks_stand_in_set(e, KS_FIRST_EXTENDED, 2, rows, total, taken), KS_OK);
+    CHECK_EQ(place(e, profile, id, KS_DRIVER_INDEXED, &score), 1);
+    CHECK_EQ(score, 33);
+    CHECK_EQ(place(e, profile, id, KS_DRIVER_DENSE, &score), 1);
+    CHECK_EQ(ks_stand_in_set(e, KS_FIRST_EXTENDED, 2, rows, total, all), KS_OK);
+    CHECK_EQ(place(e, profile, id, KS_DRIVER_INDEXED, &score), 0);
+    CHECK_EQ(score, 0);
+    CHECK_EQ(ks_stand_in_set(e, KS_FIRST_EXTENDED, 1, beyond, total, all), KS_ERANGE);
+    CHECK_EQ(ks_stand_in_set(e, KS_CPU, 2, rows, total, all), KS_ERANGE);
+    all[1] = -1;
+    CHECK_EQ(ks_stand_in_set(e, KS_FIRST_EXTENDED, 2, rows, total, all), KS_EINVAL);
+    ks_engine_free(e);
+}
+
 static void test_wrong_calls_change_nothing(void) {
     ks_engine *e;
     int32_t id, beyond[] = {3}, order[] = {KS_FILTER_NODE_NAME, KS_FILTER_NODE_NAME};
@@ -109,6 +148,7 @@ int main(void) {
     RUN(test_both_drivers_follow_verdicts);
     RUN(test_explain_tells_the_code_in_the_profiles_order);
     RUN(test_raw_scores_are_normalised);
+    RUN(test_devices_in_place_of_a_resource_are_scored);
     RUN(test_wrong_calls_change_nothing);
     return REPORT();
 }

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 _ESCAPES = {
@@ -61,3 +63,28 @@ def value(item: Any) -> str:
     text = json.dumps(item, ensure_ascii=False, separators=(",", ":"), sort_keys=False)
     # Go's JSON keeps these three out of HTML.
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+class Struct:
+    """A type of upstream's own that errors show: its fields in its order and under its names, absent ones as zero.
+
+    ``zeros`` names the fields as Go does, with their zero values; another Struct is a pointer to one.
+    """
+
+    def __init__(self, zeros: Mapping[str, Any]) -> None:
+        self._fields = [(name, _of_json(name), zero) for name, zero in zeros.items()]
+
+    def show(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """The value to give to an error."""
+        return {go: _shown(obj.get(name), zero) for go, name, zero in self._fields}
+
+
+def _shown(found: Any, zero: Any) -> Any:
+    if isinstance(zero, Struct):
+        return None if found is None else zero.show(found)
+    return zero if found is None else found
+
+
+def _of_json(name: str) -> str:
+    """The name in JSON of a field in Go: ``SELinuxOptions`` -> ``seLinuxOptions``."""
+    return re.sub(r"^[A-Z]+?(?=[A-Z]?[a-z]|$)|^[A-Z]", lambda found: found[0].lower(), name, count=1)

@@ -122,7 +122,7 @@ def _validate_common(metadata: Object, field: str) -> list[FieldError]:
     if labels := metadata.get("labels"):
         out += validate_labels(labels, f"{field}.labels")
     if annotations := metadata.get("annotations"):
-        out += _validate_annotations(annotations, f"{field}.annotations")
+        out += validate_annotations(annotations, f"{field}.annotations")
     if owners := metadata.get("ownerReferences"):
         out += _validate_owners(owners, f"{field}.ownerReferences")
     if managed := metadata.get("managedFields"):
@@ -139,7 +139,7 @@ def validate_labels(labels: Mapping[str, str], field: str) -> list[FieldError]:
     return out
 
 
-def _validate_annotations(annotations: Mapping[str, str], field: str) -> list[FieldError]:
+def validate_annotations(annotations: Mapping[str, str], field: str) -> list[FieldError]:
     out: list[FieldError] = []
     size = 0
     for key, value in annotations.items():

@@ -193,6 +193,7 @@ def _directory(text: str) -> tuple[str, ...]:
     return ("must not start with '..'",) if text.startswith("..") else ()
 
 
+@functools.lru_cache(maxsize=8192)
 def env_var(text: str) -> tuple[str, ...]:
     """A name of an environment variable: anything printable in ASCII but ``=``."""
     if not text:
@@ -218,6 +219,7 @@ def port_name(text: str) -> tuple[str, ...]:
     return tuple(wrong)
 
 
+@functools.lru_cache(maxsize=1024)
 def port_number(number: int) -> tuple[str, ...]:
     return () if 1 <= number <= 65535 else ("must be between 1 and 65535, inclusive",)
 

@@ -64,6 +64,11 @@ def invalid_value(field: str, value: Any, detail: str) -> FieldError:
     return FieldError(Cause.INVALID, field, value, detail)
 
 
+def invalid_shape(field: str, detail: str) -> FieldError:
+    """What is wrong is not a value, but how values stand together."""
+    return FieldError(Cause.INVALID, field, detail=detail)
+
+
 def required(field: str, detail: str = "") -> FieldError:
     return FieldError(Cause.REQUIRED, field, "", detail)
 

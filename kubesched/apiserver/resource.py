@@ -237,14 +237,11 @@ class Resource:
         self.strategy.prepare_create(obj)
 
     def _check_new(self, obj: Object) -> None:
-        errors = self.strategy.validate(obj)
-        if not errors:
-            errors = self._check_metadata(obj)
+        metadata = obj["metadata"]
+        errors = meta.validate(metadata, namespaced=self.kind.namespaced, name_rule=self.strategy.name_rule)
+        errors += self.strategy.validate(obj)
         if errors:
-            raise self._invalid(obj["metadata"].get("name", ""), errors)
-
-    def _check_metadata(self, obj: Object) -> list[status.FieldError]:
-        return meta.validate(obj["metadata"], namespaced=self.kind.namespaced, name_rule=self.strategy.name_rule)
+            raise self._invalid(metadata.get("name", ""), errors)
 
     def _exists(self, name: str, current: Entry | None) -> status.StatusError:
         error = status.already_exists(self.kind.group, self.kind.plural, name)

@@ -9,6 +9,7 @@ compare; they differ in one score plugin and in which device of a node a share t
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,7 @@ from kubesched.framework import plugins
 from kubesched.framework.adapts import Adapts
 from kubesched.kernel import arrays, native
 from kubesched.state import live, rows
+from kubesched.state.claims import Scored
 
 DEFAULT = "default-v1.36"
 
@@ -227,8 +229,15 @@ def register(state: live.ClusterState, profile: Profile) -> int:
         placement_pods_weight=placements[PODS_COUNT].weight if PODS_COUNT in placements else 0,
     )
     state.filters_of[number] = frozenset(profile.filters)
-    state.scored_of[number] = frozenset(name for one in profile.scores for name, _ in one.resources if "/" in name)
+    state.scored_of[number] = Scored(
+        _extended(profile.scores), _extended(profile.scores, "NodeResourcesBalancedAllocation")
+    )
     return number
+
+
+def _extended(scores: Sequence[ScorePlugin], of: str = "") -> frozenset[str]:
+    """Extended resources that scores look at, or one of them does."""
+    return frozenset(name for one in scores if of in ("", one.name) for name, _ in one.resources if "/" in name)
 
 
 def _score_spec(state: live.ClusterState, plugin: ScorePlugin) -> native.ScoreSpec:

@@ -834,6 +834,13 @@ class Engine:
         column = p.of(raw, np.int64, (n,), "raw")
         check_status("set_raw", _lib.ks_class_raw(self._engine, class_id, score, n, rows, column), score)
 
+    def set_stand_in(self, resource: int, row: I32, total: I64, taken: I64) -> None:
+        """How many devices stand in for an extended resource on rows, and how many of them are taken; ``[n]`` each."""
+        p, n = Pointers("set_stand_in"), len(row)
+        columns = (p.of(row, np.int32, (n,), "row"), p.of(total, np.int64, (n,), "total"))
+        status = _lib.ks_stand_in_set(self._engine, resource, n, *columns, p.of(taken, np.int64, (n,), "taken"))
+        check_status("set_stand_in", status, resource)
+
     def add_profile(
         self,
         filters: Sequence[int],

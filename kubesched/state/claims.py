@@ -38,6 +38,7 @@ from kubesched.state.extended_claims import claim_of
 from kubesched.state.intern import Interner
 from kubesched.state.pools import Pool
 from kubesched.state.row_labels import Bool, RowLabels
+from kubesched.state.stand_ins import StandIns
 from kubesched.state.stateful import Rejection, VerdictReasons
 
 PLUGIN = "DynamicResources"
@@ -80,6 +81,15 @@ class _Wanted:
     search: Search
     """For ``missing`` and the extended resources."""
     is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Extended resources that a profile scores."""
+
+    resources: frozenset[str] = frozenset()
+    balanced: frozenset[str] = frozenset()
+    """Those of them that NodeResourcesBalancedAllocation looks at."""
 
 
 @dataclass(slots=True)
@@ -139,6 +149,8 @@ class Claims:
         codes = Codes(self._no_devices, self._failed)
         self._rows = DeviceRows(self._nodes, self._labels, self._classes, self._matches, self._asks, codes, slices)
         self._applied: dict[int, _Applied] = {}
+        self._stand_ins: StandIns | None = None
+        """None: to be counted when they are scored next."""
 
     # ---- what there is ----
 
@@ -213,6 +225,8 @@ class Claims:
         if self._given is None or more.classes or not self._rows.put(more.slices):
             self._put_anew(more)
             return
+        if more.slices:
+            self._stand_ins = None
         self._journal.clear()
         self._made.clear()
         self._last = None
@@ -313,12 +327,16 @@ class Claims:
     def set_rows(self, changed: Sequence[int]) -> None:
         """Rows were added, rewritten or removed. O(rows), nothing without devices."""
         if self._given is not None and len(changed):
+            self._stand_ins = None
             self._rows.set_rows(changed, list(self._lifted))
 
     def _hold(self, allocation: Allocation | None, sign: int) -> None:
         """Take the devices of an allocation, or give them back."""
-        if allocation is not None:
-            self._rows.hold(allocation, sign)
+        if allocation is None:
+            return
+        self._rows.hold(allocation, sign)
+        if self._stand_ins is not None:
+            self._stand_ins.hold(allocation, sign)
 
     def _no_devices(self, reason: str) -> int:
         return self._reasons.code(PLUGIN, (reason,), unresolvable=True)
@@ -363,16 +381,28 @@ class Claims:
         """Whether pods of the shape have claims. O(1)."""
         return shape.claim_kind != 0
 
-    def refuse_scored(self, key: str, scored: frozenset[str]) -> None:
-        """Refuse a pod that asks for an extended resource which devices stand in for and the profile scores.
+    def tell_scored(self, key: str, scored: Scored) -> None:
+        """Tell the engine how many devices rows have of what a pod asks for, where the profile scores that.
 
-        Upstream scores the share of the devices that is allocated; here a node has no amount of such a resource.
+        Raises
+        ------
+        UnsupportedError
+            BalancedAllocation would have to evaluate a selector: 1.36 gives it nothing to do that with, and stops.
         """
-        pod = self._pods.get(key) if scored else None
-        for one in self._extended_of(pod) if pod is not None else ():
-            for resource, _ in one.amounts:
-                if resource in scored:
-                    raise errors.UnsupportedError(f"Pod {key}", "asks for devices that the profile scores", resource)
+        pod = self._pods.get(key) if scored.resources else None
+        if pod is None:
+            return
+        asked = {resource for one in self._extended_of(pod) for resource, _ in one.amounts}
+        for resource in sorted(asked & scored.resources):
+            behind = self._by_resource[resource]
+            if resource in scored.balanced and any(text is not None for text in behind.selectors):
+                what = (
+                    f"asks for what NodeResourcesBalancedAllocation scores and DeviceClass {behind.name} selects by CEL"
+                )
+                raise errors.UnsupportedError(f"Pod {key}", what, resource)
+            if self._stand_ins is None:
+                self._stand_ins = StandIns(self._rows, self._matches, self.allocations().values())
+            self._stand_ins.tell(self._nodes.engine, resource, self._nodes.resource_id(resource), behind)
 
     def prepare(self, key: str, class_id: int, shape: rows.PodShape) -> Rejection | None:
         """Tell the engine where the pod's claims can be met; see `stateful.Stateful`."""

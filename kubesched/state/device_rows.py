@@ -175,6 +175,10 @@ class DeviceRows:
 
     # ---- rows and slices ----
 
+    def row_of(self, name: str) -> int | None:
+        """Row of a node."""
+        return self._nodes.row_of(name)
+
     @property
     def n_rows(self) -> int:
         return len(self._holding)

@@ -21,7 +21,7 @@ from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
 from kubesched.state import claim_rows
 from kubesched.state import rows as row_types
-from kubesched.state.claims import Claims
+from kubesched.state.claims import Claims, Scored
 from kubesched.state.class_forms import ClassForms
 from kubesched.state.classes import Classes
 from kubesched.state.columns import UserColumns
@@ -129,7 +129,7 @@ class ClusterState:
         """Plugins with state of their own, in PreFilter order."""
         self.filters_of: dict[int, frozenset[str]] = {}
         """Names of a profile's filters, by its engine id."""
-        self.scored_of: dict[int, frozenset[str]] = {}
+        self.scored_of: dict[int, Scored] = {}
         """Extended resources that each profile scores."""
         self.reasons = VerdictReasons()
         self.features = DeclaredFeatures(self.engine, self.reasons)
@@ -613,7 +613,7 @@ class ClusterState:
 
     def prepare(self, key: str, class_id: int, profile: int) -> Rejection | None:
         """Bring the verdicts of stateful plugins for a pod up to date; what the profile's PreFilter rejects it for."""
-        self.claims.refuse_scored(key, self.scored_of[profile])
+        self.claims.tell_scored(key, self.scored_of[profile])
         rejection = prepare(self.stateful, key, class_id, self.shape_of(class_id), self.filters_of[profile])
         if rejection is None or not rejection.code:
             return rejection

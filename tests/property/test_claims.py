@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import copy
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kubesched import Cluster, Delta
+from kubesched.framework import profile as profiles
 from kubesched.parity import replay
 from kubesched.parity.cases import KINDS
 from kubesched.scheduler import encode
 from kubesched.state import device_rows
 from tests import dra_oracle, oracle
 from tests.conftest import Tally
-from tests.dra_cases import Maker
+from tests.dra_cases import DRIVERS, RESOURCE, Maker
 from tests.parity.test_oracle_golden import as_recorded
 
 Obj = dict[str, Any]
@@ -114,6 +116,76 @@ def outdated(one: Obj, rng: random.Random) -> Obj:
         spec.pop("nodeSelector", None)
         spec["allNodes"] = True
     return one | {"spec": spec}
+
+
+def scored_profile(case: Obj, rng: random.Random) -> oracle.Profile:
+    """A profile that scores the resource behind which a class stands, whose selectors become others."""
+    spec = case["deviceclasses"][0]["spec"]
+    spec["extendedResourceName"] = RESOURCE
+    own = f'device.attributes["{DRIVERS[0]}"]'
+    some = (f'{own}.model == "a"', f"!has({own}.odd) || {own}.odd", f"{own}.index < 2", f"!has({own}.fast)")
+    kind = rng.randrange(4)
+    if kind == 0:
+        del spec["selectors"]
+    elif kind == 1:
+        spec["selectors"].append({"cel": {"expression": rng.choice(some)}})
+    strategy = rng.choice(("LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"))
+    shape = ((0, 2), (30, 9), (100, rng.randint(0, 10))) if strategy == "RequestedToCapacityRatio" else ()
+    names = [*rng.sample(("cpu", "memory"), rng.randint(0, 2)), RESOURCE]
+    resources = tuple((name, rng.randint(1, 9)) for name in names)
+    balanced = (
+        ("cpu", RESOURCE, "memory")[rng.randrange(2) :] if kind == 0 and rng.random() < 0.7 else ("cpu", "memory")
+    )
+    return oracle.Profile(strategy=strategy, resources=resources, shape=shape, balanced=balanced)
+
+
+def odd_slices(case: Obj, rng: random.Random) -> list[Obj]:
+    """Slices that only scores look at: one out of date on whose device a selector fails, one for no node at all."""
+    local = [
+        s["spec"] for s in case["resourceslices"] if s["spec"].get("nodeName") and s["spec"]["driver"] == DRIVERS[0]
+    ]
+    device = {"name": "odd", "attributes": {"odd": {"string": "x"}, "model": {"string": "a"}, "index": {"int": 1}}}
+    found = [
+        {name: one[name] for name in ("driver", "nodeName")}
+        | {"pool": one["pool"] | {"generation": 0}, "devices": [device]}
+        for one in rng.sample(local, min(len(local), rng.randint(0, 2)))
+    ]
+    if rng.random() < 0.5:
+        devices = [{**device, "name": f"d{i}", "attributes": {}} for i in range(3)]
+        pool = {"name": "nowhere", "generation": 1, "resourceSliceCount": 1}
+        found.append({"driver": DRIVERS[0], "pool": pool, "devices": devices})
+    return [{"metadata": {"name": f"odd{i}"}, "spec": spec} for i, spec in enumerate(found)]
+
+
+def product_profile(of: oracle.Profile) -> profiles.Profile:
+    args = {
+        "NodeResourcesFit": {"variant": of.strategy, "resources": of.resources, "shape": of.shape},
+        "NodeResourcesBalancedAllocation": {"resources": tuple((name, 1) for name in of.balanced)},
+    }
+    base = profiles.find("default-v1.36")
+    return replace(base, name="scores-devices", scores=tuple(replace(p, **args.get(p.name, {})) for p in base.scores))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_sequence_where_the_devices_of_nodes_are_scored(seed: int) -> None:
+    maker, rng = Maker(seed + 8000, 2 + seed % 5), random.Random(seed)
+    case = maker.cluster()
+    profile = scored_profile(case, rng)
+    case["resourceslices"] += odd_slices(case, rng)
+    pods = [maker.pod(f"p{i}") for i in range(8)]
+    for pod in pods[::2]:
+        pod["spec"]["containers"][0]["resources"]["requests"][RESOURCE] = "1"
+    nodes, world = oracle.build(case["nodes"], []), dra_oracle.World.of(copy.deepcopy(case))
+    cluster = Cluster.from_objects(published(case, case["resourceslices"]))
+    rows = [encode.pod_row({"kind": "Pod", **pod}) for pod in copy.deepcopy(pods)]
+    try:
+        expected = dra_oracle.sequence(nodes, pods, world, profile)
+    except dra_oracle.WrongError:
+        return
+    plan = cluster.place(rows, profile=product_profile(profile), driver=("auto", "dense")[seed % 2])
+    assert plan.nodes == [nodes[at].name if at >= 0 else None for at in expected["node"]]
+    scores = zip(plan.scores.tolist(), expected["score"], strict=True)
+    assert all(got == wanted for got, wanted in scores if wanted >= 0)  # upstream scores no single node
 
 
 @pytest.mark.nightly

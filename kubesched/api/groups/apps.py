@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workloads: Deployments, ReplicaSets, StatefulSets, DaemonSets, ControllerRevisions.
 
-Source: pkg/apis/apps/v1/defaults.go, pkg/apis/apps/validation, pkg/registry/apps, v1.36.
+Source: pkg/apis/apps/v1/defaults.go, pkg/registry/apps, v1.36.
 """
 
 from __future__ import annotations
 
-from kubesched.api import columns, names, selectors, status
+import dataclasses
+
+from kubesched.api import checks, columns, names, status
 from kubesched.api.columns import at
+from kubesched.api.groups import workloads
 from kubesched.api.groups.core import podspec
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Scale, Strategy, fill, fill_empty
-
-_IMMUTABLE = "field is immutable"
+from kubesched.api.strategy import STATUS, Object, Scale, Strategy, fill, fill_empty
 
 
 def _spec(obj: Object) -> Object:
@@ -68,76 +69,28 @@ def _default_stateful_set(obj: Object) -> None:
         claim.setdefault("status", {}).setdefault("phase", "Pending")
 
 
-# ---- validation ----
+# ---- revisions ----
 
 
-def _validate_workload(obj: Object) -> list[FieldError]:
-    """What all have: a selector that selects the template's labels, and pods that are restarted always."""
-    spec = obj.get("spec") or {}
-    found = _validate_selector(spec)
-    template = spec.get("template") or {}
-    restart = at(template, "spec", "restartPolicy")
-    if restart != "Always":
-        found.append(status.not_supported("spec.template.spec.restartPolicy", restart, ["Always"]))
-    if at(template, "spec", "activeDeadlineSeconds") is not None:
-        kind = obj.get("kind", "")
-        why = f"activeDeadlineSeconds in {kind} is not Supported"
-        found.append(status.forbidden_field("spec.template.spec.activeDeadlineSeconds", why))
-    return found + _not_negative(spec, "replicas", "minReadySeconds", "revisionHistoryLimit")
+def _validate_revision(obj: Object) -> list[FieldError]:
+    out: list[FieldError] = []
+    checks.not_negative(obj, "", out, "revision")
+    data = obj.get("data")
+    if data is None:
+        out.append(status.required("data", "data is mandatory"))
+    elif not isinstance(data, dict):
+        out.append(status.required("data", "data must be a valid JSON object"))
+    return out
 
 
-def _validate_selector(spec: Object) -> list[FieldError]:
-    selector = spec.get("selector")
-    if selector is None:
-        return [status.required("spec.selector")]
-    found = selectors.validate_object(selector, "spec.selector")
-    if found:
-        return found
-    parsed = selectors.of_object(selector)
-    if not parsed:
-        return [status.invalid_value("spec.selector", selector, "empty selector is invalid for deployment")]
-    labels = at(spec, "template", "metadata", "labels") or {}
-    if not parsed.matches(labels):
-        why = "`selector` does not match template `labels`"
-        return [status.invalid_value("spec.template.metadata.labels", labels, why)]
-    return []
+def _validate_revision_update(new: Object, old: Object) -> list[FieldError]:
+    out: list[FieldError] = []
+    checks.not_negative(new, "", out, "revision")
+    checks.unlike(new.get("data"), old.get("data"), "data", out)
+    return out
 
 
-def _not_negative(spec: Object, *fields: str) -> list[FieldError]:
-    why = "must be greater than or equal to 0"
-    return [status.invalid_value(f"spec.{name}", spec[name], why) for name in fields if (spec.get(name) or 0) < 0]
-
-
-def _validate_update(new: Object, old: Object) -> list[FieldError]:
-    found = _validate_workload(new)
-    if at(new, "spec", "selector") != at(old, "spec", "selector"):
-        found.append(status.invalid_value("spec.selector", at(new, "spec", "selector"), _IMMUTABLE))
-    return found
-
-
-_STATEFUL_MUTABLE = (
-    "replicas",
-    "ordinals",
-    "template",
-    "updateStrategy",
-    "revisionHistoryLimit",
-    "persistentVolumeClaimRetentionPolicy",
-    "minReadySeconds",
-)
-
-
-def _validate_stateful_update(new: Object, old: Object) -> list[FieldError]:
-    before, after = dict(old.get("spec") or {}), dict(new.get("spec") or {})
-    for name in _STATEFUL_MUTABLE:
-        before.pop(name, None)
-        after.pop(name, None)
-    if before != after:
-        why = (
-            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
-            "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
-        )
-        return [status.forbidden_field("spec", why)]
-    return _validate_workload(new)
+_PARTS = {"status": dataclasses.replace(STATUS, validate=workloads.status_update)}
 
 
 # ---- columns ----
@@ -162,8 +115,9 @@ _TEMPLATE = columns.containers("spec", "template")
 STRATEGIES: dict[str, Strategy] = {
     "deployments": Strategy(
         default=_default_deployment,
-        validate=_validate_workload,
-        validate_update=_validate_update,
+        validate=workloads.deployment,
+        validate_update=workloads.deployment_update,
+        parts=_PARTS,
         has_status=True,
         has_generation=True,
         scale=Scale(),
@@ -179,8 +133,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "replicasets": Strategy(
         default=_default_replica_set,
-        validate=_validate_workload,
-        validate_update=_validate_update,
+        validate=workloads.replica_set,
+        validate_update=workloads.replica_set_update,
+        parts=_PARTS,
         has_status=True,
         has_generation=True,
         scale=Scale(),
@@ -198,8 +153,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "statefulsets": Strategy(
         default=_default_stateful_set,
-        validate=_validate_workload,
-        validate_update=_validate_stateful_update,
+        validate=workloads.stateful_set,
+        validate_update=workloads.stateful_set_update,
+        parts=_PARTS,
         has_status=True,
         has_generation=True,
         name_rule=names.label,
@@ -213,8 +169,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "daemonsets": Strategy(
         default=_default_daemon_set,
-        validate=_validate_workload,
-        validate_update=_validate_update,
+        validate=workloads.daemon_set,
+        validate_update=workloads.daemon_set_update,
+        parts=_PARTS,
         has_status=True,
         has_generation=True,
         columns=(
@@ -233,6 +190,8 @@ STRATEGIES: dict[str, Strategy] = {
         ),
     ),
     "controllerrevisions": Strategy(
+        validate=_validate_revision,
+        validate_update=_validate_revision_update,
         columns=(
             columns.name(),
             columns.made("Controller", _controller, description="Controller of the object"),

@@ -5,15 +5,11 @@ from __future__ import annotations
 
 import datetime
 
-from kubesched.api import columns, meta, status
+from kubesched.api import columns, meta
 from kubesched.api.columns import at
+from kubesched.api.groups import jobs
 from kubesched.api.groups.core import podspec
-from kubesched.api.status import FieldError
 from kubesched.api.strategy import Column, Object, Strategy, fill, fill_empty
-
-_UID = "controller-uid"
-_NAME = "job-name"
-_PREFIX = "batch.kubernetes.io/"
 
 
 def _default_job_spec(spec: Object) -> None:
@@ -46,12 +42,12 @@ def _prepare_job(obj: Object) -> None:
         return
     uid, name = obj["metadata"]["uid"], obj["metadata"].get("name", "")
     labels = spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {})
-    for key, value in ((_UID, uid), (_NAME, name)):
+    for key, value in ((jobs.UID, uid), (jobs.NAME, name)):
         labels.setdefault(key, value)
-        labels.setdefault(_PREFIX + key, value)
+        labels.setdefault(jobs.PREFIX + key, value)
     if not spec.get("selector"):
         spec["selector"] = {"matchLabels": {}}
-    spec["selector"].setdefault("matchLabels", {}).setdefault(_PREFIX + _UID, uid)
+    spec["selector"].setdefault("matchLabels", {}).setdefault(jobs.PREFIX + jobs.UID, uid)
 
 
 def _default_cron_job(obj: Object) -> None:
@@ -61,50 +57,6 @@ def _default_cron_job(obj: Object) -> None:
     fill(spec, "successfulJobsHistoryLimit", 3)
     fill(spec, "failedJobsHistoryLimit", 1)
     _default_job_spec(spec.setdefault("jobTemplate", {}).setdefault("spec", {}))
-
-
-_FIXED = ("completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy")
-
-
-def _validate_job(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    why = "must be greater than or equal to 0"
-    found = [
-        status.invalid_value(f"spec.{name}", spec[name], why)
-        for name in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
-        if (spec.get(name) or 0) < 0
-    ]
-    policy = at(spec, "template", "spec", "restartPolicy")
-    if policy not in ("OnFailure", "Never"):
-        field = "spec.template.spec.restartPolicy"
-        if policy == "Always":
-            found.append(status.not_supported(field, policy, ["OnFailure", "Never"]))
-        else:
-            found.append(status.required(field, 'valid values: "OnFailure", "Never"'))
-    return found
-
-
-def _validate_job_update(new: Object, old: Object) -> list[FieldError]:
-    found = _validate_job(new)
-    for name in _FIXED:
-        if at(new, "spec", name) != at(old, "spec", name):
-            found.append(status.invalid_value(f"spec.{name}", at(new, "spec", name), "field is immutable"))
-    return found
-
-
-def _validate_cron_job(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    found = []
-    if not spec.get("schedule"):
-        found.append(status.required("spec.schedule"))
-    if spec.get("concurrencyPolicy") not in ("Allow", "Forbid", "Replace"):
-        policies = ["Allow", "Forbid", "Replace"]
-        found.append(status.not_supported("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), policies))
-    if len(obj["metadata"].get("name", "")) > 52:
-        found.append(
-            status.invalid_value("metadata.name", obj["metadata"]["name"], "must be no more than 52 characters")
-        )
-    return found
 
 
 def _completions(obj: Object) -> str:
@@ -143,8 +95,8 @@ STRATEGIES: dict[str, Strategy] = {
     "jobs": Strategy(
         default=_default_job,
         prepare_create=_prepare_job,
-        validate=_validate_job,
-        validate_update=_validate_job_update,
+        validate=jobs.job,
+        validate_update=jobs.job_update,
         has_status=True,
         has_generation=True,
         orphan_by_default=True,
@@ -162,8 +114,8 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "cronjobs": Strategy(
         default=_default_cron_job,
-        validate=_validate_cron_job,
-        validate_update=lambda new, old: _validate_cron_job(new),
+        validate=jobs.cron_job,
+        validate_update=jobs.cron_job_update,
         has_status=True,
         has_generation=True,
         columns=(

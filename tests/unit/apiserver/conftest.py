@@ -109,3 +109,16 @@ def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name},
         "spec": {"containers": containers, **spec},
     }
+
+
+def refused(answer: Answer) -> str:
+    """What kubectl prints of a 422: one error in the line, several below each other, each text once."""
+    assert answer.status == 422, answer.body
+    details = answer.body["details"]
+    texts = dict.fromkeys(f"{cause['field']}: {cause['message']}" for cause in details["causes"])
+    head = f'The {details["kind"]} "{details.get("name", "")}" is invalid: '
+    listed = ", ".join(texts)
+    kind = f"{details['kind']}.{details['group']}" if details.get("group") else details["kind"]
+    said = f'{kind} "{details.get("name", "")}" is invalid: {listed if len(texts) == 1 else f"[{listed}]"}'
+    assert answer.body["message"] == said
+    return head + listed if len(texts) == 1 else head + "".join(f"\n* {text}" for text in texts)

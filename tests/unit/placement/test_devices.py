@@ -10,6 +10,7 @@ import pytest
 
 from kubesched import PROFILES, Cluster, Delta
 from kubesched.base import errors
+from kubesched.framework import profile as profiles
 
 Obj = dict[str, Any]
 DRIVER = "gpu.example.com"
@@ -257,15 +258,30 @@ def test_features_that_are_off_are_refused_by_name(obj: Obj, name: str) -> None:
         Cluster.from_objects([node("a"), obj])
 
 
-def test_devices_that_the_profile_scores_are_refused_by_name() -> None:
-    fit = PROFILES["default-v1.36"]
-    scores = tuple(
-        replace(one, resources=(("cpu", 1), ("example.com/gpu", 1))) if one.name == "NodeResourcesFit" else one
-        for one in fit.scores
-    )
-    objects = [node("a"), gpus("a", "x"), device_class(extendedResourceName="example.com/gpu")]
+def scoring(plugin: str) -> profiles.Profile:
+    """The default profile with one score, of the resource that devices stand in for alone."""
+    base = PROFILES["default-v1.36"]
+    kept = next(one for one in base.scores if one.name == plugin)
+    return replace(base, name=f"{plugin}-of-devices", scores=(replace(kept, resources=(("example.com/gpu", 1),)),))
+
+
+def test_the_share_of_devices_that_is_free_decides_where_they_are_scored() -> None:
+    """Behind the first pod, with the next one 1/4 of a is free, 0/1 of b, 2/3 of c; d offers one of its own."""
+    objects = [
+        *(node("a"), node("b"), node("c"), node("d", **{"example.com/gpu": "1"})),
+        *(gpus("a", "x", "x", "x", "x"), gpus("b", "x"), gpus("c", "x", "x", "x")),
+        device_class(extendedResourceName="example.com/gpu"),
+    ]
     cluster = Cluster.from_objects(objects)
-    profile = replace(fit, name="scores-devices", scores=scores)
+    pods = [pod(f"p{i}", **{"example.com/gpu": str(n)}) for i, n in enumerate([2, 1, 1, 1, 1, 1, 1, 1])]
+    plan = cluster.place(pods, profile=scoring("NodeResourcesFit"))
+    assert plan.nodes == ["a", "c", "c", "a", "a", "b", "c", "d"]
+    assert plan.scores.tolist() == [50, 66, 33, 25, 0, 0, 0, 0]
+
+
+def test_devices_that_balanced_allocation_would_select_are_refused_by_name() -> None:
+    objects = [node("a"), gpus("a", "x"), device_class(extendedResourceName="example.com/gpu")]
+    cluster, profile = Cluster.from_objects(objects), scoring("NodeResourcesBalancedAllocation")
     assert cluster.place([pod("p")], profile=profile).nodes == ["a"]
-    with pytest.raises(errors.UnsupportedError, match="scores, got 'example.com/gpu'"):
+    with pytest.raises(errors.UnsupportedError, match=r"BalancedAllocation scores .* by CEL, got 'example.com/gpu'"):
         cluster.place([pod("q", **{"example.com/gpu": "1"})], profile=profile)

@@ -6,14 +6,16 @@ Source: pkg/apis/core/v1/defaults.go, pkg/printers/internalversion, pkg/registry
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import Any
 
-from kubesched.api import columns, status
+from kubesched.api import checks, columns, status
 from kubesched.api.columns import at
-from kubesched.api.groups.core import podspec
+from kubesched.api.groups import workloads
+from kubesched.api.groups.core import podrules, podspec
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Column, Object, Scale, Strategy, fill, fill_empty
+from kubesched.api.strategy import STATUS, Column, Object, Scale, Strategy, fill, fill_empty
 
 _ROLE = "node-role.kubernetes.io/"
 _OLD_ROLE = "kubernetes.io/role"
@@ -227,6 +229,26 @@ def _default_controller(obj: Object) -> None:
             obj["metadata"]["labels"] = obj["metadata"].get("labels") or dict(labels)
 
 
+def _validate_controller(obj: Object) -> list[FieldError]:
+    out: list[FieldError] = []
+    spec = obj.get("spec") or {}
+    selector, template = spec.get("selector") or {}, spec.get("template")
+    checks.not_negative(spec, "spec", out, "minReadySeconds")
+    if not selector:
+        out.append(status.required("spec.selector"))
+    checks.not_negative(spec, "spec", out, "replicas")
+    if template is None:
+        out.append(status.required("spec.template"))
+        return out
+    labels = at(template, "metadata", "labels") or {}
+    if not selector.items() <= labels.items():
+        why = "`selector` does not match template `labels`"
+        out.append(status.invalid_value("spec.template.metadata.labels", dict(sorted(labels.items())) or None, why))
+    podrules.check_template(template, "spec.template", out)
+    workloads.always_restarted(template, "ReplicationController", out)
+    return out
+
+
 STRATEGIES: dict[str, Strategy] = {
     "nodes": Strategy(
         default=_default_node,
@@ -317,6 +339,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "replicationcontrollers": Strategy(
         default=_default_controller,
+        validate=_validate_controller,
+        validate_update=lambda new, old: _validate_controller(new),
+        parts={"status": dataclasses.replace(STATUS, validate=workloads.status_update)},
         has_status=True,
         has_generation=True,
         orphan_by_default=True,

@@ -10,7 +10,7 @@ import base64
 
 from kubesched.api import columns, names, status
 from kubesched.api.columns import at
-from kubesched.api.groups.core import podspec
+from kubesched.api.groups.core import podrules, podspec
 from kubesched.api.status import FieldError
 from kubesched.api.strategy import Object, Strategy, fill_empty
 
@@ -110,6 +110,12 @@ def _quota_cells(obj: Object, limits: bool) -> str:
     return ", ".join(f"{name}: {used.get(name, '0')}/{hard[name]}" for name in chosen)
 
 
+def _validate_template(obj: Object) -> list[FieldError]:
+    out: list[FieldError] = []
+    podrules.check_template(obj.get("template") or {}, "template", out)
+    return out
+
+
 STRATEGIES: dict[str, Strategy] = {
     "configmaps": Strategy(
         validate=_validate_config_map,
@@ -144,6 +150,8 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "podtemplates": Strategy(
         default=lambda obj: podspec.default_template(obj.setdefault("template", {})),
+        validate=_validate_template,
+        validate_update=lambda new, old: _validate_template(new),
         returns_deleted=True,
         columns=(
             columns.name(),

@@ -4,15 +4,23 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 
-from kubesched.api import gotext, status
+from kubesched.api import status
 from kubesched.api.columns import at
-from kubesched.api.groups.core import pod_columns, podspec
+from kubesched.api.groups.core import placing, pod_columns, podrules, podspec, podupdate
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Part, Strategy, carry
+from kubesched.api.strategy import STATUS, Object, Part, Strategy, carry
 
 _ENDED = ("Succeeded", "Failed")
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "lastProbeTime": None,
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
 
 
 def _default(obj: Object) -> None:
@@ -22,7 +30,12 @@ def _default(obj: Object) -> None:
 
 
 def _prepare_create(obj: Object) -> None:
-    obj["status"] = {"phase": "Pending"}
+    spec = obj.setdefault("spec", {})
+    state: Object = {"phase": "Pending", "qosClass": podrules.quality(spec)}
+    if spec.get("schedulingGates"):
+        state["conditions"] = [{**_GATED, "lastTransitionTime": obj["metadata"].get("creationTimestamp")}]
+    obj["status"] = state
+    placing.merge_label_keys(spec, obj["metadata"].get("labels") or {})
 
 
 def _grace(obj: Object, wanted: int | None) -> int:
@@ -58,7 +71,8 @@ def _only(*path: str) -> Callable[[Object, Object], None]:
         carry(new, old, "spec", "status")
         target = new
         for name in path[:-1]:
-            target = target.setdefault(name, {})
+            target[name] = dict(target.get(name) or {})  # the old object has the one that was carried
+            target = target[name]
         if wanted is None:
             target.pop(path[-1], None)
         else:
@@ -81,36 +95,29 @@ def _resize(new: Object, old: Object) -> None:
                 carry(item, given, name)
 
 
-def _validate_ephemeral(new: Object, old: Object) -> list[FieldError]:
-    """Ephemeral containers are added, never changed or taken away."""
-    before, after = at(old, "spec", "ephemeralContainers") or [], at(new, "spec", "ephemeralContainers") or []
-    by_name = {item.get("name"): item for item in after}
-    found = []
-    for item in before:
-        field = "spec.ephemeralContainers"
-        if item.get("name") not in by_name:
-            found.append(
-                status.forbidden_field(
-                    field, f"existing ephemeral containers {gotext.quote(item['name'])} may not be removed"
-                )
-            )
-        elif by_name[item["name"]] != item:
-            found.append(
-                status.forbidden_field(
-                    field, f"existing ephemeral containers {gotext.quote(item['name'])} may not be changed"
-                )
-            )
-    return found
+def _validate(obj: Object) -> list[FieldError]:
+    out: list[FieldError] = []
+    podrules.check_pod(obj, out)
+    spec = obj.get("spec") or {}
+    if spec.get("ephemeralContainers"):
+        out.append(status.forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        why = "cannot be set until all schedulingGates have been cleared"
+        out.append(status.forbidden_field("spec.nodeName", why))
+    return out
 
 
 PODS = Strategy(
     default=_default,
     prepare_create=_prepare_create,
+    validate=_validate,
+    validate_update=podupdate.validate,
     has_status=True,
     has_generation=True,
     parts={
-        "ephemeralcontainers": Part(_only("spec", "ephemeralContainers"), _validate_ephemeral),
-        "resize": Part(_resize),
+        "status": dataclasses.replace(STATUS, validate=podupdate.validate_status),
+        "ephemeralcontainers": Part(_only("spec", "ephemeralContainers"), podupdate.validate_ephemeral),
+        "resize": Part(_resize, podupdate.validate_resize),
     },
     grace=_grace,
     returns_deleted=True,

@@ -183,7 +183,7 @@ def _pod_level(name: str) -> bool:
     return name in _POD_LEVEL or name.startswith(_HUGE_PAGES)
 
 
-def _total(spec: Object, part: str) -> dict[str, str]:
+def total(spec: Object, part: str) -> dict[str, str]:
     """What all containers together ask for: the ordinary ones and sidecars at once, or an initial one before them."""
     sums: Counter[str] = Counter()
     sidecars: Counter[str] = Counter()
@@ -229,7 +229,7 @@ def _huge_page_limits(spec: Object, resources: Object) -> None:
     if not resources.get("limits") and not resources.get("requests"):
         return
     limits = dict(resources.get("limits") or {})
-    for name, amount in _total(spec, "limits").items():
+    for name, amount in total(spec, "limits").items():
         if name.startswith(_HUGE_PAGES) and name not in (resources.get("requests") or {}):
             limits.setdefault(name, amount)
     if limits:
@@ -240,7 +240,7 @@ def _pod_requests(spec: Object, resources: Object) -> None:
     if not resources.get("limits"):
         return
     requests = dict(resources.get("requests") or {})
-    for name, amount in _total(spec, "requests").items():
+    for name, amount in total(spec, "requests").items():
         if _pod_level(name) and not name.startswith(_HUGE_PAGES):
             requests.setdefault(name, amount)
     for name, amount in resources["limits"].items():
