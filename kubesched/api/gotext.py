@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -63,6 +64,13 @@ def value(item: Any) -> str:
     text = json.dumps(item, ensure_ascii=False, separators=(",", ":"), sort_keys=False)
     # Go's JSON keeps these three out of HTML.
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def difference(old: Any, new: Any) -> str:
+    """A unified diff of two values. Upstream's shows its own types; ours the fields as the API names them."""
+    before, after = (json.dumps(value, indent=1, ensure_ascii=False).splitlines(keepends=True) for value in (old, new))
+    lines = list(difflib.unified_diff(before, after))[2:]  # without the names of files
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 class Struct:

@@ -183,6 +183,27 @@ def _validate_finalizers(finalizers: Iterable[str], field: str) -> list[FieldErr
     return out
 
 
+_STANDARD_FINALIZERS = ("kubernetes", ORPHAN, FOREGROUND)
+
+
+def standard_finalizers(metadata: Object) -> list[FieldError]:
+    """What built-in kinds ask of finalizers beside that: those without a domain are known ones."""
+    found = enumerate(metadata.get("finalizers") or ())
+    return [error for i, name in found for error in _unknown_finalizer(name, f"metadata.finalizers[{i}]")]
+
+
+def _unknown_finalizer(name: str, field: str) -> list[FieldError]:
+    if "/" in name or name in _STANDARD_FINALIZERS:
+        return []
+    why = "name is neither a standard finalizer name nor is it fully qualified"
+    return [invalid_value(field, name, why)]
+
+
+def finalizer_errors(name: str, field: str) -> list[FieldError]:
+    """What is wrong with a finalizer of a namespace's specification."""
+    return [invalid_value(field, name, why) for why in names.qualified_name(name)] + _unknown_finalizer(name, field)
+
+
 def _validate_managed(entries: list[Object], field: str) -> list[FieldError]:
     out: list[FieldError] = []
     for i, entry in enumerate(entries):

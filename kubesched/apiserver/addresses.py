@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from kubesched.api import status
+from kubesched.api.groups.core import services
 from kubesched.api.strategy import Object
 from kubesched.apiserver.admission import Attributes
 from kubesched.apiserver.resource import Resource
@@ -117,6 +118,7 @@ class ServiceAddresses:
         self._give_address(attributes.new, spec, old)
         if spec.get("type") in ("NodePort", "LoadBalancer"):
             self._give_ports(attributes.new, spec, old)
+            self._give_health_port(spec, old)
         elif old.get("type") in ("NodePort", "LoadBalancer"):
             for port in spec.get("ports") or ():
                 port.pop("nodePort", None)
@@ -178,6 +180,13 @@ class ServiceAddresses:
                     raise _invalid(service, f"spec.ports[{i}].nodePort", wanted, why)
                 self._ports.give(wanted)
 
+    def _give_health_port(self, spec: Object, old: Object) -> None:
+        """Balancers of local traffic ask nodes at a port of its own."""
+        if services.needs_health_check(spec) and not spec.get("healthCheckNodePort"):
+            kept = old.get("healthCheckNodePort") if services.needs_health_check(old) else 0
+            spec["healthCheckNodePort"] = kept or self._free_port()
+            self._ports.give(spec["healthCheckNodePort"])
+
     @staticmethod
     def _kept_port(port: Object, old: Object) -> int:
         """The node port that the same port had before, when a client leaves it out."""
@@ -205,6 +214,8 @@ def _node_ports(spec: Object) -> Iterator[int]:
     for port in spec.get("ports") or ():
         if port.get("nodePort"):
             yield port["nodePort"]
+    if spec.get("healthCheckNodePort"):
+        yield spec["healthCheckNodePort"]
 
 
 def _invalid(service: Object, field: str, value: object, why: str) -> status.StatusError:

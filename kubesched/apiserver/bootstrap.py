@@ -10,6 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from kubesched.api import status
+from kubesched.api.groups.core import endpoints
 from kubesched.api.strategy import Object
 from kubesched.apiserver import addresses
 
@@ -39,7 +40,7 @@ async def prepare(app: App, address: str = "127.0.0.1", port: int = 6443) -> Non
     app
         The server.
     address, port
-        Where it is reached; endpoints of the Service ``kubernetes``.
+        Where it is reached; the endpoint of the Service ``kubernetes``, unless only this machine reaches it.
     """
     for name in _NAMESPACES:
         await _ensure(app, "", "v1", "namespaces", "", {"metadata": {"name": name}})
@@ -59,11 +60,13 @@ async def prepare(app: App, address: str = "127.0.0.1", port: int = 6443) -> Non
         },
     }
     await _ensure(app, "", "v1", "services", "default", service)
-    endpoints: Object = {
+    if endpoints.address_errors(address):
+        return  # nothing could reach it from elsewhere: the Service has no endpoint, as upstream's on such an address
+    found: Object = {
         "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
         "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
     }
-    await _ensure(app, "", "v1", "endpoints", "default", endpoints)
+    await _ensure(app, "", "v1", "endpoints", "default", found)
 
 
 async def _ensure(app: App, group: str, version: str, plural: str, namespace: str, obj: Object) -> None:

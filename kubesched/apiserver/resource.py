@@ -28,6 +28,7 @@ Now = Callable[[], datetime.datetime]
 
 _REACH_S = 3.0  # as upstream
 _GENERATE_ATTEMPTS = 8
+_ANY_FINALIZER = ("admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io")
 _RESET_BY_MAIN: Set = {"f:status": fieldset.LEAF}
 _UPDATE_ATTEMPTS = 50  # each lost to another writer of the same object; then the client may try again
 
@@ -239,9 +240,15 @@ class Resource:
     def _check_new(self, obj: Object) -> None:
         metadata = obj["metadata"]
         errors = meta.validate(metadata, namespaced=self.kind.namespaced, name_rule=self.strategy.name_rule)
+        errors += self._check_finalizers(metadata)
         errors += self.strategy.validate(obj)
         if errors:
             raise self._invalid(metadata.get("name", ""), errors)
+
+    def _check_finalizers(self, metadata: Object) -> list[status.FieldError]:
+        if not metadata.get("finalizers") or self.kind.custom or self.kind.group in _ANY_FINALIZER:
+            return []
+        return meta.standard_finalizers(metadata)
 
     def _exists(self, name: str, current: Entry | None) -> status.StatusError:
         error = status.already_exists(self.kind.group, self.kind.plural, name)
@@ -371,6 +378,7 @@ class Resource:
     def _check_update(self, new: Object, old: Object, subresource: str) -> None:
         errors = meta.validate(new["metadata"], namespaced=self.kind.namespaced, name_rule=names.path_segment)
         errors += meta.validate_update(new["metadata"], old["metadata"])
+        errors += self._check_finalizers(new["metadata"])
         part = self.strategy.part(subresource)
         if part is not None:
             errors += part.validate(new, old)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from kubesched.api import columns
+from kubesched.api.groups.core import endpoints
 from kubesched.api.strategy import Object, Strategy, fill
 
 
@@ -30,6 +31,8 @@ def _some(found: list[str], empty: str) -> str:
 STRATEGIES: dict[str, Strategy] = {
     "endpointslices": Strategy(
         default=_default_slice,
+        validate=endpoints.validate_slice,
+        validate_update=endpoints.validate_slice_update,
         has_generation=True,
         generation_of=("endpoints", "ports", "addressType"),
         columns=(

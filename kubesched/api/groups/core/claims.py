@@ -6,6 +6,8 @@ Source: pkg/apis/core/validation/validation.go, v1.36.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kubesched.api import checks, names, status
 from kubesched.api.checks import Errors
 from kubesched.api.status import invalid_value
@@ -21,11 +23,7 @@ def check_spec(spec: Object, at: str, out: Errors) -> None:
     if not modes:
         out.append(status.required(f"{at}.accessModes", "at least 1 access mode is required"))
     checks.selector(spec.get("selector"), f"{at}.selector", out)
-    for mode in modes:
-        checks.option(mode, f"{at}.accessModes", MODES, out)
-    if "ReadWriteOncePod" in modes and any(mode in MODES[:3] for mode in modes):
-        why = "may not use ReadWriteOncePod with other access modes"
-        out.append(status.forbidden_field(f"{at}.accessModes", why))
+    check_modes(modes, f"{at}.accessModes", out)
     _check_size(spec, f"{at}.resources[storage]", out)
     if spec.get("storageClassName"):
         checks.by(names.subdomain, spec["storageClassName"], f"{at}.storageClassName", out)
@@ -33,6 +31,14 @@ def check_spec(spec: Object, at: str, out: Errors) -> None:
     _check_sources(spec, at, out)
     if spec.get("volumeAttributesClassName"):
         checks.by(names.subdomain, spec["volumeAttributesClassName"], f"{at}.volumeAttributesClassName", out)
+
+
+def check_modes(modes: Sequence[str], field: str, out: Errors) -> None:
+    """How a volume may be mounted: one pod alone, or others."""
+    for mode in modes:
+        checks.option(mode, field, MODES, out)
+    if "ReadWriteOncePod" in modes and any(mode in MODES[:3] for mode in modes):
+        out.append(status.forbidden_field(field, "may not use ReadWriteOncePod with other access modes"))
 
 
 def _check_size(spec: Object, at: str, out: Errors) -> None:

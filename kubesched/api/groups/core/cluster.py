@@ -13,7 +13,7 @@ from typing import Any
 from kubesched.api import checks, columns, status
 from kubesched.api.columns import at
 from kubesched.api.groups import workloads
-from kubesched.api.groups.core import podrules, podspec
+from kubesched.api.groups.core import nodes, persistent, podrules, podspec
 from kubesched.api.status import FieldError
 from kubesched.api.strategy import STATUS, Column, Object, Scale, Strategy, fill, fill_empty
 
@@ -86,49 +86,6 @@ def _default_claim(obj: Object) -> None:
 
 def _pending(obj: Object) -> None:
     obj["status"] = {"phase": "Pending"}
-
-
-def _validate_claim(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    found = []
-    modes = spec.get("accessModes") or []
-    if not modes:
-        found.append(status.required("spec.accessModes", "at least 1 access mode is required"))
-    found += [status.not_supported("spec.accessModes", mode, sorted(_MODES)) for mode in modes if mode not in _MODES]
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
-        why = "may not use ReadWriteOncePod with other access modes"
-        found.append(status.forbidden_field("spec.accessModes", why))
-    if "storage" not in (at(spec, "resources", "requests") or {}):
-        found.append(status.required("spec.resources[storage]"))
-    return found
-
-
-def _validate_claim_update(new: Object, old: Object) -> list[FieldError]:
-    before, after = dict(old.get("spec") or {}), dict(new.get("spec") or {})
-    for name in ("resources", "volumeAttributesClassName"):
-        before.pop(name, None)
-        after.pop(name, None)
-    if not before.get("volumeName"):  # binding sets it
-        after.pop("volumeName", None)
-        before.pop("volumeName", None)
-    if before != after:
-        why = (
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-        )
-        return [status.forbidden_field("spec", why)]
-    return _validate_claim(new)
-
-
-def _validate_volume(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    found = []
-    if not spec.get("accessModes"):
-        found.append(status.required("spec.accessModes"))
-    if not spec.get("capacity"):
-        found.append(status.required("spec.capacity"))
-    elif set(spec["capacity"]) != {"storage"}:
-        found.append(status.not_supported("spec.capacity", spec["capacity"], ["storage"]))
-    return found
 
 
 def _phase(obj: Object) -> str:
@@ -252,6 +209,9 @@ def _validate_controller(obj: Object) -> list[FieldError]:
 STRATEGIES: dict[str, Strategy] = {
     "nodes": Strategy(
         default=_default_node,
+        validate=nodes.validate,
+        validate_update=nodes.validate_update,
+        parts={"status": dataclasses.replace(STATUS, validate=nodes.validate_update)},
         has_status=True,
         returns_deleted=False,
         select=lambda obj: {"spec.unschedulable": "true" if at(obj, "spec", "unschedulable") else "false"},
@@ -274,7 +234,8 @@ STRATEGIES: dict[str, Strategy] = {
     "persistentvolumes": Strategy(
         default=_default_volume,
         prepare_create=_pending,
-        validate=_validate_volume,
+        validate=persistent.volume,
+        validate_update=persistent.volume_update,
         has_status=True,
         returns_deleted=True,
         columns=(
@@ -294,8 +255,8 @@ STRATEGIES: dict[str, Strategy] = {
     "persistentvolumeclaims": Strategy(
         default=_default_claim,
         prepare_create=_pending,
-        validate=_validate_claim,
-        validate_update=_validate_claim_update,
+        validate=persistent.claim,
+        validate_update=persistent.claim_update,
         has_status=True,
         returns_deleted=True,
         columns=(

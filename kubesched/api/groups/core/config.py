@@ -7,20 +7,23 @@ Source: pkg/apis/core/v1/defaults.go, pkg/apis/core/validation, pkg/registry/cor
 from __future__ import annotations
 
 import base64
+import dataclasses
+import json
 
 from kubesched.api import columns, names, status
 from kubesched.api.columns import at
-from kubesched.api.groups.core import podrules, podspec
+from kubesched.api.groups.core import podrules, podspec, quotas
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy, fill_empty
+from kubesched.api.strategy import STATUS, Object, Strategy, fill_empty
 
 _MAX_SIZE = 1024 * 1024  # bytes of a Secret's or a ConfigMap's values
 _REQUIRED_KEYS = {
     "kubernetes.io/dockercfg": (".dockercfg",),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
-    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
 }
+_DOCKER = {"kubernetes.io/dockercfg": ".dockercfg", "kubernetes.io/dockerconfigjson": ".dockerconfigjson"}
+_GO_KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "bool"}
 _IMMUTABLE_SET = "field is immutable when `immutable` is set"
 
 
@@ -41,23 +44,44 @@ def _default_secret(obj: Object) -> None:
 def _validate_secret(obj: Object) -> list[FieldError]:
     data = obj.get("data") or {}
     found = [status.invalid_value(f"data[{key}]", key, why) for key in data for why in names.config_key(key)]
-    if sum(len(value) * 3 // 4 for value in data.values()) > _MAX_SIZE:
+    if sum(_size(value) for value in data.values()) > _MAX_SIZE:
         found.append(status.too_long("data", _MAX_SIZE))
-    kind = obj.get("type")
+    kind = obj.get("type") or ""
     if kind == "kubernetes.io/service-account-token":
         if not (obj["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name"):
             found.append(status.required("metadata.annotations[kubernetes.io/service-account.name]"))
     elif kind == "kubernetes.io/basic-auth" and "username" not in data and "password" not in data:
         found += [status.required("data[username]"), status.required("data[password]")]
-    found += [status.required(f"data[{key}]") for key in _REQUIRED_KEYS.get(kind or "", ()) if key not in data]
-    return found
+    elif kind == "kubernetes.io/ssh-auth" and not data.get("ssh-privatekey"):
+        found.append(status.required("data[ssh-privatekey]"))
+    found += [status.required(f"data[{key}]") for key in _REQUIRED_KEYS.get(kind, ()) if key not in data]
+    return found + _validate_docker(_DOCKER.get(kind, ""), data)
+
+
+def _validate_docker(key: str, data: Object) -> list[FieldError]:
+    """Credentials of registries are JSON objects; what is wrong with them is said in our words, not in Go's."""
+    if key not in data:
+        return []
+    try:
+        found = json.loads(base64.b64decode(data[key]))
+    except ValueError as error:
+        return [status.invalid_value(f"data[{key}]", "<secret contents redacted>", str(error))]
+    if isinstance(found, dict):
+        return []
+    why = f"json: cannot unmarshal {_GO_KINDS[type(found)]} into Go value of type map[string]interface {{}}"
+    return [] if found is None else [status.invalid_value(f"data[{key}]", "<secret contents redacted>", why)]
+
+
+def _size(encoded: str) -> int:
+    """Bytes of a value in base64."""
+    return len(encoded) // 4 * 3 - encoded[-2:].count("=")
 
 
 def _validate_secret_update(new: Object, old: Object) -> list[FieldError]:
-    found = _validate_secret(new)
+    found: list[FieldError] = []
     if new.get("type") != old.get("type"):
         found.append(status.invalid_value("type", new.get("type"), "field is immutable"))
-    return found + _validate_frozen(new, old, "data")
+    return found + _validate_frozen(new, old, "data") + _validate_secret(new)
 
 
 def _validate_frozen(new: Object, old: Object, *fields: str) -> list[FieldError]:
@@ -74,13 +98,11 @@ def _validate_config_map(obj: Object) -> list[FieldError]:
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
     found: list[FieldError] = []
     for field, values in (("data", data), ("binaryData", binary)):
-        found += [status.invalid_value(f"{field}[{key}]", key, why) for key in values for why in names.config_key(key)]
-    found += [
-        status.invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData")
-        for key in data
-        if key in binary
-    ]
-    size = sum(len(text.encode()) for text in data.values()) + sum(len(text) * 3 // 4 for text in binary.values())
+        for key in values:
+            found += [status.invalid_value(f"{field}[{key}]", key, why) for why in names.config_key(key)]
+            if field == "data" and key in binary:
+                found.append(status.invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData"))
+    size = sum(len(text.encode()) for text in data.values()) + sum(map(_size, binary.values()))
     return [*found, status.too_long("", _MAX_SIZE)] if size > _MAX_SIZE else found
 
 
@@ -136,9 +158,16 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "serviceaccounts": Strategy(columns=(columns.name(), columns.age()), returns_deleted=True),
     "limitranges": Strategy(
-        default=_default_limit_range, create_on_update=True, columns=(columns.name(), columns.age())
+        default=_default_limit_range,
+        validate=quotas.limit_range,
+        validate_update=lambda new, old: quotas.limit_range(new),
+        create_on_update=True,
+        columns=(columns.name(), columns.age()),
     ),
     "resourcequotas": Strategy(
+        validate=quotas.quota,
+        validate_update=quotas.quota_update,
+        parts={"status": dataclasses.replace(STATUS, validate=quotas.quota_status)},
         has_status=True,
         returns_deleted=True,
         columns=(

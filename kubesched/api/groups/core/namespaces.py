@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
-from kubesched.api import columns, names
+import dataclasses
+
+from kubesched.api import columns, meta, names, status
+from kubesched.api.status import FieldError
 from kubesched.api.strategy import STATUS, Object, Part, Strategy, carry
 
 _FINALIZER = "kubernetes"
+_ACTIVE = "may only be 'Active' if `deletionTimestamp` is empty"
 _NAME_LABEL = "kubernetes.io/metadata.name"
 
 
@@ -30,6 +34,25 @@ def _prepare_update(new: Object, old: Object) -> None:
     carry(new.setdefault("spec", {}), old.get("spec") or {}, "finalizers")
 
 
+def _validate(obj: Object) -> list[FieldError]:
+    found = (obj.get("spec") or {}).get("finalizers") or ()
+    return [error for name in found for error in meta.finalizer_errors(name, "spec.finalizers")]
+
+
+def _validate_finalize(new: Object, old: Object) -> list[FieldError]:
+    found = (new.get("spec") or {}).get("finalizers") or ()
+    return [error for i, name in enumerate(found) for error in meta.finalizer_errors(name, f"spec.finalizers[{i}]")]
+
+
+def _validate_status(new: Object, old: Object) -> list[FieldError]:
+    ending = bool(new["metadata"].get("deletionTimestamp"))
+    phase = (new.get("status") or {}).get("phase") or ""
+    if phase == ("Terminating" if ending else "Active"):
+        return []
+    why = "may only be 'Terminating' if `deletionTimestamp` is not empty" if ending else _ACTIVE
+    return [status.invalid_value("status.Phase", phase, why)]
+
+
 def _prepare_finalize(new: Object, old: Object) -> None:
     carry(new, old, "status")
 
@@ -50,7 +73,11 @@ NAMESPACES = Strategy(
     default=_default,
     prepare_create=_prepare_create,
     prepare_update=_prepare_update,
-    parts={"status": STATUS, "finalize": Part(_prepare_finalize)},
+    validate=_validate,
+    parts={
+        "status": dataclasses.replace(STATUS, validate=_validate_status),
+        "finalize": Part(_prepare_finalize, _validate_finalize),
+    },
     name_rule=names.label,
     has_status=True,
     select=_select,

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
-from kubesched.api import columns, names, status
+from kubesched.api import columns, names
 from kubesched.api.columns import at
-from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy, fill, fill_empty
+from kubesched.api.groups.core import endpoints, services
+from kubesched.api.strategy import STATUS, Object, Strategy, fill, fill_empty
 
 _WIDTH = 16  # of load balancer addresses in a table
 _AFFINITY_SECONDS = 10800
-_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
 def _default_service(obj: Object) -> None:
@@ -47,66 +45,6 @@ def _prepare_create(obj: Object) -> None:
     obj["status"] = {"loadBalancer": {}}
 
 
-def _validate_ports(spec: Object) -> list[FieldError]:
-    ports = spec.get("ports") or ()
-    found: list[FieldError] = []
-    seen: set[tuple[Any, ...]] = set()
-    named: set[str] = set()
-    for i, port in enumerate(ports):
-        at_port = f"spec.ports[{i}]"
-        name = port.get("name", "")
-        if not name and len(ports) > 1:
-            found.append(status.required(f"{at_port}.name"))
-        elif name:
-            found += [status.invalid_value(f"{at_port}.name", name, why) for why in names.label(name)]
-            if name in named:
-                found.append(status.duplicate(f"{at_port}.name", name))
-            named.add(name)
-        number = port.get("port", 0)
-        found += [status.invalid_value(f"{at_port}.port", number, why) for why in names.port_number(number)]
-        if port.get("protocol") not in _PROTOCOLS:
-            found.append(status.not_supported(f"{at_port}.protocol", port.get("protocol", ""), _PROTOCOLS))
-        target = port.get("targetPort")
-        rule = names.port_name(target) if isinstance(target, str) else names.port_number(target or 0)
-        found += [status.invalid_value(f"{at_port}.targetPort", target, why) for why in rule]
-        key = (port.get("protocol"), number)
-        if key in seen:
-            found.append(status.duplicate(at_port, port))
-        seen.add(key)
-    return found
-
-
-def _validate_service(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    found: list[FieldError] = []
-    kind = spec.get("type")
-    headless = spec.get("clusterIP") == "None"
-    if not spec.get("ports") and not headless and kind != "ExternalName":
-        found.append(status.required("spec.ports"))
-    if kind not in _TYPES:
-        found.append(status.not_supported("spec.type", kind, _TYPES))
-    if kind == "ExternalName":
-        if not spec.get("externalName"):
-            found.append(status.required("spec.externalName"))
-        else:
-            value = spec["externalName"].removesuffix(".")
-            found += [status.invalid_value("spec.externalName", value, why) for why in names.subdomain(value)]
-    if spec.get("sessionAffinity") not in ("ClientIP", "None"):
-        supported = ["ClientIP", "None"]
-        found.append(status.not_supported("spec.sessionAffinity", spec.get("sessionAffinity"), supported))
-    return found + _validate_ports(spec)
-
-
-def _validate_service_update(new: Object, old: Object) -> list[FieldError]:
-    found = _validate_service(new)
-    before, after = old.get("spec") or {}, new.get("spec") or {}
-    stays = before.get("type") != "ExternalName" and after.get("type") != "ExternalName"
-    if stays and before.get("clusterIP") and after.get("clusterIP") != before["clusterIP"]:
-        why = "may not change once set"
-        found.append(status.invalid_value("spec.clusterIPs[0]", [after.get("clusterIP", "")], why))
-    return found
-
-
 def _prepare_update(new: Object, old: Object) -> None:
     """A client that leaves the address out keeps it."""
     before, after = old.get("spec") or {}, new.setdefault("spec", {})
@@ -114,6 +52,7 @@ def _prepare_update(new: Object, old: Object) -> None:
         for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if before.get(name) is not None and not after.get(name):
                 after[name] = before[name]
+    services.drop_what_the_type_had(new, old)
 
 
 def _addresses(obj: Object) -> str:
@@ -174,9 +113,10 @@ STRATEGIES: dict[str, Strategy] = {
         default=_default_service,
         prepare_create=_prepare_create,
         prepare_update=_prepare_update,
-        validate=_validate_service,
-        validate_update=_validate_service_update,
-        name_rule=names.dns_1035_label,
+        validate=services.validate,
+        validate_update=services.validate_update,
+        parts={"status": dataclasses.replace(STATUS, validate=services.validate_status)},
+        name_rule=names.label,
         has_status=True,
         create_on_update=True,
         returns_deleted=True,
@@ -197,6 +137,8 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "endpoints": Strategy(
         default=_default_endpoints,
+        validate=endpoints.validate,
+        validate_update=endpoints.validate_update,
         create_on_update=True,
         columns=(columns.name(), columns.made("Endpoints", _endpoints), columns.age()),
     ),

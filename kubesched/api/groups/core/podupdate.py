@@ -6,8 +6,6 @@ Source: pkg/apis/core/validation/validation.go, v1.36.
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,13 +29,6 @@ _FIXED_ANNOTATIONS = {
 }
 _OWN_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-
-
-def _difference(old: Any, new: Any) -> str:
-    """A unified diff of two values. Upstream's shows its own types; ours the fields as the API names them."""
-    before, after = (json.dumps(value, indent=1, ensure_ascii=False).splitlines(keepends=True) for value in (old, new))
-    lines = list(difflib.unified_diff(before, after))[2:]  # without the names of files
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def _annotations(new: Object, old: Object, out: Errors) -> None:
@@ -74,7 +65,7 @@ def validate(new: Object, old: Object) -> list[FieldError]:
     if before.get("schedulingGates"):
         _gated(rest, before, out)
     if rest != before:
-        why = f"pod updates may not change fields other than {','.join(_CHANGEABLE)}\n{_difference(before, rest)}"
+        why = f"pod updates may not change fields other than {','.join(_CHANGEABLE)}\n{gotext.difference(before, rest)}"
         out.append(status.forbidden_field("spec", why))
     return out
 
@@ -190,7 +181,7 @@ def validate_ephemeral(new: Object, old: Object) -> list[FieldError]:
         if now is None:
             out.append(status.forbidden_field(field, f"{what} may not be removed\n"))
         elif now != item:
-            out.append(status.forbidden_field(field, f"{what} may not be changed\n{_difference(item, now)}"))
+            out.append(status.forbidden_field(field, f"{what} may not be changed\n{gotext.difference(item, now)}"))
     return out
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from kubesched.api import checks, gotext, meta, names, quantity, status
 from kubesched.api.checks import Errors
 from kubesched.api.groups.core import claims, containers
-from kubesched.api.status import invalid_value
+from kubesched.api.status import FieldError, invalid_value
 from kubesched.api.strategy import Object
 
 Check = Callable[[Object, str, Errors], None]
@@ -66,17 +66,27 @@ def _check_source(volume: Object, at: str, pod: str, out: Errors) -> None:
         return
     if found[0] == "image" and pod:
         checks.needed(volume["image"], ("reference",), f"{at}.image", out)
-    fields, function = _SOURCES[found[0]]
-    here = f"{at}.{_SHOWN.get(found[0], found[0])}"
-    checks.needed(volume[found[0]], fields, here, out)
-    if function is not None:
-        function(volume[found[0]], here, out)
+    check_source(found[0], volume[found[0]], at, out)
     if found[0] == "ephemeral" and pod and volume.get("name"):
         claim = f"{pod}-{volume['name']}"
         for why in names.subdomain(claim):
             out.append(invalid_value(f"{at}.name", volume["name"], f"PVC name {gotext.quote(claim)}: {why}"))
     for name in found[1:]:
-        out.append(status.forbidden_field(f"{at}.{_SHOWN_TWICE.get(name, name)}", _MORE))
+        out.append(one_too_many(name, at))
+
+
+def check_source(name: str, source: Object, at: str, out: Errors) -> None:
+    """A source by the name of its field."""
+    fields, function = _SOURCES[name]
+    here = f"{at}.{_SHOWN.get(name, name)}"
+    checks.needed(source, fields, here, out)
+    if function is not None:
+        function(source, here, out)
+
+
+def one_too_many(name: str, at: str) -> FieldError:
+    """A source beside another."""
+    return status.forbidden_field(f"{at}.{_SHOWN_TWICE.get(name, name)}", _MORE)
 
 
 # ---- files ----
