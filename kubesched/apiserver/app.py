@@ -109,7 +109,8 @@ class App:
         found = self._resources.get(kind)
         if found is None:
             strategy = groups.strategy(kind.group, kind.plural)
-            found = self._resources[kind] = Resource(kind, strategy, self.store, self.now)
+            conversion = groups.conversion(kind.group, kind.version, kind.plural)
+            found = self._resources[kind] = Resource(kind, strategy, self.store, self.now, conversion)
         return found
 
     def adopt(self, kind: Kind, strategy: Strategy) -> None:

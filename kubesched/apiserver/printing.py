@@ -25,7 +25,12 @@ def columns(resource: Resource) -> tuple[list[Object], Callable[[Object], list[A
     """Column definitions of a kind, and the function that makes the cells of an object."""
     chosen = resource.strategy.columns or _DEFAULT
     now = resource.now()
-    return [_definition(column) for column in chosen], lambda obj: [column.value(obj, now) for column in chosen]
+
+    def cells(obj: Object) -> list[Any]:
+        stored = resource.stored_of(obj)
+        return [column.value(stored, now) for column in chosen]
+
+    return [_definition(column) for column in chosen], cells
 
 
 def _definition(column: Column) -> Object:

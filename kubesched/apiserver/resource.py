@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from kubesched.api import fieldset, managed, meta, names, status
+from kubesched.api.conversion import Conversion
 from kubesched.api.fieldset import Set
 from kubesched.api.kinds import Kind
 from kubesched.api.options import DeleteOptions
@@ -44,7 +45,10 @@ class Note:
 
 @dataclass(slots=True)
 class Item:
-    """One object on its way out: an entry of the store, or an object that was not stored; ``created`` if it is new."""
+    """One object on its way out: an entry of the store, or an object that was not stored; ``created`` if it is new.
+
+    Both are in the version that is stored.
+    """
 
     entry: Entry | None = None
     object: Object | None = None
@@ -82,6 +86,7 @@ class Resource:
     strategy: Strategy
     store: Store
     now: Now
+    conversion: Conversion | None = None  # where objects are stored in another version than the kind's
     _head: bytes = field(init=False)  # of answers
     _kept: int = field(init=False)  # length of the head of what is stored
 
@@ -111,33 +116,50 @@ class Resource:
         return out
 
     def decode(self, entry: Entry) -> Object:
-        """A fresh object with its revision."""
+        """A fresh object with its revision, as clients of this version see it."""
+        return self._shown(self._stored(entry))
+
+    def _stored(self, entry: Entry) -> Object:
+        """The same as it is stored, which is what is judged and changed here."""
         obj: Object = orjson.loads(entry.value)
-        obj["apiVersion"] = self.kind.api_version
+        if self.conversion is None:
+            obj["apiVersion"] = self.kind.api_version
         obj["metadata"]["resourceVersion"] = str(entry.revision)
         return obj
+
+    def _shown(self, obj: Object) -> Object:
+        return obj if self.conversion is None else self.conversion.from_stored(obj)
+
+    def stored_of(self, obj: Object) -> Object:
+        """An object of a client as it is stored."""
+        return obj if self.conversion is None else self.conversion.to_stored(obj)
 
     def object_of(self, item: Item) -> Object:
         """An item decoded."""
         if item.object is not None:
-            return item.object
+            return self._shown(item.object)
         assert item.entry is not None  # an item has one of them
         return self.decode(item.entry)
 
     def whole(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
         """The JSON of a stored object, in pieces, its revision in place."""
+        if self.conversion is not None:
+            return orjson.dumps(self.decode(entry)), b"", b""
         return self._head, b'"resourceVersion":"%d",' % entry.revision, entry.value[self._kept :]
 
     def item(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
         """The same as an item of a list: built-in kinds leave kind and apiVersion out there."""
         if self.kind.custom:
             return self.whole(entry)
+        if self.conversion is not None:
+            shown = {name: value for name, value in self.decode(entry).items() if name not in ("kind", "apiVersion")}
+            return orjson.dumps(shown), b"", b""
         return b'{"metadata":{', b'"resourceVersion":"%d",' % entry.revision, entry.value[self._kept :]
 
     def note(self, entry: Entry) -> Note:
         """What an entry is selected by; computed once."""
         if entry.note is None:
-            entry.note = self._note(self.decode(entry))
+            entry.note = self._note(self._stored(entry))
         found: Note = entry.note
         return found
 
@@ -207,6 +229,7 @@ class Resource:
         raise AssertionError("unreachable")
 
     async def _create(self, obj: Object, namespace: str, change: Change, dry_run: bool) -> Item:
+        obj = self.stored_of(obj)
         self._begin(obj)
         if change.admit is not None:
             await change.admit(obj, None)
@@ -252,7 +275,7 @@ class Resource:
 
     def _exists(self, name: str, current: Entry | None) -> status.StatusError:
         error = status.already_exists(self.kind.group, self.kind.plural, name)
-        if current is not None and self.decode(current)["metadata"].get("deletionTimestamp"):
+        if current is not None and self._stored(current)["metadata"].get("deletionTimestamp"):
             error.message = f"object is being deleted: {error.message}"
         return error
 
@@ -306,8 +329,8 @@ class Resource:
         dry_run: bool,
     ) -> Item | None:
         """None: somebody else was quicker; look again."""
-        old = self.decode(entry)
-        new = renew(self.decode(entry))
+        old = self._stored(entry)
+        new = self.stored_of(renew(self.decode(entry)))
         named = self._check_revision(new, old)
         self._prepare_update(new, old, subresource)
         if change.admit is not None:
@@ -415,7 +438,7 @@ class Resource:
             entry = await self.store.get(key, pending=True)
             if entry is None:
                 raise self._missing(name)
-            obj = self.decode(entry)
+            obj = self._stored(entry)
             self.check_preconditions(obj, options)
             if validate is not None:
                 await validate(obj)
@@ -459,12 +482,12 @@ class Resource:
         if finalizers and not graceful:
             self._mark(metadata)
         if finalizers or graceful:
-            if not options.dry_run and obj != self.decode(entry):
+            if not options.dry_run and obj != self._stored(entry):
                 try:
                     entry = await self._put(key, obj, entry.revision)
                 except Mismatch:
                     return None
-                obj = self.decode(entry)
+                obj = self._stored(entry)
             if finalizers or metadata["deletionGracePeriodSeconds"]:
                 return obj, False
         return (obj, True) if options.dry_run or await self._erase(key, entry.revision) else None
@@ -482,7 +505,7 @@ class Resource:
         if options.dry_run:
             return obj, False
         try:
-            return self.decode(await self._put(key, obj, entry.revision)), False
+            return self._stored(await self._put(key, obj, entry.revision)), False
         except Mismatch:
             return None
 

@@ -92,6 +92,8 @@ def _check_fields(endpoint: Endpoint, options: ListOptions) -> None:
             raise status.bad_request(
                 f'"{term.field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
             )
+    if endpoint.resource.conversion is not None:
+        options.fields = endpoint.resource.conversion.renamed(options.fields)
 
 
 def _select_name(name: str, options: ListOptions) -> None:

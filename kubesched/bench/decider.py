@@ -55,7 +55,7 @@ def decider(program: programs.Program, cluster: Cluster, pods: Pods, driver: str
     """The way that suits the program."""
     if is_queued(program):
         return Queued(program, cluster, pods, driver)
-    return Direct(cluster, pods, driver, program.preempts)
+    return Direct(program, cluster, pods, driver)
 
 
 def is_queued(program: programs.Program) -> bool:
@@ -71,8 +71,9 @@ def is_queued(program: programs.Program) -> bool:
 class Direct:
     """``Cluster.place`` and ``Cluster.apply``."""
 
-    def __init__(self, cluster: Cluster, pods: Pods, driver: str, evict: bool) -> None:
-        self._cluster, self._pods, self._driver, self._evict = cluster, pods, driver, evict
+    def __init__(self, program: programs.Program, cluster: Cluster, pods: Pods, driver: str) -> None:
+        self._cluster, self._pods, self._driver = cluster, pods, driver
+        self._evict, self._profile = program.preempts, program.profile
         self._dense = self._indexed = 0
 
     def counts(self) -> tuple[int, int]:
@@ -84,18 +85,24 @@ class Direct:
             if isinstance(action, programs.Place):
                 self._place(action.pods, done)
                 continue
-            assert isinstance(action, programs.ChangeNodes)
-            delta = Delta(remove_nodes=action.remove, update_nodes=action.update, add_nodes=action.add)
+            delta = self._delta(action)
             began = time.perf_counter()
             self._cluster.apply(delta)
             done.seconds += time.perf_counter() - began
             done.decisions.append([])
         return done
 
+    @staticmethod
+    def _delta(action: programs.Action) -> Delta:
+        if isinstance(action, programs.ChangeDevices):
+            return Delta(put_devices=action.slices)
+        assert isinstance(action, programs.ChangeNodes)
+        return Delta(remove_nodes=action.remove, update_nodes=action.update, add_nodes=action.add)
+
     def _place(self, keys: Sequence[str], done: Done) -> None:
         pods = [self._pods[key] for key in keys]
         began = time.perf_counter()
-        plan = self._cluster.place(pods, driver=self._driver, evict=self._evict)
+        plan = self._cluster.place(pods, self._profile, driver=self._driver, evict=self._evict)
         done.seconds += time.perf_counter() - began
         done.decisions.append(list(zip(keys, plan.nodes, strict=True)))
         done.victims.update(plan.victims)
@@ -105,7 +112,8 @@ class Direct:
     def best(self, keys: Sequence[str]) -> list[str | None] | None:
         if self._evict:
             return None
-        return self._cluster.place([self._pods[key] for key in keys], driver="dense", commit=False).nodes
+        pods = [self._pods[key] for key in keys]
+        return self._cluster.place(pods, self._profile, driver="dense", commit=False).nodes
 
 
 class Queued:
@@ -116,7 +124,7 @@ class Queued:
         self._views = {key: events.view(objects[key], pod) for key, pod in pods.items()}
         self._ending = {pod.shape: replace(pod.shape, terminating=True) for pod in _distinct(pods.values())}
         nodes = [obj for obj in program.objects if obj["kind"] == "Node"]
-        self._loop = cluster.loop(time.monotonic, driver=driver, nodes=nodes)
+        self._loop = cluster.loop(time.monotonic, program.profile, driver=driver, nodes=nodes)
 
     def counts(self) -> tuple[int, int]:
         return self._loop.totals.dense, self._loop.totals.indexed
@@ -144,6 +152,7 @@ class Queued:
             return Change(remove_nodes=action.remove, update_nodes=update, add_nodes=add)
         if isinstance(action, programs.ChangePods):
             return Change(update_pods=[self._became(events.view(obj, encode.pod_row(obj))) for obj in action.pods])
+        assert isinstance(action, programs.Delete)
         if action.terminating:
             return Change(update_pods=[self._became(self._end(self._views[key])) for key in action.pods])
         return Change(delete_pods=action.pods)

@@ -87,6 +87,10 @@ class Devices:
         self._left_out: dict[str, Object] = {}
         self.is_used = False
         """Whether there is anything to judge."""
+        self.read(objects)
+
+    def read(self, objects: Sequence[Object]) -> None:
+        """Objects that are there from now on."""
         for obj in objects:
             self._read(obj)
 

@@ -252,6 +252,10 @@ class Judge:
             self._volumes.count(pod, node.name, -1)
             self._devices.count(pod, node.name, -1)
 
+    def add_slices(self, slices: Sequence[Mapping[str, Any]]) -> None:
+        """ResourceSlices came."""
+        self._devices.read(slices)
+
     def check_devices(self, allocations: device_judge.Allocations) -> None:
         """Check which devices claims hold after a step; see `device_judge.Devices.check`."""
         self._devices.check(allocations)

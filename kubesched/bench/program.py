@@ -11,6 +11,9 @@ from itertools import zip_longest
 from typing import Any
 
 from kubesched.bench.scenario import Case, Step
+from kubesched.framework import profile as profiles
+from kubesched.framework.profile import ProfileMap
+from kubesched.scheduler.config import configuration
 
 Object = dict[str, Any]
 HOSTNAME_LABEL = "kubernetes.io/hostname"
@@ -34,6 +37,8 @@ class Place:
     """So many pods in a row are placed together or not at all; 0: each for itself."""
     topology: str = ""
     """Node label of which the pods of a gang share a value; empty: none."""
+    is_behind: bool = False
+    """Nothing behind it, nor itself, is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,15 @@ class ChangePods:
     pods: list[Object]
 
 
-Action = Place | Delete | ChangeNodes | ChangePods
+@dataclass(frozen=True, slots=True)
+class ChangeDevices:
+    """ResourceSlices come."""
+
+    slices: list[Object]
+    measured: bool = False
+
+
+Action = Place | Delete | ChangeNodes | ChangePods | ChangeDevices
 
 
 @dataclass(slots=True)
@@ -73,6 +86,7 @@ class Program:
     n_measured: int = 0
     preempts: bool = False
     has_devices: bool = False
+    profile: ProfileMap | str = profiles.DEFAULT
     drivers: dict[str, int] = field(default_factory=dict)
 
 
@@ -94,16 +108,19 @@ class _Builder:
         """Names by template; keys of pods above."""
 
     def run(self) -> Program:
+        last = max(at for at, step in enumerate(self._case.steps) if step.get("measured"))
         for at, step in enumerate(self._case.steps):
             if step.op == "createNodes":
                 self._add_nodes(step)
+            elif step.op == "createSlices":
+                self._publish(step)
             elif step.op == "createNamespaces":
                 self._add_namespaces(step)
             elif step.op == "createObjects":
                 for _ in range(self._case.count(step)):
                     self._out.objects.append(self._new(step.args["template"], step.get("namespace", "")))
             elif step.op == "createPods":
-                self._add_pods(step, f"step-{at}")
+                self._add_pods(step, f"step-{at}", is_behind=at > last)
             elif step.op == "updateNodes":
                 self._update_nodes(step)
             elif step.op == "updatePods":
@@ -112,7 +129,9 @@ class _Builder:
                 self._delete_pods(step)
             else:
                 self._background.append(step)
-        self._out.has_devices = any(obj["kind"] == "ResourceSlice" for obj in self._out.objects)
+        self._out.has_devices |= any(obj["kind"] == "ResourceSlice" for obj in self._out.objects)
+        if self._case.args:
+            self._out.profile = _profile(self._case.args)
         return self._out
 
     # ---- objects ----
@@ -173,6 +192,16 @@ class _Builder:
         for keys in zip_longest(*(self._pods_of[template] for template in step.args["of"])):
             self._out.actions += [Delete([key]) for key in keys if key is not None]
 
+    def _publish(self, step: Step) -> None:
+        """Slices of nodes that are there, one by one."""
+        is_measured = step.get("measured", False)
+        made = [
+            self._slice(template, name) for name in self._nodes_of[step.args["of"]] for template in step.args["slices"]
+        ]
+        self._out.actions += [ChangeDevices([one], is_measured) for one in made]
+        self._out.n_measured += len(made) if is_measured else 0
+        self._out.has_devices = True
+
     def _slice(self, template: str, node: str) -> Object:
         """A ResourceSlice of a pool that only the node reaches."""
         made = self._new(template, "", f"{node}-{template}")
@@ -223,7 +252,7 @@ class _Builder:
 
     # ---- actions ----
 
-    def _add_pods(self, step: Step, default_namespace: str) -> None:
+    def _add_pods(self, step: Step, default_namespace: str, is_behind: bool) -> None:
         spaces = self._namespaces[step.args["namespaces"]] if step.get("namespaces") else []
         size = self._case.count(step, "gang") if step.get("gang") else 0
         pods = [
@@ -241,6 +270,7 @@ class _Builder:
             preempts=step.get("preempts", False),
             gang=size,
             topology=step.get("topology", ""),
+            is_behind=is_behind,
         )
         self._out.n_measured += len(pods) if place.measured else 0
         if not place.measured or expected:
@@ -297,6 +327,17 @@ class _Builder:
                     yield t, ChangeNodes(last, add=[node])
                     last = [node["metadata"]["name"]] if step.get("recreate") else []
                 # Nothing that decides looks at the other kinds once they select no pod.
+
+
+def _profile(args: Mapping[str, Any]) -> ProfileMap:
+    """The default profile with other arguments of plugins."""
+    configs = [{"name": name, "args": of} for name, of in args.items()]
+    document = {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "profiles": [{"schedulerName": "default-scheduler", "pluginConfig": configs}],
+    }
+    return configuration.parse(document, "args").decides
 
 
 def key_of(obj: Mapping[str, Any]) -> str:

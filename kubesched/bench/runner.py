@@ -114,7 +114,7 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
     out.setup = clock() - began
     out.bytes_before = cluster.nbytes
     decides = decider.decider(program, cluster, pods, driver)
-    before = (0, 0)
+    before = counts = (0, 0)
     for at, actions, is_measured in _stretches(program, every):
         is_sample = bool(every) and is_measured and _is_one(actions[0])
         is_compared = is_sample and len(out.latencies) % _COMPARED_EVERY == 0
@@ -123,9 +123,10 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
         out.take(at, done)
         if is_measured:
             out.measured += done.seconds
-        else:
+            counts = decides.counts()
+        elif not out.measured:
             out.setup += done.seconds
-            before = decides.counts()
+            counts = before = decides.counts()
         if is_sample:
             out.latencies.append(done.seconds)
         if best is not None:
@@ -136,7 +137,7 @@ def _execute(program: programs.Program, driver: str, every: int) -> _Run:
             out.allocations[at + len(actions) - 1] = cluster.allocations(decided)
     if not every:
         out.held = cluster.allocations()
-    out.n_dense, out.n_indexed = (now - then for now, then in zip(decides.counts(), before, strict=True))
+    out.n_dense, out.n_indexed = (now - then for now, then in zip(counts, before, strict=True))
     out.bytes_after = cluster.nbytes
     out.n_placed = len(cluster.running)
     return out
@@ -149,7 +150,9 @@ def _judge_best(decisions: Sequence[decider.Decision], best: Sequence[str | None
 
 
 def _is_one(action: programs.Action) -> bool:
-    """Whether it places one pod, or one gang."""
+    """Whether it places one pod, or one gang, or takes one slice over."""
+    if isinstance(action, programs.ChangeDevices):
+        return True
     return isinstance(action, programs.Place) and len(action.pods) == (action.gang or 1)
 
 
@@ -160,7 +163,9 @@ def _stretches(program: programs.Program, every: int) -> Iterator[tuple[int, Seq
     stretch, unless single times are wanted or what devices claims hold must be seen on the way.
     """
     actions = program.actions
-    is_measured = [isinstance(action, programs.Place) and action.measured for action in actions]
+    is_measured = [
+        isinstance(action, programs.Place | programs.ChangeDevices) and action.measured for action in actions
+    ]
     first = is_measured.index(True)
     yield from ((at, actions[at : at + 1], False) for at in range(first))
     if not every and decider.is_queued(program) and not program.has_devices:
@@ -168,8 +173,10 @@ def _stretches(program: programs.Program, every: int) -> Iterator[tuple[int, Seq
         return
     for at in range(first, len(actions)):
         action = actions[at]
-        parts = [action] if not isinstance(action, programs.Place) else _parts(action, every)
-        yield from ((at, [part], True) for part in parts)
+        if not isinstance(action, programs.Place):
+            yield at, [action], True
+            continue
+        yield from ((at, [part], not action.is_behind) for part in _parts(action, every))
 
 
 def _cluster(program: programs.Program) -> Cluster:
@@ -214,7 +221,9 @@ def _judge(program: programs.Program, run: _Run) -> int:
 
 
 def _judge_change(judge: Judge, objects: dict[str, Any], action: programs.Action) -> None:
-    if isinstance(action, programs.ChangeNodes):
+    if isinstance(action, programs.ChangeDevices):
+        judge.add_slices(action.slices)
+    elif isinstance(action, programs.ChangeNodes):
         for name in action.remove:
             judge.remove_node(name)
         for node in action.update:

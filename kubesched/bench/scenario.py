@@ -3,12 +3,15 @@
 
 A file holds ``about``, ``templates`` (Kubernetes objects without names; ``{index}``, ``{index%25}`` and ``{index/5}``
 in strings stand for the object's number) and ``cases``. A case has ``sizes``, each with its ``numbers`` and the
-throughput ``threshold`` (pods a second) of upstream's CI, and ``steps`` that name those numbers:
+throughput ``threshold`` (pods a second) of upstream's CI, ``steps`` that name those numbers, and maybe ``args``:
+arguments of plugins by name, as in a KubeSchedulerConfiguration:
 
 ========================  ============================================================================================
 createNodes               ``count``, ``template``; ``zones`` are dealt out one by one; ``drivers``: volume limit of
                           each CSI driver; ``migrated``: in-tree plugins that CSI drivers took over; ``features``: so
                           many declared features; ``slices``: templates of ResourceSlices that each node gets
+createSlices              ``of``: each node of this template gets, one after another, a ResourceSlice of each of
+                          ``slices``; ``measured``: slices count instead of pods
 createNamespaces          ``count``, ``prefix``; ``labels``
 createObjects             ``count``, ``template``; ``namespace``
 createPods                ``count``, ``template``; ``namespace``, or ``namespaces``: the prefix of created ones, each
@@ -26,14 +29,15 @@ updateNodes, updatePods   ``of``: the nodes or pods of this template, in order; 
 
 ``churn`` and ``deletePods`` with a rate go on while the measured pods that follow are placed. Their rates are per
 second of upstream: a second is as many measured pods as the case's threshold. Nodes that come behind the first pods,
-and what else happens, happens to one object after another, with decisions of those whose turn it is in between.
+and what else happens, happens to one object after another, with decisions of those whose turn it is in between. Pods
+behind the last measured step show what it led to; their time does not count.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
@@ -52,6 +56,7 @@ _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = 
         },
         ("count", "template"),
     ),
+    "createSlices": ({"of": str, "slices": list, "measured": bool}, ("of", "slices")),
     "createNamespaces": ({"count": (int, str), "prefix": str, "labels": dict}, ("count", "prefix")),
     "createObjects": ({"count": (int, str), "template": str, "namespace": str}, ("count", "template")),
     "createPods": (
@@ -113,21 +118,15 @@ class Case:
     numbers: Mapping[str, int]
     steps: tuple[Step, ...]
     templates: Mapping[str, Mapping[str, Any]]
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of plugins, by name."""
 
     def scaled(self, nodes: int) -> Case:
         """The whole case with another number of nodes; counts of 1 stay, no other falls below 1."""
         listed = sum(count for name, count in self.numbers.items() if name in _node_numbers(self.steps))
         factor = nodes / (listed or _DEFAULT_NODES)
         numbers = {name: max(round(count * factor), 1) for name, count in self.numbers.items()}
-        return Case(
-            self.name,
-            self.family,
-            self.about,
-            self.threshold,
-            numbers,
-            self.steps,
-            self.templates,
-        )
+        return replace(self, numbers=numbers)
 
     def count(self, step: Step, of: str = "count") -> int:
         """A number that a step gives, or names."""
@@ -175,8 +174,8 @@ def read(document: Any, where: str) -> list[Case]:
 
 
 def _cases(one: Any, where: str, family: str, templates: dict[str, Any]) -> list[Case]:
-    known = {"name": str, "about": str, "sizes": list, "steps": list}
-    case = _mapping(one, where, known, tuple(known))
+    needed = {"name": str, "about": str, "sizes": list, "steps": list}
+    case = _mapping(one, where, {**needed, "args": dict}, tuple(needed))
     steps = tuple(_step(step, f"{where}.steps[{i}]", templates) for i, step in enumerate(case["steps"]))
     out = []
     for i, given in enumerate(case["sizes"]):
@@ -185,7 +184,8 @@ def _cases(one: Any, where: str, family: str, templates: dict[str, Any]) -> list
         for step in steps:
             _check_number(step, size["numbers"], at)
         name = f"{case['name']}/{size['name']}"
-        out.append(Case(name, family, case["about"], size.get("threshold"), size["numbers"], steps, templates))
+        args = case.get("args", {})
+        out.append(Case(name, family, case["about"], size.get("threshold"), size["numbers"], steps, templates, args))
     return out
 
 

@@ -38,11 +38,14 @@ def devices(objects: Sequence[dict[str, Any]]) -> claim_rows.Devices:
                 fields.of(obj).owner, "needs the feature gate DRADeviceTaintRules, which is off"
             )
     views = [fields.of(obj) for obj in objects if obj.get("kind") in KINDS]
-    out = claim_rows.Devices(CelSelectors())
+    cel = CelSelectors()
+    out = claim_rows.Devices(cel)
     by_kind: dict[str, list[View]] = {kind: [] for kind in KINDS}
     for view in views:
         by_kind[str(view.data.get("kind"))].append(view)
     out.classes = tuple(map(_class, by_kind["DeviceClass"]))
+    if any(one.selectors for one in out.classes):
+        cel.load()
     out.slices = tuple(_slice(view) for view in by_kind["ResourceSlice"])
     out.claims = tuple(_claim(view) for view in by_kind["ResourceClaim"])
     out.templates = {_key(view): _spec(view.view("spec").view("spec")) for view in by_kind["ResourceClaimTemplate"]}

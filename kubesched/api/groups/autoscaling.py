@@ -10,6 +10,7 @@ from typing import Any
 
 from kubesched.api import columns, status
 from kubesched.api.columns import at
+from kubesched.api.groups import autoscaling_v1
 from kubesched.api.status import FieldError
 from kubesched.api.strategy import Object, Strategy, fill, fill_empty
 
@@ -110,3 +111,5 @@ STRATEGIES: dict[str, Strategy] = {
     ),
 }
 """By plural."""
+CONVERSIONS = {("v1", "horizontalpodautoscalers"): autoscaling_v1.CONVERSION}
+"""By version and plural."""

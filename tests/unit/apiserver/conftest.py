@@ -95,7 +95,9 @@ def server() -> Iterator[Server]:
     """A new server with a clock of its own."""
     loop = asyncio.new_event_loop()
     try:
-        yield Server(loop.run_until_complete)
+        made = Server(loop.run_until_complete)
+        yield made
+        loop.run_until_complete(made.app.store.close())
     finally:
         loop.close()
 

@@ -12,6 +12,7 @@ import pytest
 from kubesched.base import errors
 from kubesched.bench import decider, picture, program, runner, scenario
 from kubesched.bench.judge import Judge
+from kubesched.state.claims import Claims
 
 CASES = scenario.load()
 DOCUMENT: dict[str, Any] = {
@@ -38,6 +39,20 @@ def test_a_node_that_is_not_the_best_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(decider.Direct, "best", lambda _, pods: [None] * len(pods))
     with pytest.raises(errors.KubeschedError, match="is not where every node was looked at"):
         runner.run(next(case for case in CASES if case.name.startswith("SchedulingBasic")).scaled(30))
+
+
+def test_a_slice_that_is_not_taken_over_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Claims.put
+    monkeypatch.setattr(Claims, "put", lambda self, more: put(self, more) if "7" not in more.slices[0].name else None)
+    with pytest.raises(errors.KubeschedError, match="was left out, but its devices are there, got 'node-000007'"):
+        runner.run(next(case for case in CASES if case.name.startswith("PublishResourceSlices")).scaled(9))
+
+
+def test_a_case_decides_with_the_arguments_that_it_gives() -> None:
+    case = next(case for case in CASES if case.name.startswith("ExtendedResourceScoring"))
+    (_, profile), *rest = program.build(case.scaled(2)).profile.profiles
+    fit = next(score for score in profile.scores if score.name == "NodeResourcesFit")
+    assert (fit.resources, rest) == ((("cpu", 1), ("memory", 1), ("example.com/gpu", 1)), [])
 
 
 def test_a_gang_in_two_racks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

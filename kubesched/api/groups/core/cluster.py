@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 from typing import Any
 
-from kubesched.api import checks, columns, status
+from kubesched.api import checks, columns, names, status
 from kubesched.api.columns import at
 from kubesched.api.groups import workloads
 from kubesched.api.groups.core import nodes, persistent, podrules, podspec
@@ -159,6 +159,33 @@ def _select_event(obj: Object) -> dict[str, str]:
     }
 
 
+_MAX_WORD = 128
+_MAX_MESSAGE = 1024
+
+
+def validate_event(obj: Object, controller: str = "reportingComponent") -> list[FieldError]:
+    """An event; one with a time says who reports it. ``controller`` is how the request's version names that."""
+    out: list[FieldError] = []
+    namespace, about = obj["metadata"].get("namespace") or "", at(obj, "involvedObject", "namespace") or ""
+    timed = bool(obj.get("eventTime"))
+    known = ("default", "kube-system") if timed else ("", "default")
+    if namespace not in known if not about else not timed and about != namespace:
+        out.append(status.invalid_value("involvedObject.namespace", about, "does not match event.namespace"))
+    if timed:
+        reporter = obj.get("reportingComponent") or ""
+        if not reporter:
+            out.append(status.required(controller))
+        checks.by(names.qualified_name, reporter, controller, out)
+        for name in ("reportingInstance", "action", "reason", "message"):
+            text, most = obj.get(name) or "", _MAX_MESSAGE if name == "message" else _MAX_WORD
+            if not text and name != "message":
+                out.append(status.required(name))
+            if len(text.encode()) > most:
+                out.append(status.invalid_value(name, "", f"can have at most {most} characters"))
+    checks.by(names.subdomain, namespace, "namespace", out)
+    return out
+
+
 # ---- components ----
 
 
@@ -272,6 +299,8 @@ STRATEGIES: dict[str, Strategy] = {
         ),
     ),
     "events": Strategy(
+        validate=validate_event,
+        validate_update=lambda new, old: validate_event(new),
         create_on_update=True,
         collectable=False,
         ttl=_EVENT_SECONDS,
