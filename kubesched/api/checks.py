@@ -94,6 +94,55 @@ def file_path(text: str, field: str, out: Errors) -> None:
         out.append(invalid_value(field, text, "must not start with '..'"))
 
 
+_URL_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+
+
+def domain_path(text: str, field: str, out: Errors) -> None:
+    """A controller's name: a domain and a path."""
+    host, slash, path = text.partition("/")
+    if not text:
+        out.append(status.required(field))
+    elif not slash or not host or not path:
+        out.append(invalid_value(field, text, 'must be a domain-prefixed path (such as "acme.io/foo")'))
+    else:
+        by(names.subdomain, host, field, out)
+        if not re.fullmatch(_URL_PATH, path):
+            out.append(invalid_value(field, path, f"Invalid path (regex used for validation is '{_URL_PATH}')"))
+
+
+_MAX_DOMAIN = 253
+_MAX_SIGNER = _MAX_DOMAIN + (253 + 63 + 1) + 1  # a domain, and a path that has room for a name and a label
+
+
+def signer_name(text: str, field: str, out: Errors) -> None:
+    """Who signs certificates: a domain of at least two parts, and a path."""
+    if not text:
+        out.append(status.required(field))
+        return
+    if text.count("/") != 1:
+        why = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
+        out.append(invalid_value(field, text, why))
+        return
+    domain, _, path = text.partition("/")
+    if len(domain) > _MAX_DOMAIN:
+        out.append(status.too_long(field, _MAX_DOMAIN))
+    _labels(domain, names.label, field, out)
+    if "." not in domain:
+        why = "should be a domain with at least two segments separated by dots"
+        out.append(invalid_value(field, domain, why))
+    _labels(path, names.subdomain, field, out)
+    if len(text) > _MAX_SIGNER:
+        out.append(status.too_long(field, _MAX_SIGNER))
+
+
+def _labels(text: str, rule: names.Rule, field: str, out: Errors) -> None:
+    """The parts between dots; only the first that is wrong is told."""
+    for part in text.split("."):
+        if wrong := rule(part):
+            out.extend(invalid_value(field, text, f"validating label {quote(part)}: {why}") for why in wrong)
+            return
+
+
 # ---- numbers ----
 
 

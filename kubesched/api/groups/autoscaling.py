@@ -6,13 +6,13 @@ Source: pkg/apis/autoscaling/v2/defaults.go, pkg/registry/autoscaling, v1.36.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from kubesched.api import columns, status
+from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.groups import autoscaling_v1
-from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy, fill, fill_empty
+from kubesched.api.groups import autoscalers, autoscaling_v1
+from kubesched.api.strategy import STATUS, Object, Strategy, fill, fill_empty
 
 _UP: Object = {
     "stabilizationWindowSeconds": 0,
@@ -42,21 +42,6 @@ def _default(obj: Object) -> None:
         for name, rules in (("scaleUp", _UP), ("scaleDown", _DOWN)):
             given = {key: value for key, value in (behavior.get(name) or {}).items() if value is not None}
             behavior[name] = {**rules, **given}
-
-
-def _validate(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    found = []
-    low, high = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
-    if low < 1:
-        found.append(status.invalid_value("spec.minReplicas", low, "must be greater than or equal to 1"))
-    if high < 1:
-        found.append(status.invalid_value("spec.maxReplicas", high, "must be greater than 0"))
-    if high < low:
-        why = "must be greater than or equal to `minReplicas`"
-        found.append(status.invalid_value("spec.maxReplicas", high, why))
-    missing = [name for name in ("kind", "name") if not at(spec, "scaleTargetRef", name)]
-    return found + [status.required(f"spec.scaleTargetRef.{name}") for name in missing]
 
 
 def _metric(spec: Object, state: Object) -> str:
@@ -96,8 +81,9 @@ def _reference(obj: Object) -> str:
 STRATEGIES: dict[str, Strategy] = {
     "horizontalpodautoscalers": Strategy(
         default=_default,
-        validate=_validate,
-        validate_update=lambda new, old: _validate(new),
+        validate=autoscalers.validate,
+        validate_update=autoscalers.validate_update,
+        parts={"status": dataclasses.replace(STATUS, validate=autoscalers.validate_status)},
         has_status=True,
         columns=(
             columns.name(),

@@ -112,7 +112,9 @@ def _spec(spec: Object, here: str, out: Errors) -> None:
     if get("maxFailedIndexes") is not None and get("backoffLimitPerIndex") is None:
         out.append(status.required(f"{here}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
     if get("managedBy") is not None:
-        _manager(get("managedBy") or "", f"{here}.managedBy", out)
+        checks.domain_path(get("managedBy") or "", f"{here}.managedBy", out)
+        if len((get("managedBy") or "").encode()) > _MAX_MANAGER:
+            out.append(status.too_long(f"{here}.managedBy", _MAX_MANAGER))
     mode = get("completionMode")
     checks.option(mode, f"{here}.completionMode", _MODES, out)
     if mode == "Indexed":
@@ -140,24 +142,6 @@ def _restart(spec: Object, field: str, out: Errors) -> None:
     elif spec.get("podFailurePolicy") is not None and policy != "Never":
         why = 'only "Never" is supported when podFailurePolicy is specified'
         out.append(invalid_value(field, policy, why))
-
-
-_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
-
-
-def _manager(text: str, field: str, out: Errors) -> None:
-    """A controller's name: a domain and a path."""
-    host, slash, path = text.partition("/")
-    if not text:
-        out.append(status.required(field))
-    elif not slash or not host or not path:
-        out.append(invalid_value(field, text, 'must be a domain-prefixed path (such as "acme.io/foo")'))
-    else:
-        checks.by(names.subdomain, host, field, out)
-        if not re.fullmatch(_PATH, path):
-            out.append(invalid_value(field, path, f"Invalid path (regex used for validation is '{_PATH}')"))
-    if len(text.encode()) > _MAX_MANAGER:
-        out.append(status.too_long(field, _MAX_MANAGER))
 
 
 def _indexed(spec: Object, here: str, out: Errors) -> None:

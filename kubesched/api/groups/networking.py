@@ -6,13 +6,14 @@ Source: pkg/apis/networking/v1/defaults.go, pkg/registry/networking, v1.36.
 
 from __future__ import annotations
 
-from kubesched.api import columns, names, status
+import dataclasses
+
+from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy, fill_empty
+from kubesched.api.groups import traffic
+from kubesched.api.strategy import STATUS, Object, Strategy, fill_empty
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
-_PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 
 
 def _default_policy(obj: Object) -> None:
@@ -28,36 +29,6 @@ def _default_class(obj: Object) -> None:
     parameters = at(obj, "spec", "parameters")
     if parameters is not None and parameters.get("scope") is None:
         parameters["scope"] = "Cluster"
-
-
-def _validate_ingress(obj: Object) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    found: list[FieldError] = []
-    if not spec.get("rules") and spec.get("defaultBackend") is None:
-        why = "either `defaultBackend` or `rules` must be specified"
-        found.append(status.invalid_value("spec", spec.get("rules"), why))
-    for i, rule in enumerate(spec.get("rules") or ()):
-        if rule.get("host"):
-            check = names.wildcard_subdomain if rule["host"].startswith("*") else names.subdomain
-            found += [status.invalid_value(f"spec.rules[{i}].host", rule["host"], why) for why in check(rule["host"])]
-        paths = at(rule, "http", "paths")
-        if rule.get("http") is not None and not paths:
-            found.append(status.required(f"spec.rules[{i}].http.paths"))
-        for j, path in enumerate(paths or ()):
-            found += _validate_path(path, f"spec.rules[{i}].http.paths[{j}]")
-    return found
-
-
-def _validate_path(path: Object, field: str) -> list[FieldError]:
-    kind = path.get("pathType")
-    found: list[FieldError] = []
-    if kind is None:
-        found.append(status.required(f"{field}.pathType", "pathType must be specified"))
-    elif kind not in _PATH_TYPES:
-        found.append(status.not_supported(f"{field}.pathType", kind, _PATH_TYPES))
-    if kind in ("Exact", "Prefix") and not path.get("path", "").startswith("/"):
-        found.append(status.invalid_value(f"{field}.path", path.get("path", ""), "must be an absolute path"))
-    return found
 
 
 def _hosts(obj: Object) -> str:
@@ -98,8 +69,9 @@ def _parent(obj: Object) -> str:
 
 STRATEGIES: dict[str, Strategy] = {
     "ingresses": Strategy(
-        validate=_validate_ingress,
-        validate_update=lambda new, old: _validate_ingress(new),
+        validate=traffic.ingress,
+        validate_update=traffic.ingress_update,
+        parts={"status": dataclasses.replace(STATUS, validate=traffic.ingress_status)},
         has_status=True,
         has_generation=True,
         columns=(
@@ -113,6 +85,8 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "ingressclasses": Strategy(
         default=_default_class,
+        validate=traffic.ingress_class,
+        validate_update=traffic.ingress_class_update,
         has_generation=True,
         columns=(
             columns.made("Name", _class_name),
@@ -123,6 +97,8 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "networkpolicies": Strategy(
         default=_default_policy,
+        validate=traffic.network_policy,
+        validate_update=traffic.network_policy_update,
         has_generation=True,
         columns=(
             columns.name(),

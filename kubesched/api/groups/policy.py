@@ -6,23 +6,38 @@ Source: pkg/apis/policy/validation, pkg/registry/policy, v1.36.
 
 from __future__ import annotations
 
-from kubesched.api import columns, selectors, status
+import dataclasses
+
+from kubesched.api import checks, columns, gotext, status
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy
+from kubesched.api.strategy import STATUS, Object, Strategy
+
+_SPEC = gotext.Struct(
+    {"MinAvailable": None, "Selector": None, "MaxUnavailable": None, "UnhealthyPodEvictionPolicy": None}
+)
+_UNHEALTHY = ("AlwaysAllow", "IfHealthyBudget")
 
 
 def _validate(obj: Object) -> list[FieldError]:
+    out: list[FieldError] = []
     spec = obj.get("spec") or {}
-    found: list[FieldError] = []
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
         why = "minAvailable and maxUnavailable cannot be both set"
-        found.append(status.invalid_value("spec", spec, why))
+        out.append(status.invalid_value("spec", _SPEC.show(spec), why))
     for name in ("minAvailable", "maxUnavailable"):
-        value = spec.get(name)
-        if isinstance(value, int) and value < 0:
-            found.append(status.invalid_value(f"spec.{name}", value, "must be greater than or equal to 0"))
-    return found + selectors.validate_object(spec.get("selector"), "spec.selector")
+        checks.count_or_percent(spec.get(name), f"spec.{name}", out)
+        checks.at_most_all(spec.get(name), f"spec.{name}", out)
+    checks.selector(spec.get("selector"), "spec.selector", out)
+    checks.option(spec.get("unhealthyPodEvictionPolicy"), "spec.unhealthyPodEvictionPolicy", _UNHEALTHY, out)
+    return out
+
+
+def _validate_status(new: Object, old: Object) -> list[FieldError]:
+    out: list[FieldError] = []
+    numbers = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+    checks.not_negative(new.get("status") or {}, "status", out, *numbers)
+    return out
 
 
 def _or_none(name: str) -> columns.Getter:
@@ -33,6 +48,7 @@ STRATEGIES: dict[str, Strategy] = {
     "poddisruptionbudgets": Strategy(
         validate=_validate,
         validate_update=lambda new, old: _validate(new),
+        parts={"status": dataclasses.replace(STATUS, validate=_validate_status)},
         has_status=True,
         has_generation=True,
         unconditional_update=False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kubesched.api import columns, names, status
+from kubesched.api import checks, columns, gotext, names, status
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
 from kubesched.api.strategy import Object, Strategy, fill_empty
@@ -25,46 +25,74 @@ def _default_binding(obj: Object) -> None:
 
 
 def _validate_role(obj: Object) -> list[FieldError]:
-    found: list[FieldError] = []
+    out: list[FieldError] = []
+    spaced = obj.get("kind") == "Role"
     for i, rule in enumerate(obj.get("rules") or ()):
-        at_rule = f"rules[{i}]"
-        if not rule.get("verbs"):
-            found.append(status.required(f"{at_rule}.verbs", "verbs must contain at least one value"))
-        if rule.get("nonResourceURLs"):
-            continue
-        if not rule.get("apiGroups"):
-            found.append(status.required(f"{at_rule}.apiGroups", "resource rules must supply at least one api group"))
-        if not rule.get("resources"):
-            found.append(status.required(f"{at_rule}.resources", "resource rules must supply at least one resource"))
-    return found
+        _validate_rule(rule, f"rules[{i}]", out, spaced=spaced)
+    aggregation = obj.get("aggregationRule")
+    if aggregation is not None:
+        field, found = "aggregationRule.clusterRoleSelectors", aggregation.get("clusterRoleSelectors") or ()
+        if not found:
+            why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+            out.append(status.required(field, why))
+        for i, selector in enumerate(found):
+            checks.selector(selector, f"{field}[{i}]", out)
+    return out
+
+
+def _validate_rule(rule: Object, field: str, out: list[FieldError], *, spaced: bool) -> None:
+    if not rule.get("verbs"):
+        out.append(status.required(f"{field}.verbs", "verbs must contain at least one value"))
+    if paths := rule.get("nonResourceURLs"):
+        if spaced:
+            why = "namespaced rules cannot apply to non-resource URLs"
+            out.append(status.invalid_value(f"{field}.nonResourceURLs", paths, why))
+        if any(rule.get(name) for name in ("apiGroups", "resources", "resourceNames")):
+            why = "rules cannot apply to both regular resources and non-resource URLs"
+            out.append(status.invalid_value(f"{field}.nonResourceURLs", paths, why))
+        return
+    for name, what in (("apiGroups", "api group"), ("resources", "resource")):
+        if not rule.get(name):
+            out.append(status.required(f"{field}.{name}", f"resource rules must supply at least one {what}"))
 
 
 def _validate_binding(obj: Object) -> list[FieldError]:
-    found: list[FieldError] = []
-    reference = obj.get("roleRef") or {}
-    if reference.get("apiGroup") != _GROUP:
-        found.append(status.not_supported("roleRef.apiGroup", reference.get("apiGroup", ""), [_GROUP]))
-    kinds = ["ClusterRole"] if obj.get("kind") == "ClusterRoleBinding" else ["Role", "ClusterRole"]
-    if reference.get("kind") not in kinds:
-        found.append(status.not_supported("roleRef.kind", reference.get("kind", ""), kinds))
-    if not reference.get("name"):
-        found.append(status.required("roleRef.name"))
+    out: list[FieldError] = []
+    reference, cluster = obj.get("roleRef") or {}, obj.get("kind") == "ClusterRoleBinding"
+    checks.option(reference.get("apiGroup") or "", "roleRef.apiGroup", [_GROUP], out)
+    kinds = ["ClusterRole"] if cluster else ["Role", "ClusterRole"]
+    checks.option(reference.get("kind") or "", "roleRef.kind", kinds, out)
+    checks.named(names.path_segment, reference, "name", "roleRef", out)
     for i, subject in enumerate(obj.get("subjects") or ()):
-        if not subject.get("name"):
-            found.append(status.required(f"subjects[{i}].name"))
-        if subject.get("kind") not in ("ServiceAccount", "User", "Group"):
-            kinds = ["ServiceAccount", "User", "Group"]
-            found.append(status.not_supported(f"subjects[{i}].kind", subject.get("kind", ""), kinds))
-        elif subject["kind"] == "ServiceAccount" and not subject.get("namespace"):
-            found.append(status.required(f"subjects[{i}].namespace"))
-    return found
+        _validate_subject(subject, f"subjects[{i}]", out, cluster=cluster)
+    return out
+
+
+def _validate_subject(subject: Object, field: str, out: list[FieldError], *, cluster: bool) -> None:
+    kind, name, group = (subject.get(part) or "" for part in ("kind", "name", "apiGroup"))
+    if not name:
+        out.append(status.required(f"{field}.name"))
+    if kind == "ServiceAccount":
+        if name:
+            checks.by(names.subdomain, name, f"{field}.name", out)
+        checks.option(group, f"{field}.apiGroup", [""], out)
+        if cluster and not subject.get("namespace"):
+            out.append(status.required(f"{field}.namespace"))
+    elif kind in ("User", "Group"):
+        checks.option(group, f"{field}.apiGroup", [_GROUP], out)
+    else:
+        out.append(status.not_supported(f"{field}.kind", kind, ["ServiceAccount", "User", "Group"]))
+
+
+_REFERENCE = gotext.Struct({"APIGroup": "", "Kind": "", "Name": ""})
 
 
 def _validate_binding_update(new: Object, old: Object) -> list[FieldError]:
-    found = _validate_binding(new)
+    out = _validate_binding(new)
     if new.get("roleRef") != old.get("roleRef"):
-        found.append(status.invalid_value("roleRef", new.get("roleRef"), "cannot change roleRef"))
-    return found
+        shown = _REFERENCE.show(new.get("roleRef") or {})
+        out.append(status.invalid_value("roleRef", shown, "cannot change roleRef"))
+    return out
 
 
 def _role(obj: Object) -> str:

@@ -6,7 +6,7 @@ Source: pkg/apis/storage, pkg/registry/storage, v1.36.
 
 from __future__ import annotations
 
-from kubesched.api import columns, status
+from kubesched.api import checks, columns, names, status
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError
 from kubesched.api.strategy import Object, Strategy, fill
@@ -32,26 +32,36 @@ def _default_driver(obj: Object) -> None:
     fill(spec, "seLinuxMount", False)
 
 
+_MAX_PARAMETERS = 512
+_MAX_PARAMETER_BYTES = 256 * 1024
+
+
 def _validate_class(obj: Object) -> list[FieldError]:
-    found = []
-    if not obj.get("provisioner"):
-        found.append(status.required("provisioner"))
-    if obj.get("reclaimPolicy") not in ("Delete", "Retain"):
-        found.append(status.not_supported("reclaimPolicy", obj.get("reclaimPolicy"), ["Delete", "Retain"]))
-    if obj.get("volumeBindingMode") not in ("Immediate", "WaitForFirstConsumer"):
-        modes = ["Immediate", "WaitForFirstConsumer"]
-        found.append(status.not_supported("volumeBindingMode", obj.get("volumeBindingMode"), modes))
-    return found
+    out: list[FieldError] = []
+    provisioner, parameters = obj.get("provisioner") or "", obj.get("parameters") or {}
+    if not provisioner:
+        out.append(status.required("provisioner"))
+    else:
+        checks.by(names.qualified_name, provisioner.lower(), "provisioner", out)
+    if len(parameters) > _MAX_PARAMETERS:
+        out.append(status.too_long("parameters", _MAX_PARAMETERS))
+    elif "" in parameters:
+        out.append(status.invalid_value("parameters", "", "field can not be empty."))
+    if sum(len(key.encode()) + len(value.encode()) for key, value in parameters.items()) > _MAX_PARAMETER_BYTES:
+        out.append(status.too_long("parameters", _MAX_PARAMETER_BYTES))
+    checks.option(obj.get("reclaimPolicy") or None, "reclaimPolicy", ["Delete", "Retain"], out)
+    mode = obj.get("volumeBindingMode")
+    if mode is None:
+        out.append(status.required("volumeBindingMode"))
+    checks.option(mode, "volumeBindingMode", ["Immediate", "WaitForFirstConsumer"], out)
+    return out
 
 
 def _validate_class_update(new: Object, old: Object) -> list[FieldError]:
-    fixed = ("parameters", "provisioner", "reclaimPolicy")
-    changed = [name for name in fixed if (new.get(name) or None) != (old.get(name) or None)]
-    found = [status.forbidden_field(name, f"updates to {name} are forbidden.") for name in changed]
-    if new.get("volumeBindingMode") != old.get("volumeBindingMode"):
-        mode = new.get("volumeBindingMode")
-        found.append(status.invalid_value("volumeBindingMode", mode, "field is immutable"))
-    return found
+    out: list[FieldError] = []
+    for name in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
+        checks.unlike(new.get(name), old.get(name), name, out)
+    return out
 
 
 def _class_name(obj: Object) -> str:

@@ -201,6 +201,7 @@ def _project_bundle(source: Object, at: str, paths: _Paths, out: Errors) -> None
     elif signer is not None:
         if not signer:
             out.append(status.required(f"{at}.signerName", "must be a valid signer name"))
+        checks.signer_name(signer, f"{at}.signerName", out)
         checks.selector(source.get("labelSelector"), f"{at}.labelSelector", out)
     else:
         out.append(status.required(at, "either name or signerName must be specified"))
@@ -210,6 +211,7 @@ def _project_bundle(source: Object, at: str, paths: _Paths, out: Errors) -> None
 
 
 def _project_certificate(source: Object, at: str, paths: _Paths, out: Errors) -> None:
+    checks.signer_name(source.get("signerName") or "", f"{at}.signerName", out)
     checks.option(source.get("keyType") or "", f"{at}.keyType", _KEY_TYPES, out)
     seconds = source.get("maxExpirationSeconds")
     own = (source.get("signerName") or "").startswith("kubernetes.io/")
