@@ -10,6 +10,7 @@ from typing import Any
 
 from kubesched.api import columns
 from kubesched.api.columns import at
+from kubesched.api.groups import webhooks
 from kubesched.api.strategy import Object, Strategy, fill
 
 
@@ -90,6 +91,8 @@ _BINDING = Strategy(
 STRATEGIES: dict[str, Strategy] = {
     "validatingwebhookconfigurations": Strategy(
         default=_default_validating,
+        validate=webhooks.validate,
+        validate_update=lambda new, old: webhooks.validate(new),
         has_generation=True,
         generation_of=("webhooks",),
         unconditional_update=False,
@@ -97,6 +100,8 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "mutatingwebhookconfigurations": Strategy(
         default=_default_mutating,
+        validate=webhooks.validate,
+        validate_update=lambda new, old: webhooks.validate(new),
         has_generation=True,
         generation_of=("webhooks",),
         unconditional_update=False,

@@ -28,6 +28,7 @@ PATHS = {
     "StorageClass": "/apis/storage.k8s.io/v1/storageclasses",
     "PriorityClass": "/apis/scheduling.k8s.io/v1/priorityclasses",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/default/leases",
+    "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "CertificateSigningRequest": "/apis/certificates.k8s.io/v1/certificatesigningrequests",
 }
 Fields = dict[str, Any]
@@ -61,6 +62,19 @@ def path(**fields: Any) -> Fields:
     return {"spec": {"rules": [rule]}}
 
 
+def hook(**fields: Any) -> Fields:
+    least = {
+        "name": "a.example.com",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": {"service": {"name": "s", "namespace": "n", "path": "/a"}},
+        "rules": [
+            {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/status"]}
+        ],
+    }
+    return {"webhooks": [{**least, **fields}]}
+
+
 def peers(*found: Fields, ports: list[Fields] | None = None) -> Fields:
     return {"spec": {"podSelector": {}, "ingress": [{"from": list(found), "ports": ports or []}]}}
 
@@ -79,6 +93,8 @@ TAKEN = [
     ("PriorityClass", {"value": 1000000000}),
     ("Lease", {"spec": {"leaseDurationSeconds": 10}}),
     ("CertificateSigningRequest", REQUEST),
+    ("ValidatingWebhookConfiguration", hook()),
+    ("ValidatingWebhookConfiguration", hook(clientConfig={"url": "https://example.com/a"})),
 ]
 
 
@@ -254,6 +270,35 @@ REFUSED = [
         [
             "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
             "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
+        ],
+    ),
+    (
+        "ValidatingWebhookConfiguration",
+        hook(name="a.b", sideEffects=None, timeoutSeconds=31, admissionReviewVersions=["v2"], clientConfig={}),
+        [
+            'webhooks[0].name: Invalid value: "a.b": should be a domain with at least three segments separated by dots',
+            "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun",
+            "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
+            "webhooks[0].clientConfig: Required value: exactly one of url or service is required",
+            'webhooks[0].admissionReviewVersions: Invalid value: ["v2"]: must include at least one of v1, v1beta1',
+        ],
+    ),
+    (
+        "ValidatingWebhookConfiguration",
+        hook(
+            clientConfig={"url": "http://u@example.com?a=b"},
+            rules=[
+                {"operations": ["*", "CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["a/*", "a/b"]}
+            ],
+        ),
+        [
+            'webhooks[0].rules[0].operations: Invalid value: ["*","CREATE"]: if \'*\' is present, must not specify '
+            "other operations",
+            "webhooks[0].rules[0].resources[1]: Invalid value: \"a/b\": if 'a/*' is present, must not specify a/b",
+            "webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired "
+            "format: https://host[/path]",
+            'webhooks[0].clientConfig.url: Invalid value: "u": user information is not permitted in the URL',
+            'webhooks[0].clientConfig.url: Invalid value: "a=b": query parameters are not permitted in the URL',
         ],
     ),
     (
