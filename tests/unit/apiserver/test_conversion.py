@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kubesched.apiserver.message import Stream
 from tests.unit.apiserver.conftest import JSON, Server, refused
 
 MERGE = "application/merge-patch+json"
@@ -299,3 +300,19 @@ def test_old_events_belong_to_the_namespace_of_their_object(server: Server) -> N
     assert refused(server.ask("POST", CORE, old)) == (
         'The Event "e" is invalid: involvedObject.namespace: Invalid value: "other": does not match event.namespace'
     )
+
+
+def test_a_watch_shows_the_version_that_is_asked_for(server: Server) -> None:
+    server.ask("POST", V2, scaler("v2", metrics=[cpu(50)]))
+
+    async def first() -> bytes:
+        stream = await server.send("GET", V1, query={"watch": "true", "timeoutSeconds": "1"})
+        assert isinstance(stream, Stream)
+        async for chunk in stream.chunks:
+            return chunk
+        raise AssertionError("nothing came")
+
+    event = json.loads(server.run(first()).splitlines()[0])
+    assert event["type"] == "ADDED"
+    assert event["object"]["apiVersion"] == "autoscaling/v1"
+    assert event["object"]["spec"]["targetCPUUtilizationPercentage"] == 50

@@ -441,3 +441,23 @@ def test_the_scopes_of_a_quota_stay(server: Server) -> None:
     assert refused(patch(server, "ResourceQuota", {"spec": {"scopes": ["NotBestEffort"]}})) == shown(
         "ResourceQuota", 'spec.scopes: Invalid value: ["NotBestEffort"]: field is immutable'
     )
+
+
+def test_definitions_may_have_finalizers_without_a_domain(server: Server) -> None:
+    """Upstream asks for known ones of its own kinds only; it keeps a definition by such a finalizer itself."""
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    names = {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    spec = {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": names,
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+    }
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com", "finalizers": ["customresourcecleanup.apiextensions.k8s.io"]},
+        "spec": spec,
+    }
+    assert server.ask("POST", path, definition).status == 201
