@@ -18,14 +18,14 @@ import logging
 import ssl
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from kubesched.api import status
 from kubesched.apiserver.connection import Connection, Limits, Message, head
-from kubesched.apiserver.message import ANONYMOUS, Application, Request, Response, Stream, User, failed
+from kubesched.apiserver.message import ANONYMOUS, Application, Bytes, Pieces, Request, Response, Stream, User, failed
 
 _log = logging.getLogger(__name__)
 
@@ -149,12 +149,12 @@ class Front:
         return (authorization and await self._authenticator.header(authorization)) or ANONYMOUS
 
     async def _respond(self, message: Message, answer: Response, keep: bool) -> None:
-        pieces: Sequence[bytes] = (answer.body,) if isinstance(answer.body, bytes) else answer.body
-        size = sum(map(len, pieces))
+        pieces: Iterable[Bytes] = (answer.body,) if isinstance(answer.body, bytes) else answer.body
+        size = answer.body.size if isinstance(answer.body, Pieces) else sum(map(len, pieces))
         large = size > self.limits.gzip_bytes and "Content-Encoding" not in answer.headers  # some come compressed
         if large and "gzip" in message.headers.get("accept-encoding", ""):
-            pieces = [await asyncio.to_thread(_gzip, pieces)]
-            size = len(pieces[0])
+            compressed = await asyncio.to_thread(_gzip, pieces)
+            pieces, size = (compressed,), len(compressed)
             answer.headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         elif large:
             answer.headers["Vary"] = "Accept-Encoding"
@@ -166,9 +166,9 @@ class Front:
         else:
             await self._write_pieces(message.connection, first, pieces)
 
-    async def _write_pieces(self, connection: Connection, first: bytes, pieces: Sequence[bytes]) -> None:
+    async def _write_pieces(self, connection: Connection, first: bytes, pieces: Iterable[Bytes]) -> None:
         """Write a large body little by little, so that a slow reader costs no second copy of it."""
-        together: list[bytes] = [first]
+        together: list[Bytes] = [first]
         size, most = len(first), self.limits.buffered_bytes
         for piece in pieces:
             for begin in range(0, len(piece), most):
@@ -225,6 +225,6 @@ def _query(query: str) -> Mapping[str, Sequence[str]]:
     return {name: tuple(values) for name, values in found.items()}
 
 
-def _gzip(pieces: Sequence[bytes]) -> bytes:
+def _gzip(pieces: Iterable[Bytes]) -> bytes:
     compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return b"".join((*map(compressor.compress, pieces), compressor.flush()))

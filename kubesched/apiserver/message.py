@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,12 +51,26 @@ class Request:
             self.warnings.append(text)
 
 
+Bytes = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A body of ``size`` bytes whose pieces are made while they are sent: it is never in memory as a whole."""
+
+    size: int
+    pieces: Iterable[Bytes]
+
+    def __iter__(self) -> Iterator[Bytes]:
+        return iter(self.pieces)
+
+
 @dataclass(slots=True)
 class Response:
     """A whole answer. ``body`` may come in pieces that are sent one after the other without being joined."""
 
     status: int = 200
-    body: bytes | Sequence[bytes] = b""
+    body: bytes | Sequence[Bytes] | Pieces = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ What is stored goes out without being decoded wherever the form allows: as JSON,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from kubesched.api import codec, status
 from kubesched.api.codec import JSON
 from kubesched.api.strategy import Object
 from kubesched.apiserver import printing
-from kubesched.apiserver.message import Response
+from kubesched.apiserver.message import Pieces, Response
 from kubesched.apiserver.negotiate import Format
 from kubesched.apiserver.resource import Item, Resource
 from kubesched.store import Entry
@@ -122,13 +123,8 @@ def _list_head(resource: Resource) -> dict[str, Any]:
     return {"kind": resource.kind.list_kind, "apiVersion": resource.kind.api_version}
 
 
-def _list_pieces(resource: Resource, entries: Sequence[Entry], metadata: Object) -> list[bytes]:
+def _list_pieces(resource: Resource, entries: Sequence[Entry], metadata: Object) -> Pieces:
     head = orjson.dumps({**_list_head(resource), "metadata": metadata})[:-1] + b',"items":['
-    pieces: list[bytes] = [head]
-    for entry in entries:
-        pieces += resource.item(entry)
-        pieces.append(b",")
-    if entries:
-        pieces.pop()
-    pieces.append(b"]}\n")
-    return pieces
+    end = b"]}\n"
+    items = resource.items(entries)
+    return Pieces(len(head) + items.size + len(end), itertools.chain((head,), items, (end,)))

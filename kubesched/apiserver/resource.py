@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -22,6 +22,7 @@ from kubesched.api.fieldset import Set
 from kubesched.api.kinds import Kind
 from kubesched.api.options import DeleteOptions
 from kubesched.api.strategy import Object, Strategy, carry
+from kubesched.apiserver.message import Bytes, Pieces
 from kubesched.store import Entry, Mismatch, Store, Unavailable
 from kubesched.store.interface import ABSENT
 
@@ -141,20 +142,36 @@ class Resource:
         assert item.entry is not None  # an item has one of them
         return self.decode(item.entry)
 
-    def whole(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
+    def whole(self, entry: Entry) -> tuple[bytes, bytes, memoryview]:
         """The JSON of a stored object, in pieces, its revision in place."""
         if self.conversion is not None:
-            return orjson.dumps(self.decode(entry)), b"", b""
-        return self._head, b'"resourceVersion":"%d",' % entry.revision, entry.value[self._kept :]
+            return orjson.dumps(self.decode(entry)), b"", memoryview(b"")
+        return self._head, b'"resourceVersion":"%d",' % entry.revision, memoryview(entry.value)[self._kept :]
 
-    def item(self, entry: Entry) -> tuple[bytes, bytes, bytes]:
-        """The same as an item of a list: built-in kinds leave kind and apiVersion out there."""
-        if self.kind.custom:
-            return self.whole(entry)
+    def items(self, entries: Sequence[Entry]) -> Pieces:
+        """The same as the items of a list: built-in kinds leave kind and apiVersion out there."""
         if self.conversion is not None:
-            shown = {name: value for name, value in self.decode(entry).items() if name not in ("kind", "apiVersion")}
-            return orjson.dumps(shown), b"", b""
-        return b'{"metadata":{', b'"resourceVersion":"%d",' % entry.revision, entry.value[self._kept :]
+            converted = b",".join(self._converted_item(entry) for entry in entries)
+            return Pieces(len(converted), (converted,))
+        each = len(self._item_head) + len(b'"resourceVersion":"",') - self._kept + len(b",")
+        own = sum([len(entry.value) + len(str(entry.revision)) for entry in entries])
+        return Pieces(own + each * len(entries) - bool(entries), self._items(entries))  # no comma behind the last
+
+    def _converted_item(self, entry: Entry) -> bytes:
+        shown = {name: value for name, value in self.decode(entry).items() if name not in ("kind", "apiVersion")}
+        return orjson.dumps(shown)
+
+    def _items(self, entries: Sequence[Entry]) -> Iterator[Bytes]:
+        head, kept = self._item_head, self._kept
+        for at, entry in enumerate(entries):
+            if at:
+                yield b","
+            yield b'%b"resourceVersion":"%d",' % (head, entry.revision)
+            yield memoryview(entry.value)[kept:]
+
+    @property
+    def _item_head(self) -> bytes:
+        return self._head if self.kind.custom else b'{"metadata":{'
 
     def note(self, entry: Entry) -> Note:
         """What an entry is selected by; computed once."""

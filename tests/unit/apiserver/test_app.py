@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
-from kubesched.apiserver.message import ANONYMOUS
+from kubesched.apiserver.message import ANONYMOUS, Pieces
 from tests.unit.apiserver.conftest import JSON, Answer, Server, pod
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -320,3 +321,16 @@ def test_reviews(server: Server) -> None:
     spec = {"resourceAttributes": {"verb": "create", "resource": "pods", "namespace": "default"}}
     may = server.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": spec})
     assert may.body["status"] == {"allowed": True}
+
+
+def test_list_when_large_then_announced_size_is_that_of_its_pieces(server: Server) -> None:
+    for kind, path in (("ConfigMap", "/api/v1/namespaces/default/configmaps"), ("Namespace", "/api/v1/namespaces")):
+        for count in range(3):
+            if count:
+                made = {"apiVersion": "v1", "kind": kind, "metadata": {"name": f"n{count}"}}
+                assert server.ask("POST", path, made).status == 201
+            answer = server.run(server.send("GET", path))
+            assert isinstance(answer.body, Pieces)
+            raw = b"".join(answer.body)
+            assert answer.body.size == len(raw)
+            assert len(orjson.loads(raw)["items"]) == raw.count(b'"uid":')
