@@ -323,14 +323,25 @@ def test_reviews(server: Server) -> None:
     assert may.body["status"] == {"allowed": True}
 
 
-def test_list_when_large_then_announced_size_is_that_of_its_pieces(server: Server) -> None:
-    for kind, path in (("ConfigMap", "/api/v1/namespaces/default/configmaps"), ("Namespace", "/api/v1/namespaces")):
-        for count in range(3):
-            if count:
-                made = {"apiVersion": "v1", "kind": kind, "metadata": {"name": f"n{count}"}}
-                assert server.ask("POST", path, made).status == 201
-            answer = server.run(server.send("GET", path))
-            assert isinstance(answer.body, Pieces)
-            raw = b"".join(answer.body)
-            assert answer.body.size == len(raw)
-            assert len(orjson.loads(raw)["items"]) == raw.count(b'"uid":')
+SCALER = {"scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}, "maxReplicas": 3}
+
+
+@pytest.mark.parametrize(
+    ("path", "spec"),
+    [
+        (MAPS, {}),
+        ("/api/v1/namespaces", {}),
+        ("/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers", {"spec": SCALER}),
+        ("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", {"spec": SCALER}),
+    ],
+)
+def test_list_then_its_announced_size_is_that_of_its_pieces(server: Server, path: str, spec: dict[str, object]) -> None:
+    before = len(server.ask("GET", path).body["items"])
+    for count in range(3):
+        if count:
+            assert server.ask("POST", path, {"metadata": {"name": f"n{count}"}, **spec}).status == 201
+        answer = server.run(server.send("GET", path))
+        assert isinstance(answer.body, Pieces)
+        raw = b"".join(answer.body)
+        assert answer.body.size == len(raw)
+        assert len(orjson.loads(raw)["items"]) == before + count
