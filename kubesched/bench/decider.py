@@ -117,14 +117,18 @@ class Direct:
 
 
 class Queued:
-    """``Cluster.loop``: pods go through the queue, and hear of what happens."""
+    """``Cluster.loop``: pods go through the queue, and hear of what happens.
+
+    The loop's clock stands still: which back-offs have ended, and so who is decided next, must not depend on how fast
+    the machine is. Pods in back-off are decided all the same, when no other is left.
+    """
 
     def __init__(self, program: programs.Program, cluster: Cluster, pods: Pods, driver: str) -> None:
         objects = {programs.key_of(obj): obj for obj in program.objects if obj["kind"] == "Pod"}
         self._views = {key: events.view(objects[key], pod) for key, pod in pods.items()}
         self._ending = {pod.shape: replace(pod.shape, terminating=True) for pod in _distinct(pods.values())}
         nodes = [obj for obj in program.objects if obj["kind"] == "Node"]
-        self._loop = cluster.loop(time.monotonic, program.profile, driver=driver, nodes=nodes)
+        self._loop = cluster.loop(lambda: 0.0, program.profile, driver=driver, nodes=nodes)
 
     def counts(self) -> tuple[int, int]:
         return self._loop.totals.dense, self._loop.totals.indexed

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +36,18 @@ def test_every_case_runs_small(case: scenario.Case) -> None:
     row = runner.run(case.scaled(30))
     assert row["verified"] is True
     assert row["placed"] == row["pods"] > 0
+
+
+def test_decisions_do_not_depend_on_how_fast_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second from one look at the clock to the next lets back-offs end between two decisions."""
+    case = next(case for case in CASES if case.name == "EventHandlingPodAdd/10Pods")
+    made = program.build(case)
+    fast = runner._execute(made, "auto", every=0).decisions
+    now = itertools.count()
+    slow = SimpleNamespace(monotonic=lambda: next(now) / 2, perf_counter=time.perf_counter)
+    monkeypatch.setattr(decider, "time", slow)
+    assert runner._execute(made, "auto", every=0).decisions == fast
+    assert sum(node is None for of in fast for _, node in of) > 10
 
 
 def test_a_node_that_is_not_the_best_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
