@@ -59,7 +59,7 @@ test: setup test-core  ## Set-up and all tests, one command
 
 check: lint types imports test  ## Everything that decides whether a change is acceptable
 
-test-nightly: setup  ## The long property tests: 10^5 random decisions of each family and more (an hour)
+test-nightly: setup  ## The long property tests: 10^5 random decisions of each family and more (two hours)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n $(JOBS) -m "nightly or hypothesis"
 
 demo: setup  ## Set-up, then replay a production GPU trace under six policies

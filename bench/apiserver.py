@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the API server is: python bench/apiserver.py [--objects N] [--connections C] [--only PART …].
+"""How fast the API server is: python -m bench.apiserver [--objects N] [--connections C] [--only PART …].
 
 A `kubesched apiserver` in a process of its own, over TLS with the administrator's certificate, objects in SQLite; the
 clients are in this process. Every answer is verified: its code, that it holds the object that was asked for, and at the

@@ -11,7 +11,7 @@ from typing import Any
 
 from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.groups import autoscalers, autoscaling_v1
+from kubesched.api.groups import autoscalers, scaler_conversion
 from kubesched.api.strategy import STATUS, Object, Strategy, fill, fill_empty
 
 _UP: Object = {
@@ -97,5 +97,5 @@ STRATEGIES: dict[str, Strategy] = {
     ),
 }
 """By plural."""
-CONVERSIONS = {("v1", "horizontalpodautoscalers"): autoscaling_v1.CONVERSION}
+CONVERSIONS = {("v1", "horizontalpodautoscalers"): scaler_conversion.CONVERSION}
 """By version and plural."""
