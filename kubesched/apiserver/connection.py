@@ -125,18 +125,22 @@ class Connection(asyncio.Protocol):
     ----------
     answer
         Writes the answer to a message; whether the connection goes on.
-    gone
-        Called when the connection has ended.
+    made, gone
+        Called when the connection stands (a handshake that fails makes none), and when it has ended.
     """
 
     def __init__(
-        self, limits: Limits, answer: Callable[[Message], Awaitable[bool]], gone: Callable[[Connection], None]
+        self,
+        limits: Limits,
+        answer: Callable[[Message], Awaitable[bool]],
+        made: Callable[[Connection], None],
+        gone: Callable[[Connection], None],
     ) -> None:
         self.limits = limits
         self.user: User | None = None
         self.user_until = 0.0  # asked at the first request
         self.remote = ""
-        self._answer, self._gone = answer, gone
+        self._answer, self._made, self._gone = answer, made, gone
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -169,6 +173,7 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.remote = str(peer[0]) if peer else ""
         self._idle_timer = self._loop.call_later(self.limits.idle_s, self._idle)
+        self._made(self)
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:

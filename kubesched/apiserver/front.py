@@ -72,9 +72,7 @@ class Front:
         return int(self._listening.sockets[0].getsockname()[1])
 
     def _connection(self) -> Connection:
-        made = Connection(self.limits, self.answer, self._gone)
-        self._connections.add(made)
-        return made
+        return Connection(self.limits, self.answer, self._connections.add, self._gone)
 
     def _gone(self, connection: Connection) -> None:
         self._connections.discard(connection)

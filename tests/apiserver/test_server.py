@@ -101,6 +101,18 @@ def test_process_when_terminated_then_watches_end_cleanly(tmp_path: Path) -> Non
         server.wait(30)
 
 
+def test_process_when_handshakes_failed_then_it_ends_at_once(tmp_path: Path) -> None:
+    with process(tmp_path, "--store", "memory") as (server, port):
+        for words in (b"", b"GET / HTTP/1.0\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(words)
+                client.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionError):
+                    client.recv(1000)
+        server.send_signal(signal.SIGTERM)
+        server.wait(10)
+
+
 def test_process_when_anonymous_or_bad_credentials_then_403_and_401(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.touch(0o600)
