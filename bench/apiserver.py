@@ -26,7 +26,6 @@ from typing import Any, cast
 
 import orjson
 import uvloop
-import yaml
 
 from bench.front import cpu_s, server_process
 from kubesched.apiserver import certificates
@@ -179,26 +178,10 @@ def apiserver(folder: Path, store: str) -> Iterator[tuple[subprocess.Popen[str],
                 names = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
                 assert "namespace/default" in names, names
                 print(f"{'to the first kubectl get namespaces':34} {time.perf_counter() - began:8.2f} s")
-            yield process, port, _context(config, folder)
+            yield process, port, certificates.Authority.open(folder / "data" / "pki").client_context()
         finally:
             process.terminate()
             process.wait(30)
-
-
-def _context(config: Path, folder: Path) -> ssl.SSLContext:
-    """What the kubeconfig says, for TLS."""
-    import base64
-
-    read = yaml.safe_load(config.read_text())
-    user, cluster = read["users"][0]["user"], read["clusters"][0]["cluster"]
-    pair = folder / "pair.pem"
-    pair.touch(mode=0o600)
-    pair.write_bytes(b"\n".join(base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key")))
-    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    context = ssl.create_default_context(cadata=authority)
-    context.check_hostname = False
-    context.load_cert_chain(pair)
-    return context
 
 
 @asynccontextmanager
@@ -209,6 +192,7 @@ async def clients(port: int, tls: ssl.SSLContext, pid: int, count: int) -> Async
         yield made
     finally:
         made.close()
+        await asyncio.sleep(0.1)  # the server is stopped next, and would wait for connections that still stand
 
 
 # ---- what is measured ------------------------------------------------------------------------------------------------

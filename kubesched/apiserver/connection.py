@@ -40,6 +40,7 @@ class Limits:
     idle_s: float = 90.0  # upstream's IdleTimeout
     stalled_s: float = 30.0  # a reader that takes nothing for so long is gone
     handshake_s: float = 10.0
+    goodbye_s: float = 1.0  # a client that does not answer the end of TLS is not waited for longer
     buffered_bytes: int = 256 << 10  # written ahead of a slow reader
     gzip_bytes: int = 128 << 10  # upstream compresses from here on
 
@@ -186,7 +187,7 @@ class Connection(asyncio.Protocol):
             if self._last is not None:
                 self._last.keep = False
         except httptools.HttpParserError:
-            self._refuse(self._refusal or 400)
+            self._refuse(400)
         if self._refusal:
             self._give_up()
         elif self._in_head:

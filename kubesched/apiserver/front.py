@@ -66,7 +66,11 @@ class Front:
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to serve; returns the port, which the system chooses when it is 0."""
-        tls: dict[str, Any] = {"ssl": self._tls, "ssl_handshake_timeout": self.limits.handshake_s} if self._tls else {}
+        tls: dict[str, Any] = {}
+        if self._tls is not None:
+            limits = self.limits
+            times = {"ssl_handshake_timeout": limits.handshake_s, "ssl_shutdown_timeout": limits.goodbye_s}
+            tls = {"ssl": self._tls, **times}
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_server(self._connection, host, port, backlog=1024, **tls)
         return int(self._listening.sockets[0].getsockname()[1])

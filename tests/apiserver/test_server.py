@@ -113,6 +113,17 @@ def test_process_when_handshakes_failed_then_it_ends_at_once(tmp_path: Path) -> 
         server.wait(10)
 
 
+def test_process_when_a_client_does_not_answer_the_end_then_not_waited_for(tmp_path: Path) -> None:
+    with process(tmp_path, "--store", "memory") as (server, port):
+        tls = Authority.open(tmp_path / "pki").client_context()
+        connection = http.client.HTTPSConnection("localhost", port, context=tls, timeout=20)
+        connection.request("GET", MAPS)
+        assert connection.getresponse().read()
+        server.send_signal(signal.SIGTERM)
+        server.wait(10)
+        connection.close()
+
+
 def test_process_when_anonymous_or_bad_credentials_then_403_and_401(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.touch(0o600)
