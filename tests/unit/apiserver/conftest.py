@@ -19,6 +19,7 @@ from kubesched.store.memory import MemoryStore
 
 ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 JSON = "application/json"
+MERGE = "application/merge-patch+json"
 
 
 class Clock:
@@ -70,6 +71,10 @@ class Server:
         assert isinstance(answer, Response)
         return Answer(answer)
 
+    def merge(self, path: str, change: Any, **headers: str) -> Answer:
+        """A merge patch."""
+        return self.ask("PATCH", path, change, content_type=MERGE, **headers)
+
     async def send(
         self,
         method: str,
@@ -118,9 +123,14 @@ def refused(answer: Answer) -> str:
     assert answer.status == 422, answer.body
     details = answer.body["details"]
     texts = dict.fromkeys(f"{cause['field']}: {cause['message']}" for cause in details["causes"])
-    head = f'The {details["kind"]} "{details.get("name", "")}" is invalid: '
     listed = ", ".join(texts)
     kind = f"{details['kind']}.{details['group']}" if details.get("group") else details["kind"]
     said = f'{kind} "{details.get("name", "")}" is invalid: {listed if len(texts) == 1 else f"[{listed}]"}'
     assert answer.body["message"] == said
-    return head + listed if len(texts) == 1 else head + "".join(f"\n* {text}" for text in texts)
+    return shown(details["kind"], *texts, name=details.get("name", ""))
+
+
+def shown(kind: str, *texts: str, name: str = "x") -> str:
+    """The lines that kubectl prints of an object with such errors."""
+    head = f'The {kind} "{name}" is invalid: '
+    return head + texts[0] if len(texts) == 1 else head + "".join(f"\n* {text}" for text in texts)

@@ -7,13 +7,12 @@ import orjson
 import pytest
 
 from kubesched.apiserver.message import ANONYMOUS, Pieces
-from tests.unit.apiserver.conftest import JSON, Answer, Server, pod
+from tests.unit.apiserver.conftest import JSON, MERGE, Answer, Server, pod
 
 PODS = "/api/v1/namespaces/default/pods"
 MAPS = "/api/v1/namespaces/default/configmaps"
 TABLE = f"{JSON};as=Table;v=v1;g=meta.k8s.io"
 PARTIAL = f"{JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
-MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 
 

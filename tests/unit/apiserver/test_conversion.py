@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from kubesched.apiserver.message import Stream
-from tests.unit.apiserver.conftest import JSON, Server, refused
+from tests.unit.apiserver.conftest import JSON, Server, refused, shown
 
-MERGE = "application/merge-patch+json"
 V1 = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers"
 V2 = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
 CORE = "/api/v1/namespaces/default/events"
@@ -134,7 +133,7 @@ def test_behaviour_is_written_as_upstreams_own_type(server: Server) -> None:
         '"PeriodSeconds":60}],"Tolerance":null}}'
     )
     patch = {"metadata": {"labels": {"a": "b"}}}
-    assert server.ask("PATCH", f"{V1}/x", patch, **{"content-type": MERGE}).status == 200
+    assert server.merge(f"{V1}/x", patch).status == 200
     assert server.ask("GET", f"{V2}/x").body["spec"]["behavior"] == before
 
 
@@ -146,7 +145,7 @@ def test_a_status_is_whole_in_both(server: Server) -> None:
     }
     condition = {"type": "AbleToScale", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     state = {"currentReplicas": 2, "desiredReplicas": 3, "currentMetrics": [current], "conditions": [condition]}
-    assert server.ask("PATCH", f"{V2}/x/status", {"status": state}, **{"content-type": MERGE}).status == 200
+    assert server.merge(f"{V2}/x/status", {"status": state}).status == 200
     seen = server.ask("GET", f"{V1}/x").body
     assert seen["status"] == {"currentReplicas": 2, "desiredReplicas": 3, "currentCPUUtilizationPercentage": 40}
     notes = seen["metadata"]["annotations"]
@@ -284,14 +283,14 @@ def test_an_old_event_is_seen_as_a_new_one(server: Server) -> None:
 )
 def test_new_events_are_judged_strictly(server: Server, fields: dict[str, Any], texts: list[str]) -> None:
     answer = server.ask("POST", NEW, event(**fields))
-    assert refused(answer) == 'The Event "e" is invalid: ' + "".join(f"\n* {text}" for text in texts)
+    assert refused(answer) == shown("Event", *texts, name="e")
 
 
 def test_only_the_series_of_a_new_event_goes_on(server: Server) -> None:
     assert server.ask("POST", NEW, event()).status == 201
     series = {"count": 2, "lastObservedTime": "2026-01-02T03:05:05.000000Z"}
-    assert server.ask("PATCH", f"{NEW}/e", {"series": series}, **{"content-type": MERGE}).status == 200
-    answer = server.ask("PATCH", f"{NEW}/e", {"note": "other"}, **{"content-type": MERGE})
+    assert server.merge(f"{NEW}/e", {"series": series}).status == 200
+    answer = server.merge(f"{NEW}/e", {"note": "other"})
     assert refused(answer) == 'The Event "e" is invalid: message: Invalid value: "other": field is immutable'
 
 

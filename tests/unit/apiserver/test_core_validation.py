@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Answer, Server, refused
+from tests.unit.apiserver.conftest import Answer, Server, refused, shown
 
-MERGE = "application/merge-patch+json"
 LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
@@ -49,12 +48,7 @@ def create(server: Server, kind: str, fields: Fields) -> Answer:
 
 
 def patch(server: Server, kind: str, change: Fields, part: str = "") -> Answer:
-    return server.ask("PATCH", f"{PATHS[kind]}/x{part}", change, **{"content-type": MERGE})
-
-
-def shown(kind: str, *texts: str) -> str:
-    head = f'The {kind} "x" is invalid: '
-    return head + texts[0] if len(texts) == 1 else head + "".join(f"\n* {text}" for text in texts)
+    return server.merge(f"{PATHS[kind]}/x{part}", change)
 
 
 def service(**spec: Any) -> Fields:

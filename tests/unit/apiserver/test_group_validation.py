@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Answer, Server, refused
+from tests.unit.apiserver.conftest import Answer, Server, refused, shown
 
-MERGE = "application/merge-patch+json"
 RBAC = "rbac.authorization.k8s.io"
 PATHS = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
@@ -44,12 +43,7 @@ def create(server: Server, kind: str, fields: Fields, name: str = "x") -> Answer
 
 
 def patch(server: Server, kind: str, change: Fields, part: str = "") -> Answer:
-    return server.ask("PATCH", f"{PATHS[kind]}/x{part}", change, **{"content-type": MERGE})
-
-
-def shown(kind: str, *texts: str) -> str:
-    head = f'The {kind} "x" is invalid: '
-    return head + texts[0] if len(texts) == 1 else head + "".join(f"\n* {text}" for text in texts)
+    return server.merge(f"{PATHS[kind]}/x{part}", change)
 
 
 def scaler(**spec: Any) -> Fields:

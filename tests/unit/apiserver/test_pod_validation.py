@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Server, pod, refused
+from tests.unit.apiserver.conftest import Server, pod, refused, shown
 
 PODS = "/api/v1/namespaces/default/pods"
-MERGE = "application/merge-patch+json"
 LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
@@ -606,8 +605,7 @@ REST = [
 )
 def test_refused(server: Server, spec: dict[str, Any], texts: list[str]) -> None:
     answer = server.ask("POST", PODS, pod(**copy.deepcopy(spec)))
-    head = 'The Pod "p" is invalid: '
-    assert refused(answer) == (head + texts[0] if len(texts) == 1 else head + "".join(f"\n* {text}" for text in texts))
+    assert refused(answer) == shown("Pod", *texts, name="p")
     assert server.ask("GET", f"{PODS}/p").status == 404
 
 
@@ -705,7 +703,7 @@ FIXED = (
 def changed(server: Server, change: dict[str, Any], subresource: str = "", **spec: Any) -> Any:
     assert server.ask("POST", PODS, pod(**spec)).status == 201
     path = f"{PODS}/p/{subresource}" if subresource else f"{PODS}/p"
-    return server.ask("PATCH", path, change, **{"content-type": MERGE})
+    return server.merge(path, change)
 
 
 def test_what_may_change(server: Server) -> None:
@@ -779,7 +777,7 @@ def test_a_gated_pod_is_narrowed(server: Server) -> None:
     gated = {"schedulingGates": [{"name": "g"}], **nodes(term)}
     answer = changed(server, {"spec": {**nodes(more), "nodeSelector": {"x": "y"}}}, **gated)
     assert answer.status == 200
-    text = refused(server.ask("PATCH", f"{PODS}/p", {"spec": nodes(term)}, **{"content-type": MERGE}))
+    text = refused(server.merge(f"{PODS}/p", {"spec": nodes(term)}))
     assert text == (
         f'The Pod "p" is invalid: {TERM}[0]: Invalid value: {{"MatchExpressions":[{{"Key":"a","Operator":"Exists",'
         '"Values":null}],"MatchFields":null}: only additions are allowed (no mutations or deletions)'
@@ -790,7 +788,7 @@ def test_ephemeral_containers_stay(server: Server) -> None:
     path = f"{PODS}/p/ephemeralcontainers"
     debug = {"spec": {"ephemeralContainers": [{"name": "d", "image": "busybox", "targetContainerName": "c"}]}}
     assert changed(server, debug, "ephemeralcontainers").status == 200
-    gone = server.ask("PATCH", path, {"spec": {"ephemeralContainers": []}}, **{"content-type": MERGE})
+    gone = server.merge(path, {"spec": {"ephemeralContainers": []}})
     assert refused(gone) == (
         'The Pod "p" is invalid: spec.ephemeralContainers: Forbidden: existing ephemeral containers "d" may not be '
         "removed\n"
@@ -804,12 +802,12 @@ def test_resizing(server: Server) -> None:
     assert answer.status == 200
     assert answer.body["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "1500m"}
     less = {"spec": {"containers": [container(resources={"requests": {"cpu": "1"}})]}}
-    assert refused(server.ask("PATCH", f"{PODS}/p/resize", less, **{"content-type": MERGE})) == (
+    assert refused(server.merge(f"{PODS}/p/resize", less)) == (
         f'The Pod "p" is invalid: {C}.resources.limits: Forbidden: resource limits cannot be removed'
     )
     equal = {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
     better = {"spec": {"containers": [container(resources=equal)]}}
-    assert refused(server.ask("PATCH", f"{PODS}/p/resize", better, **{"content-type": MERGE})) == (
+    assert refused(server.merge(f"{PODS}/p/resize", better)) == (
         'The Pod "p" is invalid: spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing'
     )
 
@@ -822,17 +820,17 @@ def test_status(server: Server) -> None:
         changed(server, report("c", {"terminated": {"exitCode": 0}}), "status", restartPolicy="OnFailure").status == 200
     )
     path = f"{PODS}/p/status"
-    again = server.ask("PATCH", path, report("c", {"running": {}}), **{"content-type": MERGE})
+    again = server.merge(path, report("c", {"running": {}}))
     assert refused(again) == (
         'The Pod "p" is invalid: status.containerStatuses[0].state: Forbidden: may not be transitioned to '
         "non-terminated state"
     )
-    quality = server.ask("PATCH", path, {"status": {"qosClass": "Guaranteed"}}, **{"content-type": MERGE})
+    quality = server.merge(path, {"status": {"qosClass": "Guaranteed"}})
     assert (
         refused(quality) == 'The Pod "p" is invalid: status.qosClass: Invalid value: "Guaranteed": field is immutable'
     )
     addresses = {"status": {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}}
-    assert refused(server.ask("PATCH", path, addresses, **{"content-type": MERGE})) == (
+    assert refused(server.merge(path, addresses)) == (
         'The Pod "p" is invalid: status.podIPs: Invalid value: [{"IP":"10.0.0.1"},{"IP":"10.0.0.2"}]: may specify no '
         "more than one IP for each IP family"
     )

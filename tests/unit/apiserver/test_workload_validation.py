@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Answer, Server, refused
+from tests.unit.apiserver.conftest import Answer, Server, refused, shown
 
-MERGE = "application/merge-patch+json"
 UNMATCHED = "`selector` does not match template `labels`"
 NEGATIVE = "must be greater than or equal to 0"
 PATHS = {
@@ -67,11 +66,6 @@ def least(kind: str) -> Merged:
 
 def create(server: Server, kind: str, change: Merged | None = None) -> Answer:
     return server.ask("POST", PATHS[kind], merged(least(kind), change or {}))
-
-
-def shown(kind: str, *texts: str) -> str:
-    head = f'The {kind} "x" is invalid: '
-    return head + texts[0] if len(texts) == 1 else head + "".join(f"\n* {text}" for text in texts)
 
 
 @pytest.mark.parametrize("kind", PATHS)
@@ -366,7 +360,7 @@ def test_a_names_length_counts(server: Server) -> None:
 )
 def test_what_may_not_change(server: Server, kind: str, change: Merged, texts: list[str]) -> None:
     assert create(server, kind).status == 201
-    answer = server.ask("PATCH", f"{PATHS[kind]}/x", change, **{"content-type": MERGE})
+    answer = server.merge(f"{PATHS[kind]}/x", change)
     assert refused(answer) == shown(kind, *texts)
 
 
@@ -374,14 +368,14 @@ def test_the_template_of_a_job_is_fixed_but_for_where_it_runs_while_it_waits(ser
     assert create(server, "Job", {"spec": {"suspend": True}}).status == 201
     path = f"{PATHS['Job']}/x"
     moved = {"spec": {"template": {"spec": {"nodeSelector": {"a": "b"}}}}}
-    assert server.ask("PATCH", path, moved, **{"content-type": MERGE}).status == 200
+    assert server.merge(path, moved).status == 200
     other = {"spec": {"template": {"spec": {"hostname": "h"}}}}
-    answer = server.ask("PATCH", path, other, **{"content-type": MERGE})
+    answer = server.merge(path, other)
     assert refused(answer).startswith('The Job "x" is invalid: spec.template.spec: Invalid value: ')
     resumed = {"spec": {"suspend": False}}
-    assert server.ask("PATCH", path, resumed, **{"content-type": MERGE}).status == 200
+    assert server.merge(path, resumed).status == 200
     again = {"spec": {"template": {"spec": {"nodeSelector": None}}}}
-    answer = server.ask("PATCH", path, again, **{"content-type": MERGE})
+    answer = server.merge(path, again)
     assert refused(answer).startswith('The Job "x" is invalid: spec.template: Invalid value: ')
 
 
@@ -389,7 +383,7 @@ def test_a_status_counts_what_is_there(server: Server) -> None:
     assert create(server, "Deployment").status == 201
     path = f"{PATHS['Deployment']}/x/status"
     change = {"status": {"replicas": 1, "readyReplicas": 2, "availableReplicas": 3}}
-    assert refused(server.ask("PATCH", path, change, **{"content-type": MERGE})) == shown(
+    assert refused(server.merge(path, change)) == shown(
         "Deployment",
         "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas",
         "status.availableReplicas: Invalid value: 3: cannot be greater than status.replicas",
