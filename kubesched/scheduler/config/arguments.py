@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kubesched.scheduler.config import names
+from kubesched.api import checks, names
 from kubesched.scheduler.config.problems import Problem, duplicate, forbidden, invalid, not_supported, required
 from kubesched.scheduler.config.schema import nanoseconds
 
@@ -27,9 +27,9 @@ def validate(plugin: str, args: Args, path: str) -> Iterator[Problem]:
 
 def extended_resource_name(path: str, name: str) -> Iterator[Problem]:
     """Problems of the name of a resource that an extender manages."""
-    found = names.qualified(name)
+    found = names.qualified_name(name)
     yield from (invalid(path, name, text) for text in found)
-    if not found and not names.is_extended_resource(name):
+    if not found and not checks.is_extended(name):
         yield invalid(path, name, "is an invalid extended resource name")
 
 
@@ -76,12 +76,12 @@ def _dynamic_resources(args: Args, path: str) -> Iterator[Problem]:
 
 def _fit(args: Args, path: str) -> Iterator[Problem]:
     for i, name in enumerate(args.get("ignoredResources") or ()):
-        yield from (invalid(f"{path}.ignoredResources[{i}]", name, text) for text in names.qualified(name))
+        yield from (invalid(f"{path}.ignoredResources[{i}]", name, text) for text in names.qualified_name(name))
     for i, group in enumerate(args.get("ignoredResourceGroups") or ()):
         at = f"{path}.ignoredResourceGroups[{i}]"
         if "/" in group:
             yield invalid(at, group, "resource group name can't contain '/'")
-        yield from (invalid(at, group, text) for text in names.qualified(group))
+        yield from (invalid(at, group, text) for text in names.qualified_name(group))
     yield from _strategy(args["scoringStrategy"], f"{path}.scoringStrategy")
 
 
@@ -157,7 +157,7 @@ def _constraint(constraint: Args, path: str) -> Iterator[Problem]:
     if not key:
         yield required(f"{path}.topologyKey", "can not be empty")
     else:
-        yield from (invalid(f"{path}.topologyKey", key, text) for text in names.qualified(key))
+        yield from (invalid(f"{path}.topologyKey", key, text) for text in names.qualified_name(key))
     if not action:
         yield required(f"{path}.whenUnsatisfiable", "can not be empty")
     elif action not in ("DoNotSchedule", "ScheduleAnyway"):
@@ -202,7 +202,7 @@ def _term(term: Args, path: str) -> Iterator[Problem]:
 
 def _requirement(key: str, operator: str, values: list[str], path: str) -> Iterator[Problem]:
     """Source: labels.NewRequirement."""
-    yield from (invalid(f"{path}.key", key, text) for text in names.qualified(key))
+    yield from (invalid(f"{path}.key", key, text) for text in names.qualified_name(key))
     if operator in ("In", "NotIn") and not values:
         yield invalid(f"{path}.values", values, "for 'in', 'notin' operators, values set can't be empty")
     if operator in ("Exists", "DoesNotExist") and values:
