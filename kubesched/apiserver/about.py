@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import orjson
 
 from kubesched.api import gotext, status
+from kubesched.apiserver import metrics
 from kubesched.apiserver.message import ANONYMOUS, Answer, Request, Response, User
 
 if TYPE_CHECKING:
@@ -28,21 +31,25 @@ def may_everything(user: User) -> bool:
     return user.name != ANONYMOUS.name and "system:unauthenticated" not in user.groups
 
 
-def authorize(request: Request) -> None:
-    """Anybody who is known may do everything; who is not may see health and version.
+def authorize(request: Request, counted: Counter[str]) -> None:
+    """Anybody who is known may do everything; who is not may see health and version. Verdicts are counted.
 
     Raises
     ------
     StatusError
         403.
     """
-    if may_everything(request.user):
+    if may_everything(request.user) or _is_public(request.path):
+        counted["allowed"] += 1
         return
-    if any(request.path == path or request.path.startswith(f"{path}/") for path in _PUBLIC):
-        return
+    counted["no-opinion"] += 1  # upstream's word for nobody's consent
     path = gotext.quote(request.path)
     why = f"User {gotext.quote(request.user.name)} cannot {request.method.lower()} path {path}"
     raise status.forbidden("", "", "", why)
+
+
+def _is_public(path: str) -> bool:
+    return any(path == public or path.startswith(f"{public}/") for public in _PUBLIC)
 
 
 async def answer(request: Request, app: App) -> Answer:
@@ -52,6 +59,10 @@ async def answer(request: Request, app: App) -> Answer:
     path = request.path.rstrip("/") or "/"
     if path == "/version":
         return Response(200, orjson.dumps(version(), option=orjson.OPT_INDENT_2))
+    if path == "/metrics":
+        return await _metrics(app)
+    if path == "/":
+        return Response(200, orjson.dumps({"paths": _paths(app)}, option=orjson.OPT_INDENT_2))
     for root in _CHECKS:
         if path == root or path.startswith(f"{root}/"):
             return _health(request, app, root, path[len(root) + 1 :])
@@ -62,6 +73,29 @@ async def answer(request: Request, app: App) -> Answer:
 
 def _known(path: str) -> bool:
     return path.split("/")[1:2][0] in ("api", "apis", "version", "healthz", "livez", "readyz", "openapi", "metrics")
+
+
+def _paths(app: App) -> list[str]:
+    """Everything that can be asked for here, sorted: what "/" lists."""
+    checks = [f"{root}/{check}" for root, names in _CHECKS.items() for check in names]
+    groups = [group for group in app.kinds.groups() if group]
+    versions = [f"/apis/{group}/{version}" for group in groups for version in app.kinds.versions(group)]
+    plain = ("/api", "/api/v1", "/apis", "/apis/", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version")
+    return sorted([*plain, *_CHECKS, *checks, *(f"/apis/{group}" for group in groups), *versions])
+
+
+async def _metrics(app: App) -> Response:
+    """The counters as text; it takes some milliseconds, so it is made beside the event loop."""
+    build = {_snake(name): value for name, value in version().items() if name in _BUILD}
+    body = await asyncio.to_thread(app.metrics.exposition, await app.stored(), build)
+    return Response(200, body, metrics.CONTENT_TYPE)
+
+
+_BUILD = ("major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform")
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
 
 
 def version() -> dict[str, str]:

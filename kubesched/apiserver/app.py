@@ -17,6 +17,7 @@ from kubesched.apiserver.custom import CustomResources
 from kubesched.apiserver.documents import Documents
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.message import Answer, Request, User, failed
+from kubesched.apiserver.metrics import Metrics
 from kubesched.apiserver.resource import Now, Resource
 from kubesched.apiserver.watch import Watchers
 from kubesched.store import Store
@@ -75,6 +76,7 @@ class App:
         self.store = store
         self.kinds = kinds
         self.documents = Documents(kinds)
+        self.metrics = Metrics()
         self.now = now
         self.ready = True  # /readyz; false while draining
         self._resources: dict[Kind, Resource] = {}
@@ -133,6 +135,17 @@ class App:
             raise KeyError(plural)
         return self.resource(kind)
 
+    async def stored(self) -> dict[tuple[str, str], int]:
+        """How many objects there are of each group and resource; O(log n) for each."""
+        counts: dict[tuple[str, str], int] = {}
+        for group in self.kinds.groups():
+            for version in self.kinds.versions(group):
+                for kind in self.kinds.resources(group, version):
+                    if not kind.virtual and (group, kind.plural) not in counts:
+                        listing = await self.store.list(kind.prefix, limit=1)
+                        counts[group, kind.plural] = len(listing.entries) + listing.remaining
+        return counts
+
     def endpoint(self, route: routes.Route) -> Endpoint:
         """What a route leads to."""
         kind = route.kind
@@ -156,7 +169,7 @@ class App:
         resource = self.resource(kind)
         watchers = self._watchers.get(kind)
         if watchers is None:
-            watchers = self._watchers[kind] = Watchers(resource)
+            watchers = self._watchers[kind] = Watchers(resource, self.metrics.events_of(kind).observe)
         gvk = GroupVersionKind(kind.group, kind.version, kind.kind)
         type_ = kind.type
         bare = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {}}
@@ -181,8 +194,12 @@ class App:
     async def __call__(self, request: Request) -> Answer:
         """Answer a request; never raises but for a cancelled one."""
         audit = uuid.uuid4().hex
+        began = self.metrics.begin(request.method)
+        route = None
         try:
-            answer = await self._answer(request)
+            about.authorize(request, self.metrics.authorizations)
+            route = routes.find(request.path, self.kinds)
+            answer = await (about.answer(request, self) if route is None else self._dispatch(request, route))
         except status.StatusError as error:
             answer = failed(error)
         except Exception:
@@ -191,14 +208,8 @@ class App:
         answer.headers.update(warning_headers(request))
         answer.headers["Audit-Id"] = audit
         answer.headers.setdefault("Cache-Control", "no-cache, private")
+        self.metrics.end(request, route, answer, began)
         return answer
-
-    async def _answer(self, request: Request) -> Answer:
-        about.authorize(request)
-        route = routes.find(request.path, self.kinds)
-        if route is None:
-            return await about.answer(request, self)
-        return await self._dispatch(request, route)
 
     async def _dispatch(self, request: Request, route: routes.Route) -> Answer:
         if route.subresource:

@@ -76,7 +76,7 @@ async def list_or_watch(request: Request, endpoint: Endpoint) -> Answer:
         options.watch = True
     if endpoint.name:
         _select_name(endpoint.name, options)
-    if options.watch:
+    if options.watch and request.method != "HEAD":  # which has no body, and so no end
         timeout = float(options.timeout or 0) or MIN_WATCH * (1 + random.random())
         return await endpoint.watchers.open(endpoint.namespace, options, form, _include(request), timeout)
     entries, metadata = await _page(endpoint.resource, endpoint.namespace, options)

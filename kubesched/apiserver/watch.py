@@ -9,7 +9,7 @@ often the longer it takes to serve everybody.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -76,11 +76,16 @@ class _Group:
     headers: bool = True  # of a Table: the columns are still to be said
 
 
+Observe = Callable[[int, int], None]
+"""Told the size of an event and to how many watchers it goes."""
+
+
 class Watchers:
     """All watches of one resource."""
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: Resource, observe: Observe = lambda size, times: None) -> None:
         self._resource = resource
+        self._observe = observe
         self._groups: dict[_Want, _Group] = {}
         self._subscription: Subscription | None = None
         self._flush: asyncio.TimerHandle | None = None
@@ -115,6 +120,8 @@ class Watchers:
             opening, revision = await self._state(group, options.bookmarks)
         member = _Member()
         opening += self._join(group, member, revision)
+        for line in opening:
+            self._observe(len(line), 1)
         return Stream(self._chunks(want, member, opening, options.bookmarks, timeout), form.content_type)
 
     async def _state(self, group: _Group, bookmarks: bool) -> tuple[list[bytes], int]:
@@ -205,6 +212,8 @@ class Watchers:
         for group in self._groups.values():
             if group.pending:
                 chunk = b"".join(group.pending)
+                for line in group.pending:
+                    self._observe(len(line), len(group.members))
                 group.pending.clear()
                 for member in group.members:
                     member.send(chunk)

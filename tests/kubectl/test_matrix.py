@@ -107,6 +107,7 @@ SCRIPT = [
     Step("api-resources --api-group=apps -o name", r"statefulsets\.apps"),
     Step("cluster-info", "control plane"),
     Step("get --raw /healthz", "ok"),
+    Step("get --raw /metrics", r'apiserver_request_total\{.*verb="GET"'),
     Step("get namespaces", r"default +Active"),
     Step("create ns nsx", "created"),
     Step("create ns nsx", "already exists", 1),
