@@ -63,6 +63,12 @@ def wrap(api_version: str, kind: str, message: bytes) -> bytes:
     return MAGIC + _blob(0x0A, meta) + _blob(0x12, message) + b"\x1a\x00\x22\x00"
 
 
+def watch_event(kind: str, obj: bytes) -> bytes:
+    """An event of a watch, its length before it: WatchEvent with an object in its envelope as RawExtension."""
+    message = _blob(0x0A, kind.encode()) + _blob(0x12, _blob(0x0A, obj))
+    return len(message).to_bytes(4, "big") + message
+
+
 def _fields(data: bytes, at: int, end: int) -> list[tuple[int, bytes | int]]:
     """Numbers and values of a small message's fields."""
     out: list[tuple[int, bytes | int]] = []

@@ -16,6 +16,7 @@ from kubesched.api.codec import JSON, PROTOBUF, YAML
 
 BUILT_IN = (JSON, YAML, PROTOBUF)
 CUSTOM = (JSON, YAML)  # custom resources have no wire numbers
+NOT_STREAMED = YAML  # no framing is defined for it
 
 _CONVERSIONS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
 _META_VERSIONS = frozenset({"v1", "v1beta1"})
@@ -37,10 +38,9 @@ class Format:
     version: str = "v1"  # of meta.k8s.io, when converted
 
     @property
-    def content_type(self) -> str:
-        if not self.convert:
-            return self.media_type
-        return f"{self.media_type};as={self.convert};v={self.version};g=meta.k8s.io"
+    def stream_type(self) -> str:
+        """The media type of a watch."""
+        return self.media_type if self.media_type == JSON else f"{self.media_type};stream=watch"
 
 
 PLAIN = Format()

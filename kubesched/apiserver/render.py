@@ -28,7 +28,7 @@ def item(resource: Resource, found: Item, form: Format, include: str = "") -> Re
     if found.entry is not None and form.media_type == JSON and not form.convert:
         return Response(code, resource.whole(found.entry))
     obj = convert(resource, resource.object_of(found), form, include)
-    return Response(code, codec.encode(obj, form.media_type), form.content_type)
+    return Response(code, codec.encode(obj, form.media_type), form.media_type)
 
 
 def plain(obj: Object, form: Format, code: int = 200) -> Response:
@@ -116,7 +116,7 @@ def objects(resource: Resource, found: Iterable[Object], metadata: Object, form:
         raise status.not_acceptable((JSON,))
     else:
         body = {**_list_head(resource), "metadata": metadata, "items": list(found)}
-    return Response(200, codec.encode(body, form.media_type), form.content_type)
+    return Response(200, codec.encode(body, form.media_type), form.media_type)
 
 
 def _list_head(resource: Resource) -> dict[str, Any]:

@@ -49,9 +49,12 @@ def _include(request: Request) -> str:
     return request.query.get("includeObject", [""])[0] if request.query else ""
 
 
-def form_of(request: Request, endpoint: Endpoint) -> negotiate.Format:
+def form_of(request: Request, endpoint: Endpoint, *, streams: bool = False) -> negotiate.Format:
     """The form of the answer."""
-    return negotiate.choose(request.headers.get("accept", ""), endpoint.media_types)
+    offered = endpoint.media_types
+    if streams:
+        offered = tuple(media_type for media_type in offered if media_type != negotiate.NOT_STREAMED)
+    return negotiate.choose(request.headers.get("accept", ""), offered)
 
 
 # ---- read ----
@@ -71,12 +74,12 @@ async def list_or_watch(request: Request, endpoint: Endpoint) -> Answer:
     """GET of a collection."""
     form = form_of(request, endpoint)
     options = list_options(request.query)
+    watch = (options.watch or endpoint.watch) and request.method != "HEAD"  # which has no body, and so no end
     _check_fields(endpoint, options)
-    if endpoint.watch:
-        options.watch = True
     if endpoint.name:
         _select_name(endpoint.name, options)
-    if options.watch and request.method != "HEAD":  # which has no body, and so no end
+    if watch:
+        form = form_of(request, endpoint, streams=True)
         timeout = float(options.timeout or 0) or MIN_WATCH * (1 + random.random())
         return await endpoint.watchers.open(endpoint.namespace, options, form, _include(request), timeout)
     entries, metadata = await _page(endpoint.resource, endpoint.namespace, options)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import orjson
 
-from kubesched.api import selectors, status
-from kubesched.api.codec import JSON
+from kubesched.api import codec, proto, selectors, status
+from kubesched.api.codec import JSON, PROTOBUF
 from kubesched.api.options import ListOptions
 from kubesched.api.strategy import Object
 from kubesched.apiserver import render
@@ -108,7 +108,15 @@ class Watchers:
                 member.close()
 
     async def open(self, namespace: str, options: ListOptions, form: Format, include: str, timeout: float) -> Stream:
-        """Begin a watch; it ends by itself after ``timeout`` seconds."""
+        """Begin a watch; it ends by itself after ``timeout`` seconds.
+
+        Raises
+        ------
+        StatusError
+            406: a Table does not travel as protobuf; or what a store raises.
+        """
+        if form.convert == "Table" and form.media_type == PROTOBUF:
+            codec.encode({"kind": "Table", "apiVersion": f"meta.k8s.io/{form.version}"}, PROTOBUF)
         self._serial += 1
         serial = self._serial if form.convert == "Table" else 0  # the first line of a Table differs
         want = _Want(namespace, options.labels, options.fields, form, include, serial)
@@ -122,7 +130,7 @@ class Watchers:
         opening += self._join(group, member, revision)
         for line in opening:
             self._observe(len(line), 1)
-        return Stream(self._chunks(want, member, opening, options.bookmarks, timeout), form.content_type)
+        return Stream(self._chunks(want, member, opening, options.bookmarks, timeout), form.stream_type)
 
     async def _state(self, group: _Group, bookmarks: bool) -> tuple[list[bytes], int]:
         """What there is, as of a revision, and a mark where it ends."""
@@ -149,7 +157,7 @@ class Watchers:
             except Compacted as error:
                 member.closed = True
                 why = f"too old resource version: {revision} ({error.oldest})"
-                return [_event("ERROR", status.expired(why).encode())]
+                return [_event("ERROR", status.expired(why).status(), group.want.form)]
         self._groups[group.want] = group
         group.members.add(member)
         return [line for event in events for line in self._lines(group, event)]
@@ -237,7 +245,7 @@ class Watchers:
         if revision != entry.revision:
             entry = Entry(entry.key, entry.value, entry.created, revision, entry.note)
         if want.form.media_type == JSON and not want.form.convert:
-            return _event(kind, b"".join(resource.whole(entry)))
+            return _json_event(kind, b"".join(resource.whole(entry)))
         obj = resource.decode(entry)
         if want.form.convert == "Table":
             metadata = {"resourceVersion": str(revision)}
@@ -245,7 +253,7 @@ class Watchers:
             group.headers = False
         else:
             body = render.convert(resource, obj, want.form)
-        return _event(kind, orjson.dumps(body))
+        return _event(kind, body, want.form)
 
     def _bookmark(self, want: _Want, revision: int, *, initial: bool = False) -> bytes:
         metadata: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
@@ -255,10 +263,17 @@ class Watchers:
         obj: Object = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
         if want.form.convert.startswith("Partial"):
             obj = render.partial(obj, want.form.version)
-        return _event("BOOKMARK", orjson.dumps(obj))
+        return _event("BOOKMARK", obj, want.form)
 
 
-def _event(kind: str, obj: bytes) -> bytes:
+def _event(kind: str, obj: Object, form: Format) -> bytes:
+    """One event in the watch's form."""
+    if form.media_type == PROTOBUF:
+        return proto.watch_event(kind, codec.encode(obj, PROTOBUF))
+    return _json_event(kind, orjson.dumps(obj))
+
+
+def _json_event(kind: str, obj: bytes) -> bytes:
     return b'{"type":"%s","object":%s}\n' % (kind.encode(), obj)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from kubesched.apiserver.message import Stream
+from kubesched.api import proto, schema
+from kubesched.apiserver.message import Response, Stream
 from kubesched.apiserver.watch import MAX_BUFFERED
 from tests.unit.apiserver.conftest import Server, pod
 
@@ -111,3 +112,37 @@ def test_a_watcher_that_is_too_slow_is_let_go(server: Server) -> None:
         assert sum(map(len, sent)) <= MAX_BUFFERED
 
     server.run(play())
+
+
+def test_protobuf_events_are_framed_by_their_length(server: Server) -> None:
+    """Four bytes of length, then WatchEvent{1: type, 2: RawExtension{1: an object in its envelope}}."""
+    made = server.ask("POST", PODS, pod("a")).body
+    accept = "application/vnd.kubernetes.protobuf,application/json"
+
+    async def play() -> tuple[str, bytes]:
+        query = {"watch": "true", "timeoutSeconds": "60", "resourceVersion": "0"}
+        answer = await server.send("GET", PODS, query=query, accept=accept)
+        assert isinstance(answer, Stream)
+        return answer.content_type, await anext(answer.chunks)
+
+    content_type, frame = server.run(play())
+    assert content_type == "application/vnd.kubernetes.protobuf;stream=watch"
+    assert int.from_bytes(frame[:4], "big") == len(frame) - 4
+    assert frame[4:11] == b"\x0a\x05ADDED"
+    envelope = frame[frame.index(b"k8s\0") :]
+    api_version, kind, message = proto.unwrap(envelope)
+    assert (api_version, kind) == ("v1", "Pod")
+    found = proto.decode(message, schema.of("", "v1", "Pod"))
+    assert found["metadata"]["uid"] == made["metadata"]["uid"]
+    assert found["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+
+
+def test_what_cannot_be_streamed_is_not_acceptable(server: Server) -> None:
+    for accept in ("application/yaml", "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io"):
+        answer = server.ask("GET", PODS, query={"watch": "true"}, accept=accept)
+        assert (answer.status, answer.body["reason"]) == (406, "NotAcceptable"), accept
+
+
+def test_head_of_a_watch_opens_none(server: Server) -> None:
+    answer = server.run(server.send("HEAD", PODS, query={"watch": "true"}))
+    assert isinstance(answer, Response)
