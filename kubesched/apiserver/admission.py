@@ -99,3 +99,30 @@ class NamespaceLifecycle:
         name = attributes.old["metadata"]["name"] if attributes.old else ""
         if name in _IMMORTAL:
             raise status.forbidden("", "namespaces", name, "this namespace may not be deleted")
+
+
+_OUTAGES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_OUTAGE_S = 300  # upstream's default for both
+
+
+class DefaultTolerationSeconds:
+    """Pods stay five minutes on a node that is not ready or cannot be reached, unless they say how long themselves."""
+
+    async def admit(self, attributes: Attributes) -> None:
+        endpoint, pod = attributes.endpoint, attributes.new
+        kind = endpoint.resource.kind
+        if pod is None or endpoint.subresource or (kind.group, kind.plural) != ("", "pods"):
+            return
+        spec = pod.setdefault("spec", {})
+        own = spec.get("tolerations") or []
+        told = {one.get("key", "") for one in own if one.get("effect", "") in ("", "NoExecute")}
+        added = [
+            {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _OUTAGE_S}
+            for taint in _OUTAGES
+            if told.isdisjoint((taint, ""))
+        ]
+        if added:
+            spec["tolerations"] = [*own, *added]
+
+    async def validate(self, attributes: Attributes) -> None:
+        pass

@@ -86,6 +86,7 @@ class App:
         self._admission = admission.Chain(
             [
                 admission.NamespaceLifecycle(self.resource_of),
+                admission.DefaultTolerationSeconds(),
                 ServiceAddresses(self.resource_of("", "v1", "services")),
             ]
         )
