@@ -201,10 +201,10 @@ _ANY_LABELS = ("any labels",)
 
 
 def _labels_of_event(event: Event) -> Iterable[Hashable] | None:
-    """What terms of waiting pods may ask for; a pod that shuns others itself can concern anyone."""
-    sides = [side.row.shape for side in (event.old, event.new) if side is not None]
-    if any(shape.required_anti_pods for shape in sides):
+    """What terms of waiting pods may ask for; a pod that shuns others itself can concern anyone when it goes."""
+    if event.new is None and event.old.row.shape.required_anti_pods:
         return None
+    sides = [side.row.shape for side in (event.old, event.new) if side is not None]
     return {_ANY_LABELS, *(label for shape in sides for label in shape.labels)}
 
 
@@ -214,7 +214,7 @@ def _clues_of_terms(pod: PodView) -> Iterable[Hashable]:
     for terms in (shape.required_pods, shape.required_anti_pods):
         if terms:
             found = clues(terms[0].selector)
-            yield from (_ANY_LABELS,) if found is None else found
+            yield from found[0] if found else (_ANY_LABELS,)
 
 
 def _after_affinity_node(pod: PodView, event: Event, is_own: bool) -> bool:

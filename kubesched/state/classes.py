@@ -58,6 +58,9 @@ class Classes:
         self._of_seen: dict[tuple[str, rows.Labels, object], int] = {}
         self._shapes: dict[int, rows.PodShape] = {}
         self._room = _LEAST_ROOM
+        self._is_finding = False
+        self._is_void = False
+        """What is being found must be found again."""
         self.version = 0
         """Changes when ids that were found before are void."""
 
@@ -81,16 +84,27 @@ class Classes:
         return known[1]
 
     def together(self, find: Callable[[], _T]) -> _T:
-        """What ``find`` makes of ids, made again from the start if one that it asked for voided the others."""
+        """What ``find`` makes of ids, made again from the start if one that it asked for voids the others.
+
+        Running pods are moved once, behind the last shape: thousands may bring a selector of their own.
+        """
         while True:
-            version = self.version
-            found = find()
-            if version == self.version:
+            self._is_finding = True
+            try:
+                found = find()
+            finally:
+                self._is_finding, is_void, self._is_void = False, self._is_void, False
+                if is_void:
+                    self.split()
+            if not is_void:
                 return found
 
     def _meet(self, shape: rows.PodShape) -> int:
         if self._pairwise.learn(shape):
-            self.split()
+            if self._is_finding:
+                self._is_void = True
+            else:
+                self.split()
         if len(self._of_shape) >= _MOST_SHAPES:
             self._of_shape.clear()
         found = self._of_shape[shape] = self.as_seen(shape)

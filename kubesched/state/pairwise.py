@@ -2,7 +2,8 @@
 """Which classes see each other: selectors of spread constraints and affinity terms against the labels of classes.
 
 The engine knows no selectors. It counts running pods per node in counters that classes join, and a class's rules name
-counters. This module decides who joins what, once for each pair of a selector and a class:
+counters. This module decides who joins what, once for each pair of a selector and a class that share a label
+(`state.by_label`), which the selector wants:
 
 - a *match* counter holds the pods that a class's own constraint or term selects;
 - an *owner* counter holds the pods that have a certain term, for the rules of the classes that the term selects
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from kubesched.kernel import native
 from kubesched.state import rows
+from kubesched.state.by_label import ByLabel, Label
 from kubesched.state.sight import Sight
 
 Labels = dict[str, str]
@@ -52,7 +55,8 @@ class _Class:
     class_id: int
     shape: rows.PodShape
     labels: Labels
-    selected_by: list[_Owned] = field(default_factory=list)
+    selected_by: dict[int, _Owned] = field(default_factory=dict)
+    """By the counter of their owners."""
     has_rules: bool = False
     """The engine holds rules of it, which are not left in place when none apply any more."""
 
@@ -62,11 +66,11 @@ def selects(selector: rows.LabelSelector, labels: Mapping[str, str]) -> bool:
     return selector is not None and all(_holds(q, labels) for q in selector)
 
 
-def clues(selector: rows.LabelSelector) -> tuple[tuple[str, str], ...] | None:
-    """Labels of which a pod must have one to be selected; None: there are no such labels."""
+def clues(selector: rows.LabelSelector) -> list[tuple[Label, ...]]:
+    """Sets of labels: to be selected a pod must have one of each; without any, labels alone may not matter."""
     if selector is None:
-        return ()
-    return next((tuple((q.key, value) for value in q.values) for q in selector if q.operator == "In"), None)
+        return [()]
+    return [tuple((q.key, value) for value in q.values) for q in selector if q.operator == "In"]
 
 
 def _holds(q: rows.Requirement, labels: Mapping[str, str]) -> bool:
@@ -76,6 +80,32 @@ def _holds(q: rows.Requirement, labels: Mapping[str, str]) -> bool:
     if q.operator == "NotIn":
         return value is None or value not in q.values
     return (value is not None) == (q.operator == "Exists")
+
+
+_Held = TypeVar("_Held", _Match, _Owned)
+
+
+class _Counters(Generic[_Held]):
+    """Counters of one kind by what they hold, which is filed by the labels that it wants."""
+
+    def __init__(self) -> None:
+        self.filed: ByLabel[_Held] = ByLabel()
+        self._of: dict[_Held, int] = {}
+
+    def get(self, held: _Held) -> int | None:
+        return self._of.get(held)
+
+    def add(self, held: _Held, counter: int, labels: tuple[Label, ...] | None) -> None:
+        self._of[held] = counter
+        self.filed.add(counter, held, labels)
+
+    def keep(self, used: Collection[_Held]) -> list[int]:
+        """Forget what is not used; its counters."""
+        unused = [(held, counter) for held, counter in self._of.items() if held not in used]
+        for held, counter in unused:
+            del self._of[held]
+            self.filed.remove(counter)
+        return [counter for _, counter in unused]
 
 
 class Pairwise:
@@ -93,9 +123,9 @@ class Pairwise:
         self._engine = engine
         self._add_topology = add_topology
         self._topologies: dict[str, int] = {}
-        self._classes: dict[int, _Class] = {}
-        self._matches: dict[_Match, int] = {}
-        self._owners: dict[_Owned, int] = {}
+        self._classes = ByLabel[_Class]()
+        self._matches = _Counters[_Match]()
+        self._owners = _Counters[_Owned]()
         self._namespaces: dict[str, Labels] = {}
         self.sight = Sight()
 
@@ -105,7 +135,7 @@ class Pairwise:
         return dict(self._namespaces)
 
     def set_namespaces(self, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
-        """Change labels of namespaces; every selector is judged again. O(classes * terms).
+        """Change labels of namespaces; every selector is judged again. As `add_class` for all classes.
 
         True: selectors can tell pods apart that were all the same to them.
         """
@@ -113,10 +143,9 @@ class Pairwise:
         exposes = [self.sight.list_namespace(name) for name in changed]
         if any(self._namespaces.get(name) != labels for name, labels in changed.items()):
             self._namespaces |= changed
-            known, self._classes = self._classes, {}
-            gone = [*self._matches.values(), *self._owners.values()]
-            self._matches, self._owners = {}, {}
-            for of in known.values():
+            known, gone = self._classes, self._matches.keep(()) + self._owners.keep(())
+            self._classes = ByLabel()
+            for _, of in known:
                 self.add_class(of.class_id, of.shape, of.has_rules)
             self._remove_counters(gone)
         return any(exposes)
@@ -148,33 +177,32 @@ class Pairwise:
         Remove the classes first: rules of theirs are still about the counters.
         """
         for class_id in gone:
-            del self._classes[class_id]
-        matches = {match for of in self._classes.values() for match in _own_matches(of.shape)}
-        owners = {owned for of in self._classes.values() for owned in _owned_terms(of.shape)}
-        unused = [counter for match, counter in self._matches.items() if match not in matches]
-        unused += [counter for owned, counter in self._owners.items() if owned not in owners]
-        self._matches = {match: counter for match, counter in self._matches.items() if match in matches}
-        self._owners = {owned: counter for owned, counter in self._owners.items() if owned in owners}
-        for of in self._classes.values():
-            left = [owned for owned in of.selected_by if owned in owners]
+            self._classes.remove(class_id)
+        unowned = self._owners.keep({owned for _, of in self._classes for owned in _owned_terms(of.shape)})
+        for _, of in self._classes:
+            left = of.selected_by.keys() - unowned
             if len(left) < len(of.selected_by):
-                of.selected_by = left
+                of.selected_by = {counter: owned for counter, owned in of.selected_by.items() if counter in left}
                 self._set_rules(of)
-        return unused
+        return unowned + self._matches.keep({match for _, of in self._classes for match in _own_matches(of.shape)})
 
     def add_class(self, class_id: int, shape: rows.PodShape, has_rules: bool = False) -> None:
-        """Tell a new class and the others of each other. O(counters + terms)."""
+        """Tell a new class and the others of each other. O(those that share a label that a selector wants)."""
         new = _Class(class_id, shape, dict(shape.labels), has_rules=has_rules)
-        for match, counter in self._matches.items():
-            if self._is_match(match, new):
-                self._engine.join_counter(counter, class_id)
-            elif _is_moved_match(match, new):
-                self._engine.join_counter_moved(counter, class_id)
-        new.selected_by = [owned for owned in self._owners if self._is_selected(owned.term, new)]
-        self._classes[class_id] = new
+        labels = (_namespace_label(shape.namespace), *shape.labels)
+        for counter, match in self._matches.filed.find(labels):
+            self._join(counter, match, new)
+        owners = self._owners.filed.find(labels)
+        new.selected_by = {counter: owned for counter, owned in owners if self._is_selected(owned.term, new)}
+        self._classes.add(class_id, new, labels)
         for owned in _owned_terms(shape):
             self._own(owned, new)
         self._set_rules(new)
+
+    def _rarest(self, wanted: Sequence[tuple[Label, ...]]) -> tuple[Label, ...] | None:
+        """Of sets of labels the one that the fewest share; None without any."""
+        filed = self._classes, self._matches.filed, self._owners.filed
+        return min(wanted, key=lambda labels: sum(one.count(labels) for one in filed), default=None)
 
     # ---- counters ----
 
@@ -189,22 +217,28 @@ class Pairwise:
         """The counter of a match; a new one is joined by every class that it holds."""
         found = self._matches.get(match)
         if found is None:
-            found = self._matches[match] = self._engine.add_counter()
-            for of in self._classes.values():
-                if self._is_match(match, of):
-                    self._engine.join_counter(found, of.class_id)
-                elif _is_moved_match(match, of):
-                    self._engine.join_counter_moved(found, of.class_id)
+            found, labels = self._engine.add_counter(), self._rarest(_wanted_by(match))
+            self._matches.add(match, found, labels)
+            for _, of in self._classes.find(labels):
+                self._join(found, match, of)
         return found
+
+    def _join(self, counter: int, match: _Match, of: _Class) -> None:
+        """Let a class's pods count if the match holds them."""
+        if self._is_match(match, of):
+            self._engine.join_counter(counter, of.class_id)
+        elif _is_moved_match(match, of):
+            self._engine.join_counter_moved(counter, of.class_id)
 
     def _own(self, owned: _Owned, owner: _Class) -> None:
         """Let a class's pods count as owners of a term; a new term changes the rules of the classes it selects."""
         counter = self._owners.get(owned)
         if counter is None:
-            counter = self._owners[owned] = self._engine.add_counter()
-            for of in self._classes.values():
+            counter, labels = self._engine.add_counter(), self._rarest(_wanted(owned.term))
+            self._owners.add(owned, counter, labels)
+            for _, of in self._classes.find(labels):
                 if self._is_selected(owned.term, of):
-                    of.selected_by.append(owned)
+                    of.selected_by[counter] = owned
                     if of is not owner:
                         self._set_rules(of)
         self._engine.join_counter(counter, owner.class_id)
@@ -240,7 +274,9 @@ class Pairwise:
 
     def _set_rules(self, of: _Class) -> None:
         shape = of.shape
-        owned = [(o.kind, self._owners[o], self.topology(o.term.topology_key), o.weight) for o in of.selected_by]
+        owned = [
+            (o.kind, counter, self.topology(o.term.topology_key), o.weight) for counter, o in of.selected_by.items()
+        ]
         rules = owned or shape.spread or shape.required_pods or shape.required_anti_pods or shape.preferred_pods
         if not (rules or of.has_rules):
             return
@@ -287,6 +323,23 @@ def _is_moved_match(match: _Match, of: _Class) -> bool:
     if not isinstance(match, _Spread) or not (of.shape.terminating or match.selector == ()):
         return False
     return of.shape.namespace == match.namespace and selects(match.selector, of.labels)
+
+
+def _namespace_label(name: str) -> Label:
+    """A namespace among labels, whose keys are never empty."""
+    return "", name
+
+
+def _wanted(term: rows.PodTerm) -> list[tuple[Label, ...]]:
+    """As `clues`; where the term selects no namespaces, the pod must be in one that it names."""
+    named = [] if term.namespace_selector is not None else [tuple(map(_namespace_label, term.namespaces))]
+    return clues(term.selector) + named
+
+
+def _wanted_by(match: _Match) -> list[tuple[Label, ...]]:
+    if isinstance(match, _Spread):
+        return [*clues(match.selector), (_namespace_label(match.namespace),)]
+    return [labels for term in match for labels in _wanted(term)]
 
 
 def _placeless(term: rows.PodTerm) -> rows.PodTerm:

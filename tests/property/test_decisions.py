@@ -15,6 +15,7 @@ import pytest
 import kubesched as ks
 from kubesched.framework import profile as profiles
 from kubesched.kernel import native
+from kubesched.state import classes
 from tests import (
     decision_oracle,
     oracle,
@@ -279,6 +280,16 @@ def test_a_living_cluster_equals_the_oracle(family: str, seed: int, tally: Tally
     life = Life(family, seed)
     life.live(60)
     tally(family, life.seen)
+
+
+@pytest.mark.parametrize("family", pairwise_strategies.FAMILIES)
+def test_a_living_cluster_equals_the_oracle_if_it_gives_classes_up(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classes.Classes, "is_crowded", True)
+    life = Life(family, 50)
+    life.live(60)
+    assert life.cluster._state.classes.version > 10  # each time changes it
 
 
 @pytest.mark.nightly

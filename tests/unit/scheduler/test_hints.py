@@ -355,6 +355,17 @@ def test_hint_of_the_pods_own_update(plugin: str, old: PodView, new: PodView, ex
         assert not helps(plugin, new, changed(old, new)), "another pod's update is no help"
 
 
+def test_a_pod_that_shuns_others_concerns_anybody_only_when_it_goes() -> None:
+    (hears,) = (r for r in registrations.of_plugins()["InterPodAffinity"] if r.resource == events.POD)
+    shy = labelled("p", "a", **pods_near("podAntiAffinity", "b"))
+    other = labelled("p", "c", **pods_near("podAntiAffinity", "b"))
+    assert hears.of_event is not None
+    assert hears.of_event(left(shy)) is None
+    came_with, became = (set(hears.of_event(event) or ()) for event in (came(shy), changed(shy, other)))
+    assert {"a", "c"} & {key[1] for key in came_with if len(key) == 2} == {"a"}
+    assert {"a", "c"} <= {key[1] for key in became if len(key) == 2}
+
+
 def test_a_gang_waits_for_its_group_and_its_pods() -> None:
     member = make_pod("p").build()
     member["spec"]["schedulingGroup"] = {"podGroupName": "g"}

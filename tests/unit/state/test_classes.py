@@ -146,3 +146,19 @@ def test_classes_of_running_and_nominated_pods_are_kept(monkeypatch: pytest.Monk
     made.release([f"default/p{i}" for i in range(6)])
     assert made._state.engine.columns().used[0].tolist() == [0, 0]
     assert made.place([labelled("big", app="x")]).nodes == ["n0"]
+
+
+def test_running_pods_are_moved_once_for_all_selectors_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = cluster(3)
+    made.place([labelled(f"p{i}", app=f"a{i}") for i in range(3)])
+    assert n_classes(made) == 1
+    moves, move = [0], made._state.classes._split
+
+    def counted() -> None:
+        moves[0] += 1
+        move()
+
+    monkeypatch.setattr(made._state.classes, "_split", counted)
+    far = [avoiding(labelled(f"q{i}"), app=f"a{i}") for i in range(3)]
+    assert made.place(far, commit=False).nodes == ["n1", "n0", "n0"]
+    assert moves == [1]

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kubesched.framework import profile as profiles
 from kubesched.kernel import arrays, native
 from kubesched.scheduler import encode
-from kubesched.state import live
+from kubesched.state import live, pairwise
 from tests import builders
 from tests.builders import Obj
 
@@ -83,3 +85,25 @@ def test_rules_go_when_a_namespace_changes() -> None:
     assert fits(state, pod("p", "n1"))
     state.set_namespaces({"n1": {"env": "prod"}})
     assert not fits(state, pod("p", "n1"))
+
+
+@pytest.mark.parametrize("shared", ["namespace and team", "app and team"])
+def test_applications_are_not_compared_with_each_other(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has rules about its own pods alone; they share labels that the selectors want as well."""
+    compared, holds = [0], pairwise.selects
+
+    def selects(*args: Any) -> bool:
+        compared[0] += 1
+        return holds(*args)
+
+    monkeypatch.setattr(pairwise, "selects", selects)
+    state = live.ClusterState()
+    for i in range(100):
+        labels = {"app": "web" if shared == "app and team" else f"a{i}", "a-team": "red"}
+        term = {"topologyKey": builders.HOSTNAME, "labelSelector": {"matchLabels": labels}}
+        anti = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        made = pod("p", f"n{i}" if shared == "app and team" else "n", podAntiAffinity=anti)
+        made["metadata"]["labels"] = labels
+        state.class_of(encode.pod_row(made))
+    assert len(state.classes) == 100
+    assert compared[0] < 1500
