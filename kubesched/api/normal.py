@@ -142,9 +142,21 @@ def _plain(value: Any) -> Any:
 
 
 def prune(obj: Any, type_: Type) -> tuple[Any, bool]:
-    """A custom resource without the fields that its schema does not know, and whether there were any."""
+    """A custom resource without the fields that its schema does not know, and whether there were any.
+
+    Its metadata is that of every kind, and read as such.
+
+    Raises
+    ------
+    DecodeError
+        A value of the metadata is not of its type.
+    """
     found = any(True for _ in _pruned(obj, type_, ""))
-    return (_prune(obj, type_), True) if found else (obj, False)
+    out = _prune(obj, type_) if found else obj
+    if "metadata" in out:
+        metadata, _ = normalise(out["metadata"] or {}, type_.fields["metadata"].type)
+        out = {**out, "metadata": metadata}
+    return out, found
 
 
 def _pruned(value: Any, type_: Type, path: str) -> Iterator[str]:

@@ -186,7 +186,7 @@ def list_options(query: Query) -> ListOptions:
         revision=_first(query, "resourceVersion"),
         match=_first(query, "resourceVersionMatch"),
         timeout=_integer(query, "timeoutSeconds"),
-        limit=_integer(query, "limit") or 0,
+        limit=max(_integer(query, "limit") or 0, 0),  # as upstream: a negative one is none
         continue_token=_first(query, "continue"),
         initial_events=_flag(query, "sendInitialEvents"),
     )

@@ -390,6 +390,8 @@ def _identity(item: Any, key: str) -> Any:
         raise status.bad_request(f"expected a map[string]interface {{}}, but received a {type(item).__name__}")
     if key not in item:
         raise status.bad_request(f"map: {_go_map(item)} does not contain declared merge key: {key}")
+    if isinstance(item[key], dict | list):  # upstream panics
+        raise status.bad_request(f"map: {_go_map(item)} has no plain value of merge key: {key}")
     return item[key]
 
 

@@ -14,8 +14,9 @@ from functools import lru_cache
 from kubesched.base import errors
 
 NANO = 10**9
-_MAX_LENGTH = 64  # arbitrary: the longest sensible quantity has about 30 characters
-_MAX_EXPONENT = 36  # arbitrary: far above any resource, and small enough to stay cheap
+_MAX_DIGITS = 64  # arbitrary: the longest sensible quantity has about 30 characters
+_MAX_LENGTH = 80  # of those digits, a sign, a point and an exponent
+_MAX_EXPONENT = 360  # arbitrary: above the largest float that JSON may say, and small enough to stay cheap
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eE][+-]?[0-9]{1,9}|[numkMGTPE]|[KMGTPE]i)?\Z")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
@@ -37,13 +38,15 @@ def parse_nano(text: str) -> int:
     if match is None or not (match[2] or match[3]):
         raise ValueError("not a quantity")
     sign, whole, fraction, suffix = match[1], match[2], match[3] or "", match[4] or ""
+    if len(whole) + len(fraction) > _MAX_DIGITS:
+        raise ValueError("too long for a quantity")
     digits = int((whole + fraction) or "0")
     numerator, denominator = digits * NANO, 10 ** len(fraction)
     if suffix in _BINARY:
         numerator <<= _BINARY[suffix]
     else:
         exponent = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
-        if abs(exponent) > _MAX_EXPONENT:
+        if abs(exponent) > _MAX_EXPONENT + _MAX_DIGITS:  # `canonical` may strip so many zeros
             raise ValueError("exponent out of range")
         numerator, denominator = (
             (numerator * 10**exponent, denominator) if exponent >= 0 else (numerator, denominator * 10**-exponent)
@@ -124,7 +127,7 @@ def _canonical(text: str) -> str:
     if match is None or not match[0]:
         raise ValueError(FORMAT_ERROR)
     sign, whole, fraction, suffix = match[1], match[2], match[3] or "", match[4]
-    if len(whole) + len(fraction) > _MAX_LENGTH:
+    if len(whole) + len(fraction) > _MAX_DIGITS - 2:  # it may have to be printed with two zeros more
         raise ValueError("unable to parse numeric part of quantity")
     if not int(whole or "0") and not int(fraction or "0"):
         return _zero(suffix)
@@ -145,7 +148,7 @@ def _exponent(suffix: str) -> int:
     if suffix in _DECIMAL:
         return _DECIMAL[suffix]
     found = _EXPONENT.match(suffix)
-    if found is None or abs(int(found[1])) > 10 * _MAX_EXPONENT:
+    if found is None or abs(int(found[1])) > _MAX_EXPONENT:
         raise ValueError("unable to parse quantity's suffix")
     return int(found[1])
 

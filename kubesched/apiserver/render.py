@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from kubesched.api import codec, status
-from kubesched.api.codec import JSON
+from kubesched.api.codec import JSON, PROTOBUF
 from kubesched.api.strategy import Object
 from kubesched.apiserver import printing
 from kubesched.apiserver.message import Pieces, Response
@@ -34,6 +34,22 @@ def item(resource: Resource, found: Item, form: Format, include: str = "") -> Re
 def plain(obj: Object, form: Format, code: int = 200) -> Response:
     """An object that belongs to no resource, a Status for example; never converted."""
     return Response(code, codec.encode(obj, form.media_type), form.media_type)
+
+
+def check_stream(form: Format, include: str) -> None:
+    """Whether events can be shown in a form.
+
+    Raises
+    ------
+    StatusError
+        406: they are no lists, and a Table does not travel as protobuf; 400: a bad includeObject.
+    """
+    if form.convert == "Table":
+        _embedding(include, form.version)
+        if form.media_type == PROTOBUF:
+            codec.encode({"kind": "Table", "apiVersion": f"meta.k8s.io/{form.version}"}, PROTOBUF)
+    elif form.convert not in ("", "PartialObjectMetadata"):
+        raise status.not_acceptable((JSON,))
 
 
 def convert(resource: Resource, obj: Object, form: Format, include: str = "") -> Object:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from kubesched.api import codec, meta, patch, schema, selectors, status
+from kubesched.api import meta, schema, selectors, status
 from kubesched.api.columns import at
 from kubesched.api.options import WriteOptions, delete_options
 from kubesched.api.strategy import Object
@@ -126,16 +126,8 @@ async def _scale_writer(request: Request, endpoint: Endpoint, options: WriteOpti
     if request.method == "PUT":
         scale = await body_of(request, SCALE, options)
         return lambda current: scale
-    change, _ = codec.patch_body(await request.read(), strict=False)
-    media_type = verbs.patch_type(request, (verbs.JSON_PATCH, verbs.MERGE_PATCH, verbs.STRATEGIC))
-    make = patch.json_patch if media_type == verbs.JSON_PATCH else patch.merge
-    return lambda current: _whole(make(current, change))
-
-
-def _whole(obj: object) -> Object:
-    if not isinstance(obj, dict):
-        raise status.unprocessable()
-    return obj
+    media_type = verbs.patch_type(request, verbs.plain_patches(endpoint))
+    return verbs.changer(await request.read(), media_type, request, schema.of(*SCALE), options)
 
 
 def _check_scale(scale: Object, live: Object, endpoint: Endpoint) -> None:

@@ -239,12 +239,7 @@ async def update(request: Request, endpoint: Endpoint) -> Answer:
 
 async def patch_object(request: Request, endpoint: Endpoint) -> Answer:
     """PATCH of one object, in any of the four ways."""
-    accepted = (
-        (JSON_PATCH, MERGE_PATCH, APPLY)
-        if endpoint.resource.kind.custom
-        else (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
-    )
-    media_type = patch_type(request, accepted)
+    media_type = patch_type(request, (*plain_patches(endpoint), APPLY))
     form = form_of(request, endpoint)
     body = await request.read()
     if media_type != APPLY:
@@ -253,6 +248,11 @@ async def patch_object(request: Request, endpoint: Endpoint) -> Answer:
     options = options_of(request, "PatchOptions", "apply")
     apply = _applier(body, request, endpoint, options)
     return await _save(request, endpoint, form, options, apply, lambda: apply(None))
+
+
+def plain_patches(endpoint: Endpoint) -> tuple[str, ...]:
+    """The media types of the patches of a resource, but for apply."""
+    return (JSON_PATCH, MERGE_PATCH) if endpoint.resource.kind.custom else (JSON_PATCH, MERGE_PATCH, STRATEGIC)
 
 
 def patch_type(request: Request, accepted: tuple[str, ...]) -> str:
@@ -288,7 +288,15 @@ async def _save(
 def _patcher(
     body: bytes, media_type: str, request: Request, endpoint: Endpoint, options: WriteOptions
 ) -> Callable[[Object], Object]:
-    """JSON, merge and strategic merge patches: what they make of the live object, decoded as if it had been sent."""
+    """A patch of the endpoint's object: from the live one to what an update would send."""
+    change = changer(body, media_type, request, endpoint.type, options)
+    return lambda live: _ready(request, live, change(live), endpoint, options)
+
+
+def changer(
+    body: bytes, media_type: str, request: Request, type_: Type, options: WriteOptions
+) -> Callable[[Object], Object]:
+    """JSON, merge and strategic merge patches: what they make of an object, decoded as if it had been sent."""
     change, doubled = codec.patch_body(body, strict=options.reports_unknown)
     if media_type != JSON_PATCH and not isinstance(change, dict):
         raise status.bad_request("error decoding patch: json: cannot unmarshal into a map")
@@ -299,17 +307,17 @@ def _patcher(
         elif media_type == MERGE_PATCH:
             changed = patch.merge(live, change)
         else:
-            changed = patch.strategic(live, change, endpoint.type)
-        new, unknown = _normalised(changed, endpoint, options)
+            changed = patch.strategic(live, change, type_)
+        new, unknown = _normalised(changed, type_, options)
         report(request, options, [*doubled, *unknown], lambda text: _patch_error(changed, text))
-        return _ready(request, live, new, endpoint, options)
+        return new
 
     return renew
 
 
-def _normalised(changed: Any, endpoint: Endpoint, options: WriteOptions) -> tuple[Object, list[str]]:
+def _normalised(changed: Any, type_: Type, options: WriteOptions) -> tuple[Object, list[str]]:
     try:
-        return codec.normalise(changed, endpoint.type, strict=options.reports_unknown)
+        return codec.normalise(changed, type_, strict=options.reports_unknown)
     except codec.DecodeError as error:
         raise _patch_error(changed, str(error)) from None
 
@@ -342,7 +350,10 @@ def _applier(
         shown = f"{group}/{version}, Kind={applied.get('kind', '')}"
         raise status.bad_request(f"invalid object type: {shown}")
     context = endpoint.fields_context()
-    metadata = applied.setdefault("metadata", {})
+    metadata = applied.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise status.bad_request(f"failed to create typed patch object: .metadata: expected map, got &{{{metadata}}}")
+    applied["metadata"] = metadata
     metadata.setdefault("name", endpoint.name)
     if kind.namespaced:
         metadata.setdefault("namespace", endpoint.namespace)
@@ -351,7 +362,7 @@ def _applier(
     def renew(live: Object | None) -> Object:
         out = managed.apply(live, applied, options.manager, options.force, context)
         kept = out["metadata"].pop("managedFields", None)
-        new, unknown = _normalised(out, endpoint, options)
+        new, unknown = _normalised(out, endpoint.type, options)
         report(request, options, [*doubled, *unknown], _apply_error)
         if kept is not None:
             new["metadata"]["managedFields"] = kept

@@ -9,6 +9,7 @@ often the longer it takes to serve everybody.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from kubesched.apiserver.message import Stream
 from kubesched.apiserver.negotiate import Format
 from kubesched.apiserver.resource import Note, Resource
 from kubesched.store import Compacted, Entry, Event, EventKind, Subscription
+
+_log = logging.getLogger(__name__)
 
 MAX_BUFFERED = 1024 * 1024  # bytes that a watcher may be behind
 FLUSH_AFTER = 0.002  # seconds between an event and its flush, when little is going on
@@ -113,10 +116,9 @@ class Watchers:
         Raises
         ------
         StatusError
-            406: a Table does not travel as protobuf; or what a store raises.
+            406 or 400: events cannot be shown in that form; or what `Resource.reach` raises.
         """
-        if form.convert == "Table" and form.media_type == PROTOBUF:
-            codec.encode({"kind": "Table", "apiVersion": f"meta.k8s.io/{form.version}"}, PROTOBUF)
+        render.check_stream(form, include)
         self._serial += 1
         serial = self._serial if form.convert == "Table" else 0  # the first line of a Table differs
         want = _Want(namespace, options.labels, options.fields, form, include, serial)
@@ -204,8 +206,13 @@ class Watchers:
     def _deliver(self, events: Sequence[Event]) -> None:
         """Called by the store: encode for each group, flush soon."""
         for group in self._groups.values():
-            for event in events:
-                group.pending += self._lines(group, event)
+            try:
+                for event in events:
+                    group.pending += self._lines(group, event)
+            except Exception:  # ends the watches of this group alone
+                _log.exception("events of %s cannot be shown as %s", self._resource.kind.plural, group.want.form)
+                for member in group.members:
+                    member.close()
         if self._flush is None and self._groups:
             delay = max(FLUSH_AFTER, self._cost * FLUSH_SHARE)
             self._flush = asyncio.get_running_loop().call_later(delay, self.flush)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -70,3 +71,10 @@ def test_numbers_are_read_as_yaml_gives_them() -> None:
 @pytest.mark.parametrize("given", ["0", "1", "1536Mi", "80Gi", "1500m", "7u", "3n", "1000", "1Ti"])
 def test_writes_what_it_reads(given: str) -> None:
     assert quantity.text(quantity.parse_nano(given)) == given
+
+
+@pytest.mark.parametrize("text", ["1e308", "1e-300", "9" * 62 + "E", "1" + "0" * 61 + "e360", "-1.5e100", "123e299"])
+def test_what_a_server_prints_can_be_measured(text: str) -> None:
+    """Every quantity that is taken is read again by the rules that compare it."""
+    printed = quantity.canonical(text)
+    assert quantity.parse_nano(printed) == math.ceil(Fraction(text.replace("E", "e18")) * 10**9)

@@ -63,7 +63,7 @@ def _validate_docker(key: str, data: Object) -> list[FieldError]:
     if key not in data:
         return []
     try:
-        found = json.loads(base64.b64decode(data[key]))
+        found = json.loads(base64.b64decode(data[key] or ""))
     except ValueError as error:
         return [status.invalid_value(f"data[{key}]", "<secret contents redacted>", str(error))]
     if isinstance(found, dict):
@@ -72,9 +72,9 @@ def _validate_docker(key: str, data: Object) -> list[FieldError]:
     return [] if found is None else [status.invalid_value(f"data[{key}]", "<secret contents redacted>", why)]
 
 
-def _size(encoded: str) -> int:
-    """Bytes of a value in base64."""
-    return len(encoded) // 4 * 3 - encoded[-2:].count("=")
+def _size(encoded: str | None) -> int:
+    """Bytes of a value in base64; null stands for none."""
+    return 0 if encoded is None else len(encoded) // 4 * 3 - encoded[-2:].count("=")
 
 
 def _validate_secret_update(new: Object, old: Object) -> list[FieldError]:
