@@ -113,6 +113,7 @@ class Strategy:
     warnings: Callable[[Object], list[str]] | None = None
     name_rule: names.Rule = names.subdomain
     has_status: bool = False  # a status is never taken from a create or an update of the whole object
+    created_with_status: bool = False  # but from a create: nodes register with theirs
     has_generation: bool = False  # counted from 1
     generation_of: tuple[str, ...] = ("spec",)  # the fields whose change counts
     create_on_update: bool = False  # PUT may create

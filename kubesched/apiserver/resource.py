@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from kubesched.api import fieldset, managed, meta, names, status
-from kubesched.api.conversion import Conversion
+from kubesched.api.conversion import Conversion, printed
 from kubesched.api.fieldset import Set
 from kubesched.api.kinds import Kind
 from kubesched.api.options import DeleteOptions
@@ -77,6 +78,13 @@ def _writing() -> Iterator[None]:
         yield
     except Unavailable as error:
         raise status.unavailable(f"the store cannot write: {error}") from None
+
+
+@functools.cache
+def _new_status(kind: str, api_version: str) -> bytes:
+    """The status of a new object of a built-in kind as JSON, ``{"status": …}``: what is never left out is there."""
+    group, _, version = api_version.rpartition("/")
+    return orjson.dumps({"status": printed({}, group, version, kind)["status"]})
 
 
 @dataclass(slots=True, eq=False)
@@ -273,8 +281,10 @@ class Resource:
         metadata.pop("generation", None)
         if self.strategy.has_generation:
             metadata["generation"] = 1
-        if self.strategy.has_status:
+        if self.strategy.has_status and not self.strategy.created_with_status:
             obj.pop("status", None)
+            if not self.kind.custom:
+                obj.update(orjson.loads(_new_status(self.kind.kind, self.kind.storage_version)))
         self.strategy.prepare_create(obj)
 
     def _check_new(self, obj: Object) -> None:

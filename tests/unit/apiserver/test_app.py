@@ -97,6 +97,41 @@ def test_the_revision_guards_a_put(server: Server) -> None:
     )
 
 
+_TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
+_WORKLOAD = {"selector": {"matchLabels": {"a": "b"}}, "template": _TEMPLATE}
+
+
+@pytest.mark.parametrize(
+    ("path", "spec", "status"),
+    [
+        ("apps/v1/namespaces/default/deployments", _WORKLOAD, {}),
+        ("apps/v1/namespaces/default/replicasets", _WORKLOAD, {"replicas": 0}),
+        ("apps/v1/namespaces/default/statefulsets", _WORKLOAD, {"replicas": 0, "availableReplicas": 0}),
+        ("networking.k8s.io/v1/namespaces/default/ingresses", {"rules": [{"host": "a.b"}]}, {"loadBalancer": {}}),
+        (
+            "autoscaling/v1/namespaces/default/horizontalpodautoscalers",
+            {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}},
+            {"currentReplicas": 0, "desiredReplicas": 0},
+        ),
+    ],
+)
+def test_a_new_object_has_the_status_of_one_with_nothing_set(
+    server: Server, path: str, spec: object, status: object
+) -> None:
+    body = {"metadata": {"name": "x"}, "spec": spec, "status": {"observedGeneration": 7}}
+    made = server.ask("POST", f"/apis/{path}", body)
+    assert made.body["status"] == status, made.body
+    assert server.ask("GET", f"/apis/{path}/x").body == made.body
+
+
+def test_a_node_registers_with_its_status(server: Server) -> None:
+    node = {"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "4"}}}
+    made = server.ask("POST", "/api/v1/nodes", node).body
+    assert made["status"]["capacity"] == {"cpu": "4"}
+    changed = server.ask("PUT", "/api/v1/nodes/n", {**node, "status": {"capacity": {"cpu": "5"}}}).body
+    assert changed["status"]["capacity"] == {"cpu": "4"}
+
+
 def test_status_and_the_rest_are_written_apart(server: Server) -> None:
     server.ask("POST", PODS, pod())
     change = {"status": {"phase": "Running"}, "metadata": {"labels": {"a": "b"}}}

@@ -240,6 +240,7 @@ STRATEGIES: dict[str, Strategy] = {
         validate_update=nodes.validate_update,
         parts={"status": dataclasses.replace(STATUS, validate=nodes.validate_update)},
         has_status=True,
+        created_with_status=True,
         returns_deleted=False,
         select=lambda obj: {"spec.unschedulable": "true" if at(obj, "spec", "unschedulable") else "false"},
         selectable=("spec.unschedulable",),

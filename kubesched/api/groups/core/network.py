@@ -41,10 +41,6 @@ def _default_service(obj: Object) -> None:
                 fill(ingress, "ipMode", "VIP")
 
 
-def _prepare_create(obj: Object) -> None:
-    obj["status"] = {"loadBalancer": {}}
-
-
 def _prepare_update(new: Object, old: Object) -> None:
     """A client that leaves the address out keeps it."""
     before, after = old.get("spec") or {}, new.setdefault("spec", {})
@@ -111,7 +107,6 @@ def _default_endpoints(obj: Object) -> None:
 STRATEGIES: dict[str, Strategy] = {
     "services": Strategy(
         default=_default_service,
-        prepare_create=_prepare_create,
         prepare_update=_prepare_update,
         validate=services.validate,
         validate_update=services.validate_update,
