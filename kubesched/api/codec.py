@@ -17,10 +17,21 @@ import yaml
 
 from kubesched.api import gotext, jsontext, kinds, normal, proto, schema, status, yamltext
 from kubesched.api.normal import DecodeError
-from kubesched.api.schema import Type
+from kubesched.api.schema import Field, Shape, Type
 from kubesched.base import errors
 
-__all__ = ["DecodeError", "Named", "apply_body", "decode", "decode_options", "encode", "normalise", "patch_body"]
+__all__ = [
+    "DecodeError",
+    "Named",
+    "apply_body",
+    "decode",
+    "decode_options",
+    "encode",
+    "json_patch_body",
+    "merge_patch_body",
+    "normalise",
+    "strategic_patch_body",
+]
 
 Object = dict[str, Any]
 
@@ -227,16 +238,80 @@ def _key(name: Any) -> str:
 # ---- patches, configurations, options ----
 
 
-def patch_body(body: bytes, *, strict: bool) -> tuple[Any, list[str]]:
-    """The JSON of a patch, and (if ``strict``) its duplicate fields. Raises StatusError 400."""
+_TEXT = Type("", Shape.STRING, go="string")
+_OPERATION = Type(
+    "",
+    Shape.OBJECT,
+    {
+        **{name: Field(name, _TEXT) for name in ("op", "path", "from")},
+        "value": Field("value", Type("", Shape.ANY, go="interface {}")),
+    },
+    go="handlers.jsonPatchOp",
+)
+_OPERATIONS = Type("", Shape.LIST, element=_OPERATION, go="[]handlers.jsonPatchOp")
+_GO_MAP = "map[string]interface {}"
+
+
+def json_patch_body(body: bytes, *, strict: bool) -> tuple[list[Object | None], list[str]]:
+    """A JSON patch's operations, and (if ``strict``) their unknown and duplicate fields. Raises StatusError 400."""
+    before = "error decoding patch: " if strict else ""
     try:
         found = jsontext.loads(body)
-    except jsontext.Malformed as error:
-        raise status.bad_request(f"error decoding patch: {error}") from None
-    if not (strict and jsontext.has_duplicates(body, found)):
-        return found, []
-    before = "json patch duplicate field" if isinstance(found, list) else "duplicate field"
-    return found, _quoted(before, jsontext.duplicates(jsontext.pairs(body)))
+        if not strict:
+            return _operations(found), []
+        _, unknown = normal.normalise(found, _OPERATIONS)
+    except (jsontext.Malformed, DecodeError) as error:
+        raise status.bad_request(f"{before}{error}") from None
+    if not (unknown or jsontext.has_duplicates(body, found)):
+        return found or [], []
+    return found, [f"json patch {text}" for text in normal.strict_errors(jsontext.pairs(body), _OPERATIONS)]
+
+
+def _operations(found: Any) -> list[Object | None]:
+    if found is not None and not isinstance(found, list):
+        raise DecodeError(f"json: cannot unmarshal {normal.described(found)} into Go value of type jsonpatch.Patch")
+    for item in found or ():
+        if item is not None and not isinstance(item, dict):
+            what = normal.described(item)
+            raise DecodeError(f"json: cannot unmarshal {what} into Go value of type jsonpatch.Operation")
+    return found or []
+
+
+def merge_patch_body(body: bytes, *, strict: bool) -> tuple[Any, list[str]]:
+    """The JSON of a merge patch, and (if ``strict``) its duplicate fields. Raises StatusError 400."""
+    try:
+        found = jsontext.loads(body)
+        if strict:
+            _check_map(found)
+    except (jsontext.Malformed, DecodeError) as error:
+        raise status.bad_request(f"error decoding patch: {error}" if strict else _NO_MERGE_PATCH) from None
+    if found is None:
+        raise status.bad_request(_NO_MERGE_PATCH)
+    return found, _twice(body, found) if strict else []
+
+
+_NO_MERGE_PATCH = "Invalid JSON Patch"  # the library's words for it, whatever kind it is
+
+
+def strategic_patch_body(body: bytes, *, strict: bool) -> tuple[Object, list[str]]:
+    """The JSON of a strategic merge patch, and (if ``strict``) its duplicate fields. Raises StatusError 400."""
+    try:
+        found = jsontext.loads(body)
+        _check_map(found)
+    except (jsontext.Malformed, DecodeError) as error:
+        raise status.bad_request(str(error)) from None
+    return found or {}, _twice(body, found) if strict else []
+
+
+def _check_map(found: Any) -> None:
+    if found is not None and not isinstance(found, dict):
+        raise DecodeError(f"json: cannot unmarshal {normal.described(found)} into Go value of type {_GO_MAP}")
+
+
+def _twice(body: bytes, found: Any) -> list[str]:
+    if not jsontext.has_duplicates(body, found):
+        return []
+    return _quoted("duplicate field", jsontext.duplicates(jsontext.pairs(body)))
 
 
 def _quoted(before: str, paths: Iterable[str]) -> list[str]:
@@ -251,11 +326,11 @@ def apply_body(body: bytes, *, strict: bool) -> tuple[Object, list[str]]:
     except (DecodeError, jsontext.Malformed) as error:
         raise status.bad_request(f"error decoding YAML: {error}") from None
     if not isinstance(found, dict):
-        what = f"json: cannot unmarshal {normal.described(found)} into Go value of type map[string]interface {{}}"
+        what = f"json: cannot unmarshal {normal.described(found)} into Go value of type {_GO_MAP}"
         raise status.bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {what}")
-    if strict and _is_json(body) and jsontext.has_duplicates(body, found):
-        twice = _quoted("duplicate field", jsontext.duplicates(jsontext.pairs(body)))
-    return found, twice if strict else []
+    if not strict:
+        return found, []
+    return found, _twice(body, found) if _is_json(body) else twice
 
 
 _DELETE_OPTIONS = ("", "v1", "DeleteOptions")

@@ -96,3 +96,14 @@ def _shown(found: Any, zero: Any) -> Any:
 def _of_json(name: str) -> str:
     """The name in JSON of a field in Go: ``SELinuxOptions`` -> ``seLinuxOptions``."""
     return re.sub(r"^[A-Z]+?(?=[A-Z]?[a-z]|$)|^[A-Z]", lambda found: found[0].lower(), name, count=1)
+
+
+def printed(item: Any) -> str:
+    """A value of JSON as Go prints one inside a text."""
+    if isinstance(item, dict):
+        return "map[" + " ".join(f"{name}:{printed(item[name])}" for name in sorted(item)) + "]"
+    if isinstance(item, list):
+        return "[" + " ".join(map(printed, item)) + "]"
+    if item is None:
+        return "<nil>"
+    return str(item).lower() if isinstance(item, bool) else str(item)

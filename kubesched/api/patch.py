@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from kubesched.api import status
+from kubesched.api import gotext, status
 from kubesched.api.schema import Field, Shape, Type
 
 Object = dict[str, Any]
@@ -61,23 +61,21 @@ class _NotApplicable(Exception):
     """An operation that the document does not allow; the client hears 422 without the reason, as from upstream."""
 
 
-def json_patch(target: Any, operations: Any) -> Any:
+def json_patch(target: Any, operations: list[Object | None]) -> Any:
     """RFC 6902, with the liberties of upstream's library: a member of an object that is not there reads as null.
 
     Raises
     ------
     StatusError
-        400: no patch; 413: too many operations; 422: an operation does not apply, or too much is copied.
+        413: too many operations; 422: an operation does not apply, or too much is copied.
     """
-    if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
-        raise status.bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
     if len(operations) > MAX_OPERATIONS:
         limit = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         raise status.too_large(limit)
     document = _Document(_copy(target))
     try:
         for operation in operations:
-            document.apply(operation)
+            document.apply(operation or {})
     except _NotApplicable:
         raise status.unprocessable() from None
     return document.root
@@ -389,25 +387,14 @@ def _identity(item: Any, key: str) -> Any:
     if not isinstance(item, dict):
         raise status.bad_request(f"expected a map[string]interface {{}}, but received a {type(item).__name__}")
     if key not in item:
-        raise status.bad_request(f"map: {_go_map(item)} does not contain declared merge key: {key}")
+        raise status.bad_request(f"map: {gotext.printed(item)} does not contain declared merge key: {key}")
     if isinstance(item[key], dict | list):  # upstream panics
-        raise status.bad_request(f"map: {_go_map(item)} has no plain value of merge key: {key}")
+        raise status.bad_request(f"map: {gotext.printed(item)} has no plain value of merge key: {key}")
     return item[key]
 
 
-def _go_map(item: Any) -> str:
-    """A value as Go prints one inside a text."""
-    if isinstance(item, dict):
-        return "map[" + " ".join(f"{name}:{_go_map(item[name])}" for name in sorted(item)) + "]"
-    if isinstance(item, list):
-        return "[" + " ".join(map(_go_map, item)) + "]"
-    if item is None:
-        return "<nil>"
-    return str(item).lower() if isinstance(item, bool) else str(item)
-
-
 def _bad_directive(directive: Any, patch: Object) -> status.StatusError:
-    return status.bad_request(f"unknown patch type: {directive} in map: {_go_map(patch)}")
+    return status.bad_request(f"unknown patch type: {directive} in map: {gotext.printed(patch)}")
 
 
 def _merge_list(original: list[Any], patch: list[Any], field: Field | None, deleting: bool) -> list[Any]:

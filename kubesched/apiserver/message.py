@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubesched.api import status
+from kubesched.api.options import WriteOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,19 @@ class Request:
         """Tell the client something that is no error; each text once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def report(
+    request: Request, options: WriteOptions, unknown: list[str], refuse: Callable[[str], status.StatusError]
+) -> None:
+    """Unknown and duplicate fields: warnings, or with fieldValidation=Strict the end."""
+    if not unknown:
+        return
+    if options.validation == "Strict":
+        raise refuse("strict decoding error: " + ", ".join(dict.fromkeys(unknown)))
+    if options.validation == "Warn":
+        for text in unknown:
+            request.warn(text)
 
 
 Bytes = bytes | memoryview

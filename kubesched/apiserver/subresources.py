@@ -14,7 +14,7 @@ from kubesched.api import meta, schema, selectors, status
 from kubesched.api.columns import at
 from kubesched.api.options import WriteOptions, delete_options
 from kubesched.api.strategy import Object
-from kubesched.apiserver import about, negotiate, render, reviews, verbs
+from kubesched.apiserver import about, negotiate, patches, render, reviews, verbs
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.eviction import evict
 from kubesched.apiserver.message import Answer, Request
@@ -126,8 +126,8 @@ async def _scale_writer(request: Request, endpoint: Endpoint, options: WriteOpti
     if request.method == "PUT":
         scale = await body_of(request, SCALE, options)
         return lambda current: scale
-    media_type = verbs.patch_type(request, verbs.plain_patches(endpoint))
-    return verbs.changer(await request.read(), media_type, request, schema.of(*SCALE), options)
+    media_type = patches.media_type_of(request, patches.plain(endpoint))
+    return patches.changer(await request.read(), media_type, request, schema.of(*SCALE), options)
 
 
 def _check_scale(scale: Object, live: Object, endpoint: Endpoint) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import posixpath
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 
-from kubesched.api import codec, managed, meta, patch, status
+from kubesched.api import codec, managed, meta, status
 from kubesched.api.options import (
     DeleteOptions,
     ListOptions,
@@ -27,21 +28,17 @@ from kubesched.api.options import (
 from kubesched.api.schema import Type
 from kubesched.api.selectors import FieldSelector, FieldTerm
 from kubesched.api.strategy import Object
-from kubesched.apiserver import negotiate, render
+from kubesched.apiserver import negotiate, patches, render
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
-from kubesched.apiserver.message import Answer, Request
+from kubesched.apiserver.message import Answer, Request, report
 from kubesched.apiserver.resource import Change, Item, Resource
 from kubesched.apiserver.watch import parse_revision
 from kubesched.store import Compacted, Entry, Listing
 
-APPLY = "application/apply-patch+yaml"
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
-
 Verb = Callable[[Request, Endpoint], Awaitable[Answer]]
 
 MIN_WATCH = 1800.0  # seconds; a watch without a time-out ends after once to twice this
+_LONGEST_ECHO = 300  # characters; arbitrary: an error need not repeat all that was sent
 _PAGE = 10_000  # entries looked at at once when a selector may leave few
 
 
@@ -164,7 +161,7 @@ async def _where(resource: Resource, namespace: str, options: ListOptions) -> tu
     if options.continue_token:
         if options.revision and options.revision != "0":
             raise status.bad_request("specifying resource version is not allowed when using continue")
-        start, revision = _read_token(options.continue_token, resource.scope(namespace))
+        start, revision = _read_token(options.continue_token, resource.scope(namespace), resource.store.revision)
         return start, max(revision, 0)
     revision = parse_revision(options.revision)
     await resource.reach(revision)
@@ -177,18 +174,27 @@ def _token(revision: int, scope: str, key: str) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(body)).rstrip(b"=").decode()
 
 
-def _read_token(token: str, scope: str) -> tuple[str, int]:
+def _read_token(token: str, scope: str, newest: int) -> tuple[str, int]:
     try:
-        data = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        found = orjson.loads(data)
-        start, revision = found["start"], found["rv"]
-        if found["v"] != "meta.k8s.io/v1" or not isinstance(start, str) or not isinstance(revision, int) or not start:
-            raise ValueError
-    except (ValueError, KeyError, TypeError, UnicodeEncodeError, binascii.Error):
-        raise status.bad_request(f"continue key is not valid: {token[:100]}") from None
-    if ".." in start.split("/"):
-        raise status.bad_request(f"continue key is not valid: {token[:100]}")
-    return scope + start, revision
+        found = orjson.loads(base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True))
+        version, revision, start = found.get("v", ""), found.get("rv", 0), found.get("start", "")
+        if type(revision) is not int or not isinstance(start, str):
+            raise ValueError(f"{found}")
+    except (ValueError, AttributeError, UnicodeEncodeError, binascii.Error) as error:
+        raise _bad_token(f": {error}") from None
+    if version != "meta.k8s.io/v1":
+        raise _bad_token(f": server does not recognize this encoded version {version}")
+    if not revision:
+        raise _bad_token(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+    if not start:
+        raise _bad_token(": encoded start key empty (version meta.k8s.io/v1)")
+    if posixpath.normpath("/" + start.lstrip("/")) != "/" + start.removeprefix("/") or revision > newest:
+        raise _bad_token(f": {start}")
+    return scope + start.removeprefix("/"), revision
+
+
+def _bad_token(why: str) -> status.StatusError:
+    return status.bad_request(f"invalid continue token: continue key is not valid{why}"[:_LONGEST_ECHO])
 
 
 # ---- write ----
@@ -239,28 +245,15 @@ async def update(request: Request, endpoint: Endpoint) -> Answer:
 
 async def patch_object(request: Request, endpoint: Endpoint) -> Answer:
     """PATCH of one object, in any of the four ways."""
-    media_type = patch_type(request, (*plain_patches(endpoint), APPLY))
+    media_type = patches.media_type_of(request, (*patches.plain(endpoint), patches.APPLY))
     form = form_of(request, endpoint)
     body = await request.read()
-    if media_type != APPLY:
+    if media_type != patches.APPLY:
         options = options_of(request, "PatchOptions", media_type)
         return await _save(request, endpoint, form, options, _patcher(body, media_type, request, endpoint, options))
     options = options_of(request, "PatchOptions", "apply")
     apply = _applier(body, request, endpoint, options)
     return await _save(request, endpoint, form, options, apply, lambda: apply(None))
-
-
-def plain_patches(endpoint: Endpoint) -> tuple[str, ...]:
-    """The media types of the patches of a resource, but for apply."""
-    return (JSON_PATCH, MERGE_PATCH) if endpoint.resource.kind.custom else (JSON_PATCH, MERGE_PATCH, STRATEGIC)
-
-
-def patch_type(request: Request, accepted: tuple[str, ...]) -> str:
-    """The kind of a patch; StatusError 415 if it is none of those."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip()
-    if media_type not in accepted:
-        raise status.unsupported_media_type(accepted)
-    return media_type
 
 
 async def _save(
@@ -289,42 +282,8 @@ def _patcher(
     body: bytes, media_type: str, request: Request, endpoint: Endpoint, options: WriteOptions
 ) -> Callable[[Object], Object]:
     """A patch of the endpoint's object: from the live one to what an update would send."""
-    change = changer(body, media_type, request, endpoint.type, options)
+    change = patches.changer(body, media_type, request, endpoint.type, options)
     return lambda live: _ready(request, live, change(live), endpoint, options)
-
-
-def changer(
-    body: bytes, media_type: str, request: Request, type_: Type, options: WriteOptions
-) -> Callable[[Object], Object]:
-    """JSON, merge and strategic merge patches: what they make of an object, decoded as if it had been sent."""
-    change, doubled = codec.patch_body(body, strict=options.reports_unknown)
-    if media_type != JSON_PATCH and not isinstance(change, dict):
-        raise status.bad_request("error decoding patch: json: cannot unmarshal into a map")
-
-    def renew(live: Object) -> Object:
-        if media_type == JSON_PATCH:
-            changed = patch.json_patch(live, change)
-        elif media_type == MERGE_PATCH:
-            changed = patch.merge(live, change)
-        else:
-            changed = patch.strategic(live, change, type_)
-        new, unknown = _normalised(changed, type_, options)
-        report(request, options, [*doubled, *unknown], lambda text: _patch_error(changed, text))
-        return new
-
-    return renew
-
-
-def _normalised(changed: Any, type_: Type, options: WriteOptions) -> tuple[Object, list[str]]:
-    try:
-        return codec.normalise(changed, type_, strict=options.reports_unknown)
-    except codec.DecodeError as error:
-        raise _patch_error(changed, str(error)) from None
-
-
-def _patch_error(changed: Any, text: str) -> status.StatusError:
-    shown = orjson.dumps(changed).decode()
-    return status.invalid("", "", "", [status.invalid_value("patch", shown, text)])
 
 
 def _ready(request: Request, live: Object, new: Object, endpoint: Endpoint, options: WriteOptions) -> Object:
@@ -362,7 +321,10 @@ def _applier(
     def renew(live: Object | None) -> Object:
         out = managed.apply(live, applied, options.manager, options.force, context)
         kept = out["metadata"].pop("managedFields", None)
-        new, unknown = _normalised(out, endpoint.type, options)
+        try:
+            new, unknown = codec.normalise(out, endpoint.type, strict=options.reports_unknown)
+        except codec.DecodeError as error:
+            raise status.bad_request(f"failed to create typed patch object: {error}") from None
         report(request, options, [*doubled, *unknown], _apply_error)
         if kept is not None:
             new["metadata"]["managedFields"] = kept
@@ -417,19 +379,6 @@ async def read_body(
 def options_of(request: Request, kind: str, patch: str = "") -> WriteOptions:
     """The options of a write; see `write_options`."""
     return write_options(request.query, kind, request.headers.get("user-agent", ""), patch)
-
-
-def report(
-    request: Request, options: WriteOptions, unknown: list[str], refuse: Callable[[str], status.StatusError]
-) -> None:
-    """Unknown and duplicate fields: warnings, or with fieldValidation=Strict the end."""
-    if not unknown:
-        return
-    if options.validation == "Strict":
-        raise refuse("strict decoding error: " + ", ".join(dict.fromkeys(unknown)))
-    if options.validation == "Warn":
-        for text in unknown:
-            request.warn(text)
 
 
 def fit_namespace(metadata: Object, endpoint: Endpoint) -> None:

@@ -198,12 +198,19 @@ def test_duplicates_are_found_whatever_the_spacing(value, again, spaced):
 
 
 def test_patches():
-    assert codec.patch_body(b'{"a":1}', strict=True) == ({"a": 1}, [])
-    assert codec.patch_body(b'{"a":{"b":1,"b":2}}', strict=True)[1] == ['duplicate field "a.b"']
-    assert codec.patch_body(b'[{"op":"add","op":"add"}]', strict=True)[1] == ['json patch duplicate field "[0].op"']
-    assert codec.patch_body(b'{"a":1,"a":2}', strict=False) == ({"a": 2}, [])
+    assert codec.merge_patch_body(b'{"a":1}', strict=True) == ({"a": 1}, [])
+    assert codec.merge_patch_body(b'{"a":{"b":1,"b":2}}', strict=True)[1] == ['duplicate field "a.b"']
+    assert codec.merge_patch_body(b'{"a":1,"a":2}', strict=False) == ({"a": 2}, [])
+    assert codec.strategic_patch_body(b'{"a":1,"a":2}', strict=True) == ({"a": 2}, ['duplicate field "a"'])
+    assert codec.strategic_patch_body(b"null", strict=True) == ({}, [])
+    doubled = b'[{"op":"add","op":"add","to":1}]'
+    assert codec.json_patch_body(doubled, strict=True)[1] == [
+        'json patch duplicate field "[0].op"',
+        'json patch unknown field "[0].to"',
+    ]
+    assert codec.json_patch_body(doubled, strict=False) == ([{"op": "add", "to": 1}], [])
     with pytest.raises(StatusError, match="error decoding patch: unexpected end of JSON input"):
-        codec.patch_body(b"{", strict=False)
+        codec.merge_patch_body(b"{", strict=True)
 
 
 def test_configurations_to_apply():

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import orjson
 import pytest
 
 from kubesched.apiserver.message import Stream
-from tests.unit.apiserver.conftest import JSON, Answer, Server, pod
+from tests.unit.apiserver.conftest import JSON, MERGE, Answer, Server, pod
 
 PODS = "/api/v1/namespaces/default/pods"
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -173,3 +174,359 @@ def test_watch_when_its_form_cannot_be_then_refused_and_others_go_on(
         return orjson.loads(await anext(other.chunks))
 
     assert server.run(next_event())["object"]["metadata"]["name"] == "m"
+
+
+# ---- patches ----
+
+IGNORE, WARN, STRICT = ({"fieldValidation": mode} for mode in ("Ignore", "Warn", "Strict"))
+OPERATION = "json: cannot unmarshal number into Go value of type"
+
+NO_PATCH: list[tuple[str, dict[str, str], bytes, str]] = [
+    (JSON_PATCH, WARN, b"", "error decoding patch: unexpected end of JSON input"),
+    (JSON_PATCH, IGNORE, b"[", "unexpected end of JSON input"),
+    (
+        JSON_PATCH,
+        WARN,
+        b"{}",
+        "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+    ),
+    (JSON_PATCH, IGNORE, b"{}", "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
+    (JSON_PATCH, STRICT, b"[5]", f"error decoding patch: {OPERATION} handlers.jsonPatchOp"),
+    (JSON_PATCH, IGNORE, b"[5]", f"{OPERATION} jsonpatch.Operation"),
+    (
+        JSON_PATCH,
+        WARN,
+        b'[{"op":1,"path":"/a"}]',
+        "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string",
+    ),
+    (MERGE, WARN, b"{", "error decoding patch: unexpected end of JSON input"),
+    (MERGE, IGNORE, b"{", "Invalid JSON Patch"),
+    (MERGE, WARN, b"null", "Invalid JSON Patch"),
+    (
+        MERGE,
+        STRICT,
+        b"[]",
+        "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+    ),
+    (STRATEGIC, WARN, b'"a"', "json: cannot unmarshal string into Go value of type map[string]interface {}"),
+    (STRATEGIC, IGNORE, b"{'a':1}", "invalid character '\\'' looking for beginning of object key string"),
+    (APPLY, WARN, b"- a\n", "error decoding YAML: error unmarshaling JSON: while decoding JSON: "),
+    (APPLY, WARN, b"a: &a [*a]\n", "error decoding YAML: "),
+    (APPLY, WARN, b'{"a":' * 300 + b"1" + b"}" * 300, "error decoding YAML: exceeded max depth of 200"),
+    (MERGE, WARN, b'{"a":' * 300 + b"1" + b"}" * 300, "error decoding patch: exceeded max depth of 200"),
+    (APPLY, WARN, b"apiVersion: v1\nkind: Secret\n", "invalid object type: /v1, Kind=Secret"),
+    (
+        APPLY,
+        WARN,
+        b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n",
+        "the name of the object (other) does not match the name on the URL (m)",
+    ),
+    (
+        APPLY,
+        WARN,
+        b"apiVersion: v1\nkind: ConfigMap\nmetadata: {managedFields: [{}]}\n",
+        "metadata.managedFields must be nil",
+    ),
+    (STRATEGIC, WARN, b'{"$patch":"swap"}', "unknown patch type: swap in map: map[]"),
+    (STRATEGIC, WARN, b'{"$retainKeys":1}', "invalid patch format of retainKeys"),
+    (STRATEGIC, WARN, b'{"$deleteFromPrimitiveList":[]}', "invalid patch format of primitive list"),
+    (STRATEGIC, WARN, b'{"$setElementOrder/data":{}}', "invalid patch format of setElementOrder list"),
+    (
+        MERGE,
+        WARN,
+        b'{"metadata":{"name":"other"}}',
+        "the name of the object (other) does not match the name on the URL (m)",
+    ),
+    (MERGE, WARN, b'{"metadata":{"namespace":"other"}}', "the namespace of the provided object does not match"),
+]
+
+
+def patched(server: Server, media_type: str, body: Any, path: str = f"{MAPS}/m", **query: str) -> Answer:
+    query = {"fieldManager": "m", **query} if media_type == APPLY else query
+    return server.ask("PATCH", path, body, query=query, content_type=media_type)
+
+
+@pytest.mark.parametrize(("media_type", "mode", "body", "text"), NO_PATCH)
+def test_what_is_no_patch_is_400(server: Server, media_type: str, mode: dict[str, str], body: bytes, text: str) -> None:
+    made = server.ask("POST", MAPS, {"metadata": {"name": "m"}, "data": {"a": "b"}}).body
+    assert bad_request(patched(server, media_type, body, **mode)).startswith(text)
+    assert server.ask("GET", f"{MAPS}/m").body == made
+
+
+def test_patch_of_nothing_is_404_whatever_it_says(server: Server) -> None:
+    for media_type in (JSON_PATCH, MERGE, STRATEGIC):
+        answer = patched(server, media_type, b"{")
+        assert (answer.status, answer.body["message"]) == (404, 'configmaps "m" not found')
+
+
+INAPPLICABLE: dict[str, Any] = {
+    "remove what is not there": [{"op": "remove", "path": "/data/x"}],
+    "test what differs": [{"op": "test", "path": "/data/a", "value": "c"}],
+    "a type that differs": [{"op": "test", "path": "/data/a", "value": {}}],
+    "no path": [{"op": "add", "value": 1}],
+    "a path without a slash": [{"op": "add", "path": "data", "value": 1}],
+    "a container that is not there": [{"op": "add", "path": "/x/y", "value": 1}],
+    "a container that is none": [{"op": "add", "path": "/data/a/b", "value": 1}],
+    "no index": [{"op": "add", "path": "/metadata/finalizers/x", "value": 1}],
+    "an index beyond the end": [{"op": "add", "path": "/metadata/finalizers/3", "value": "a/b"}],
+    "an index of many digits": [{"op": "add", "path": "/metadata/finalizers/" + "9" * 40, "value": "a/b"}],
+    "the end of a list that is replaced": [{"op": "replace", "path": "/metadata/finalizers/-", "value": "a/b"}],
+    "another operation": [{"op": "swap", "path": "/data/a"}],
+    "no operation": [None],
+    "no source": [{"op": "move", "path": "/data/b"}],
+    "a source that is not there": [{"op": "move", "from": "/data/x", "path": "/data/b"}],
+    "a root that is a text": [{"op": "replace", "path": "", "value": "x"}],
+    "a copy of itself, again and again": [
+        {"op": "add", "path": "/data/b", "value": "x" * 10_000},
+        *({"op": "copy", "from": "/data", "path": f"/data/c{i}"} for i in range(30)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", INAPPLICABLE)
+def test_json_patch_when_it_does_not_apply_then_422_without_causes(server: Server, name: str) -> None:
+    metadata = {"name": "m", "finalizers": ["x/y"]}
+    made = server.ask("POST", MAPS, {"metadata": metadata, "data": {"a": "b"}}).body
+    answer = patched(server, JSON_PATCH, INAPPLICABLE[name])
+    assert (answer.status, answer.body["reason"]) == (422, "Invalid")
+    assert answer.body["message"] == "the server rejected our request due to an error in our request"
+    assert answer.body["details"] == {}
+    assert server.ask("GET", f"{MAPS}/m").body == made
+
+
+def test_json_patch_when_long_then_413(server: Server) -> None:
+    server.ask("POST", MAPS, {"metadata": {"name": "m"}})
+    answer = patched(server, JSON_PATCH, [{"op": "test", "path": "/data", "value": None}] * 10_001)
+    assert (answer.status, answer.body["reason"]) == (413, "RequestEntityTooLarge")
+    assert answer.body["message"].endswith("The allowed maximum operations in a JSON patch is 10000, got 10001")
+
+
+UNKNOWN: list[tuple[str, Any, str]] = [
+    (JSON_PATCH, [{"op": "add", "path": "/dta", "value": {}}], 'unknown field "dta"'),
+    (JSON_PATCH, b'[{"op":"add","path":"/data/c","value":"d","to":"x"}]', 'json patch unknown field "[0].to"'),
+    (
+        JSON_PATCH,
+        b'[{"op":"add","op":"add","path":"/data/c","value":"d"}]',
+        'json patch duplicate field "[0].op"',
+    ),
+    (MERGE, {"dta": {}}, 'unknown field "dta"'),
+    (MERGE, b'{"data":{"c":"1","c":"2"}}', 'duplicate field "data.c"'),
+    (STRATEGIC, {"metadata": {"labls": {}}}, 'unknown field "metadata.labls"'),
+    (STRATEGIC, b'{"data":{"c":"1"},"data":{"c":"2"}}', 'duplicate field "data"'),
+]
+
+
+@pytest.mark.parametrize(("media_type", "body", "text"), UNKNOWN)
+def test_unknown_and_doubled_fields_of_patches(server: Server, media_type: str, body: Any, text: str) -> None:
+    made = server.ask("POST", MAPS, {"metadata": {"name": "m"}, "data": {"a": "b"}}).body
+    strict = patched(server, media_type, body, **STRICT)
+    assert (strict.status, strict.body["reason"]) == (422, "Invalid")
+    cause = strict.body["details"]["causes"][0]
+    assert (cause["reason"], cause["field"]) == ("FieldValueInvalid", "patch")
+    assert cause["message"].endswith(f": strict decoding error: {text}")
+    assert server.ask("GET", f"{MAPS}/m").body == made
+    warned = patched(server, media_type, body, **WARN)
+    assert warned.status == 200
+    quoted = text.replace('"', '\\"')
+    assert warned.headers["Warning"] == f'299 - "{quoted}"'
+    ignored = patched(server, media_type, body, **IGNORE)
+    assert (ignored.status, ignored.headers.get("Warning")) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "shown"),
+    [
+        (JSON_PATCH, [{"op": "replace", "path": "/spec/replicas", "value": "two"}], '{"kind":"Deployment",'),
+        (MERGE, {"spec": {"replicas": "two"}}, '{"kind":"Deployment",'),
+        (STRATEGIC, {"spec": {"replicas": "two"}}, '"map[spec:map[replicas:two]]"'),
+    ],
+)
+def test_patch_when_it_makes_another_type_then_422(server: Server, media_type: str, body: Any, shown: str) -> None:
+    server.ask("POST", DEPLOYMENTS, deployment())
+    answer = patched(server, media_type, body, f"{DEPLOYMENTS}/d")
+    assert answer.status == 422
+    cause = answer.body["details"]["causes"][0]
+    assert (cause["reason"], cause["field"]) == ("FieldValueInvalid", "patch")
+    assert shown.replace('"', "") in cause["message"].replace('\\"', "").replace('"', "")
+    assert answer.body["message"].startswith(' "" is invalid: patch: Invalid value: ')
+
+
+def test_patch_options(server: Server) -> None:
+    def causes(media_type: str, **query: str) -> list[tuple[str, str]]:
+        answer = server.ask("PATCH", f"{MAPS}/m", b"{}", query=query, content_type=media_type)
+        assert answer.status == 422
+        assert answer.body["details"]["kind"] == "PatchOptions"
+        return [(cause["field"], cause["reason"]) for cause in answer.body["details"]["causes"]]
+
+    assert causes(APPLY) == [("fieldManager", "FieldValueRequired")]
+    assert causes(MERGE, force="true") == [("force", "FieldValueForbidden")]
+    assert causes(MERGE, dryRun="Some", fieldValidation="Loud") == [
+        ("dryRun", "FieldValueNotSupported"),
+        ("fieldValidation", "FieldValueNotSupported"),
+    ]
+    assert causes(MERGE, fieldManager="x" * 129) == [("fieldManager", "FieldValueTooLong")]
+    assert causes(MERGE, fieldManager="a\x00b") == [("fieldManager", "FieldValueInvalid")]
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", JSON, "application/merge-patch+yaml", STRATEGIC.upper()])
+def test_patch_of_unknown_media_type_is_415(server: Server, media_type: str) -> None:
+    answer = server.ask("PATCH", f"{MAPS}/m", b"{}", content_type=media_type)
+    assert (answer.status, answer.body["reason"]) == (415, "UnsupportedMediaType")
+    listed = ", ".join((JSON_PATCH, MERGE, STRATEGIC, APPLY))
+    assert (
+        answer.body["message"]
+        == f"the body of the request was in an unknown format - accepted media types include: {listed}"
+    )
+
+
+# ---- parameters of reads ----
+
+
+def token(**fields: Any) -> str:
+    body = {"v": "meta.k8s.io/v1", "rv": 1, "start": "m\0", **fields}
+    return base64.urlsafe_b64encode(orjson.dumps(body)).rstrip(b"=").decode()
+
+
+KEY = "invalid continue token: continue key is not valid"
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"continue": "nonsense!"}, KEY),
+        ({"continue": "bm9uc2Vuc2U"}, KEY),
+        ({"continue": "W10"}, KEY),
+        (
+            {"continue": token(v="meta.k8s.io/v2")},
+            f"{KEY}: server does not recognize this encoded version meta.k8s.io/v2",
+        ),
+        ({"continue": token(rv=0)}, f"{KEY}: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"),
+        ({"continue": token(start="")}, f"{KEY}: encoded start key empty (version meta.k8s.io/v1)"),
+        ({"continue": token(start="../../secrets/a")}, f"{KEY}: ../../secrets/a"),
+        ({"continue": token(start="a//b")}, f"{KEY}: a//b"),
+        ({"continue": token(rv="1")}, KEY),
+        ({"continue": token(rv=10**12)}, KEY),
+        (
+            {"continue": token(), "resourceVersion": "1"},
+            "specifying resource version is not allowed when using continue",
+        ),
+        ({"resourceVersion": "new"}, 'invalid resource version: strconv.ParseUint: parsing "new": invalid syntax'),
+        ({"resourceVersion": "-1"}, "invalid resource version"),
+        ({"resourceVersion": "9" * 30}, "invalid resource version"),
+        ({"limit": "many"}, 'strconv.ParseInt: parsing "many": invalid syntax'),
+        ({"limit": "9" * 30}, f'strconv.ParseInt: parsing "{"9" * 30}": value out of range'),
+        ({"timeoutSeconds": "1.5"}, 'strconv.ParseInt: parsing "1.5": invalid syntax'),
+        ({"labelSelector": "a in ("}, "unable to parse requirement: "),
+        ({"labelSelector": "a=b,"}, "found '', expected: identifier after ','"),
+        ({"labelSelector": "=b"}, "found '=', expected: !, identifier, or 'end of string'"),
+        ({"labelSelector": "a>b"}, 'unable to parse requirement: values[0]: Invalid value: "b"'),
+        ({"labelSelector": "a b"}, "unable to parse requirement: found 'b', expected: "),
+        ({"labelSelector": "-a"}, 'unable to parse requirement: <nil>: Invalid value: "-a": '),
+        ({"labelSelector": "x" * 100_000}, "unable to parse requirement: <nil>: Invalid value: "),
+        ({"fieldSelector": "a"}, "invalid selector: 'a'; can't understand 'a'"),
+        ({"fieldSelector": "metadata.name=a\\b"}, "invalid field selector: invalid escape sequence: \\b"),
+        ({"fieldSelector": "spec.nothing=a"}, "field label not supported: spec.nothing"),
+    ],
+)
+def test_parameters_of_lists_that_cannot_be_read(server: Server, query: dict[str, str], text: str) -> None:
+    server.ask("POST", PODS, pod())
+    assert bad_request(server.ask("GET", PODS, query=query)).startswith(text)
+    assert bad_request(server.ask("DELETE", PODS, query=query)).startswith(text)
+    assert server.ask("GET", f"{PODS}/p").status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "reason"),
+    [
+        ({"resourceVersionMatch": "Exact"}, "resourceVersionMatch", "FieldValueForbidden"),
+        ({"resourceVersionMatch": "Some", "resourceVersion": "1"}, "resourceVersionMatch", "FieldValueNotSupported"),
+        ({"resourceVersionMatch": "Exact", "resourceVersion": "0"}, "resourceVersionMatch", "FieldValueForbidden"),
+        ({"sendInitialEvents": "true"}, "sendInitialEvents", "FieldValueForbidden"),
+        ({"watch": "1", "sendInitialEvents": "true"}, "resourceVersionMatch", "FieldValueForbidden"),
+        ({"watch": "1", "resourceVersionMatch": "NotOlderThan"}, "resourceVersionMatch", "FieldValueForbidden"),
+    ],
+)
+def test_parameters_of_lists_that_do_not_fit(server: Server, query: dict[str, str], field: str, reason: str) -> None:
+    answer = server.ask("GET", PODS, query=query)
+    assert (answer.status, answer.body["details"]["kind"]) == (422, "ListOptions")
+    causes = answer.body["details"]["causes"]
+    assert (causes[0]["field"], causes[0]["reason"]) == (field, reason)
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "reason"),
+    [
+        ({"propagationPolicy": "Later"}, "propagationPolicy", "FieldValueNotSupported"),
+        ({"propagationPolicy": "Orphan", "orphanDependents": True}, "propagationPolicy", "FieldValueInvalid"),
+        ({"dryRun": ["Some"]}, "dryRun", "FieldValueNotSupported"),
+    ],
+)
+def test_options_of_deletes(server: Server, options: Obj, field: str, reason: str) -> None:
+    server.ask("POST", MAPS, {"metadata": {"name": "m"}})
+    answer = server.ask("DELETE", f"{MAPS}/m", options)
+    assert (answer.status, answer.body["details"]["kind"]) == (422, "DeleteOptions")
+    cause = answer.body["details"]["causes"][0]
+    assert (cause["field"], cause["reason"]) == (field, reason)
+    assert server.ask("GET", f"{MAPS}/m").status == 200
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"gracePeriodSeconds":"x"}', b'{"kind":"Pod","apiVersion":"v1"}', b"k8s\0x"]
+)
+def test_options_of_deletes_that_cannot_be_read(server: Server, body: bytes) -> None:
+    server.ask("POST", MAPS, {"metadata": {"name": "m"}})
+    media_type = "application/vnd.kubernetes.protobuf" if body[:3] == b"k8s" else JSON
+    bad_request(server.ask("DELETE", f"{MAPS}/m", body, content_type=media_type))
+    assert server.ask("GET", f"{MAPS}/m").status == 200
+
+
+# ---- paths and names ----
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/api/v2/pods", 404),
+        ("GET", "/apis/nothing/v1/things", 404),
+        ("GET", "/api/v1/namespaces/default/pods/p/nothing", 404),
+        ("GET", "/api/v1/namespaces/default/nodes", 404),
+        ("GET", "/api/v1/pods/p", 404),
+        ("GET", "/api/v1//pods", 404),
+        ("GET", f"{MAPS}/..", 404),
+        ("GET", f"{MAPS}/a/../b", 404),
+        ("GET", f"{MAPS}/\0", 404),
+        ("GET", f"{MAPS}/{'x' * 10_000}", 404),
+        ("DELETE", f"{MAPS}/\N{CYRILLIC SMALL LETTER A}", 404),
+        ("POST", "/api/v1/pods", 405),
+        ("PUT", MAPS, 405),
+        ("PATCH", MAPS, 405),
+        ("POST", f"{MAPS}/m", 405),
+        ("DELETE", "/api/v1/namespaces", 405),
+        ("BREW", MAPS, 405),
+        ("POST", "/version", 405),
+        ("GET", "/nothing", 404),
+    ],
+)
+def test_paths(server: Server, method: str, path: str, code: int) -> None:
+    answer = server.ask(method, path, b"{}" if method in ("PUT", "PATCH", "POST") else None, content_type=MERGE)
+    assert (answer.status, answer.body["kind"]) == (code, "Status")
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "a/b", "a%2fb", "A", "a\0", "\N{CYRILLIC SMALL LETTER A}", "x" * 254, "-a", "a.", ""]
+)
+def test_names_out_of_rule(server: Server, name: str) -> None:
+    answer = server.ask("POST", MAPS, {"metadata": {"name": name}})
+    assert (answer.status, answer.body["reason"]) == (422, "Invalid")
+    assert {cause["field"] for cause in answer.body["details"]["causes"]} == {"metadata.name"}
+
+
+def test_yaml_bodies_tell_what_stands_twice(server: Server) -> None:
+    body = b"metadata: {name: m}\ndata:\n  a: b\n  a: c\ndta: 1\n"
+    yaml = "application/yaml"
+    said = bad_request(server.ask("POST", MAPS, body, content_type=yaml, query=STRICT))
+    assert 'key "a" already set in map' in said
+    assert 'unknown field "dta"' in said
+    warned = server.ask("POST", MAPS, body, content_type=yaml)
+    assert (warned.status, warned.body["data"]) == (201, {"a": "c"})
+    assert 'key \\"a\\" already set in map' in warned.headers["Warning"]
