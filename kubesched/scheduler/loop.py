@@ -454,7 +454,7 @@ class SchedulingLoop:
         self._use(self._profile_of(head.pod.row))
         self.state.follow_order(self._current.ends_early)
         with bulk.without_collection(len(self.queue)):
-            found = self._decide_gang(head.pod.row.gang) if head.pod.row.group else self._decide(self._batch())
+            found = self._decide_gang(head.pod.row.gang) if head.pod.row.group else self._decide_batch()
         self.totals.rounds += 1
         self._count_decisions()
         return found
@@ -558,28 +558,29 @@ class SchedulingLoop:
         is_other = self._by_scheduler and self._by_scheduler.get(row.scheduler_name) is not self._current
         return None if is_other else self._class(row)
 
-    def _batch(self) -> list[Queued]:
+    def _batch(self, most: int) -> list[Queued]:
         """The next pods, up to one whose placement lets a waiting pod go."""
         belongs = self._is_current if self._by_scheduler else None
         if not self._hears(Action.ADD):
-            return self.queue.take_batch(self._most, belongs=belongs)
+            return self.queue.take_batch(most, belongs=belongs)
         judged: dict[Hashable, bool] = {}
 
         def ends(item: Queued) -> bool:
             kind = _kind(item.pod)
             if kind is None or kind not in judged:
-                there = renominated(item.pod, "-")  # it holds room; which node it is does not matter
-                judged[kind] = self.queue.would_move(Event(events.ASSIGNED_POD, Action.ADD, None, there))
+                judged[kind] = self.queue.would_move(_placed(item.pod))
             return judged[kind]
 
-        return self.queue.take_batch(self._most, ends, belongs)
+        return self.queue.take_batch(most, ends, belongs)
 
-    def _decide(self, items: list[Queued]) -> Round:
+    def _decide_batch(self) -> Round:
+        backs_off = self.queue.is_backing_off
+        items = self._batch(self._stretch if backs_off else self._most)
         class_of = self._classes(items)
         keys = [item.key for item in items]
         may_evict = self._current.evicts and items[0].pod.row.priority > self._least  # no other is more important
-        if may_evict or self.state.evictions.has_nominated:
-            return self._decide_in_parts(items, class_of)
+        if backs_off or may_evict or self.state.evictions.has_nominated:
+            return self._decide_in_parts(items, class_of, backs_off)
         decided = cycle.decide(self.state, self._options, keys, class_of)
         failed = np.flatnonzero(decided.columns.node < 0)
         out = Round(keys, decided.columns.node)
@@ -596,21 +597,22 @@ class SchedulingLoop:
         """Whether PostFilter might find victims: some running pod may be less important."""
         return self._current.evicts and row.priority > self._least and row.preempts
 
-    def _decide_in_parts(self, items: list[Queued], class_of: I32) -> Round:
+    def _decide_in_parts(self, items: list[Queued], class_of: I32, backs_off: bool) -> Round:
         """Up to a pod that evicts others, or gives its node up, and on from there: those behind must know.
 
-        Where that may let a waiting pod go, the rest is for the next round.
+        Where that may let a waiting pod go, the rest is for the next round; so it is for pods in back-off, before which
+        pods that just failed may stand.
         """
         out, at, known = Round([], arrays.int32([])), 0, dict[_Question, str]()
         while at < len(items):
             end = self._end_of_part(items, at)
-            n, post = self._decide_part(out, items[at:end], class_of[at:end], known)
+            n, post = self._decide_part(out, items[at:end], class_of[at:end], known, backs_off)
             at += n
             after = {} if post is None else self._nodes_after(out, items[at - 1], post)
             left = [
                 self._nominations.node_of(key) for key, node in after.items() if node != self._nominations.node_of(key)
             ]
-            if any(left):
+            if any(left) or backs_off:
                 self.queue.put_back(items[at:])
                 at = len(items)
             if left:
@@ -634,22 +636,29 @@ class SchedulingLoop:
         return bool(row.nominated_node) or (row.volumes is not None and self.state.evictions.has_nominated)
 
     def _decide_part(
-        self, out: Round, items: Sequence[Queued], class_of: I32, known: dict[_Question, str]
+        self, out: Round, items: Sequence[Queued], class_of: I32, known: dict[_Question, str], backs_off: bool
     ) -> tuple[int, PostFilter | None]:
         """Decide pods up to the first whose PostFilter has a say; how many these were, and what it said.
 
+        Pods in back-off only up to one that lets another go that failed before it.
         ``known`` holds what it said to pods that it could not help, as long as nobody is placed.
         """
         before, mark = replace(self._options), self.state.speculate()
         decided = self._ask(items, class_of, mark)
         turn, said = self._turn(items, class_of, decided.columns.node, known)
-        if turn is not None and turn + 1 < len(items):
+        end = turn + 1 if turn is not None else len(items)
+        helper = self._first_helper(items, class_of, decided, end) if backs_off else None
+        if helper is not None:
+            turn, end = None, helper + 1
+            said = {i: text for i, text in said.items() if i < end}
+            known.clear()
+        self._stretch = min(2 * self._stretch, self._most) if turn is None and helper is None else 1
+        if end < len(items):
             self.state.rollback(mark)
             self._options, mark = before, self.state.speculate()
-            items, class_of = items[: turn + 1], class_of[: turn + 1]
+            items, class_of = items[:end], class_of[:end]
             decided = self._ask(items, class_of, mark)
         self.state.keep(mark)
-        self._stretch = min(2 * self._stretch, self._most) if turn is None else 1
         failed, head = np.flatnonzero(decided.columns.node < 0).tolist(), items[0].pod.row
         with self.state.evictions.asking(head):
             blamed = self._blame(items, class_of, decided, failed)
@@ -661,6 +670,31 @@ class SchedulingLoop:
         out.node = np.concatenate([out.node, decided.columns.node])
         self._settle(out, items, class_of, decided.columns, blamed)
         return len(items), post
+
+    def _first_helper(self, items: Sequence[Queued], class_of: I32, decided: cycle.Decided, end: int) -> int | None:
+        """The first placement that lets one of the pods go that failed before it, of those up to an end; its position.
+
+        What waited before them all was asked already (`_batch`).
+        """
+        node = decided.columns.node[:end]
+        failed = np.flatnonzero(node < 0)
+        if not failed.size or not (node[failed[0] :] >= 0).any():
+            return None
+        with self.state.evictions.asking(items[0].pod.row):
+            blamed = self._blame(items, class_of, decided, failed.tolist())
+        rejected, harmless = self.queue.nobody(), set[Hashable]()
+        for i in range(int(failed[0]), end):
+            pod = items[i].pod
+            if i not in blamed:
+                kind = _kind(pod)
+                if kind is None or kind not in harmless:
+                    harmless.add(kind)
+                    if self.queue.would_move(_placed(pod), rejected):
+                        return i
+            elif blamed[i].plugins:  # an error comes back when its time has come
+                rejected.add(Queued.rejected(pod, blamed[i].plugins))
+                harmless.clear()
+        return None
 
     def _ask(self, items: Sequence[Queued], class_of: I32, mark: live.Mark) -> cycle.Decided:
         try:
@@ -899,6 +933,11 @@ class SchedulingLoop:
         shape = self.state.shape_of(class_id)
         plugins = blame.blame(self.state, self._profile, class_id, shape, rejection)
         return _Blame(plugins, diagnosis.summarize(self.state, self._profile, class_id, shape, rejection).message)
+
+
+def _placed(pod: PodView) -> Event:
+    """The event of its placement: it holds room; which node it is does not matter."""
+    return Event(events.ASSIGNED_POD, Action.ADD, None, renominated(pod, "-"))
 
 
 def _question(item: Queued, class_id: int) -> _Question:

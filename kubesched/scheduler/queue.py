@@ -105,7 +105,10 @@ class SchedulingQueue:
         windows = self._timing.pop_from_backoff
         self._backoff = Heap(self._by_backoff_and_priority if windows else self._by_backoff)
         self._errors = Heap(self._by_backoff)
-        self._waiting = Waiting(registrations.of_plugins() if hears is None else hears)
+        self._source = self._active
+        """Where the pods of the last `take_batch` stood."""
+        self._registrations = registrations.of_plugins() if hears is None else hears
+        self._waiting = Waiting(self._registrations)
         self._items: dict[str, Queued] = {}
         self._gangs: dict[str, dict[str, None]] = {}
         self._oldest = Ages(self._waiting, are_gated=False)
@@ -239,6 +242,11 @@ class SchedulingQueue:
             self._in_flight[item.key] = (item, self._first_event + len(self._events))
         return item
 
+    @property
+    def is_backing_off(self) -> bool:
+        """Whether `pop` or `take` would take out a pod that is in back-off."""
+        return not len(self._active) and self._timing.pop_from_backoff and bool(len(self._backoff))
+
     def peek(self) -> Queued | None:
         """The pod that `pop` or `take` would take out."""
         item = self._active.peek()
@@ -271,16 +279,19 @@ class SchedulingQueue:
     ) -> list[Queued]:
         """Take out pods for decisions between which nothing can happen, as `take` would one by one.
 
-        Active pods; without any, one from back-off. No member of a gang, none from the first on that does not belong
-        here, and none behind a pod that ``ends``.
+        Active pods; without any, pods of one priority from back-off, where those that fail may come back before others.
+        No member of a gang, none from the first on that does not belong here, and none behind a pod that ``ends``.
         """
         out: list[Queued] = []
-        active = self._active
+        heap = self._active if len(self._active) or not self._timing.pop_from_backoff else self._backoff
+        self._source = heap
         while len(out) < most:
-            item = active.peek()
+            item = heap.peek()
             if item is None or item.pod.row.group or (belongs is not None and not belongs(item)):
                 break
-            active.pop(item)
+            if out and heap is self._backoff and item.pod.row.priority != out[0].pod.row.priority:
+                break
+            heap.pop(item)
             del self._items[item.key]
             item.attempts += 1
             out.append(item)
@@ -298,7 +309,7 @@ class SchedulingQueue:
             item.attempts -= 1
             self.cycle -= 1
             self._enroll(item)
-            self._active.push(item)
+            self._source.push(item)
 
     def take_pod(self, key: str) -> Queued | None:
         """Take out one pod wherever it waits, unless PreEnqueue holds it back: a member of a gang."""
@@ -401,10 +412,14 @@ class SchedulingQueue:
         if self._in_flight:
             self._events.append(event)
 
-    def would_move(self, event: Event) -> bool:
-        """Whether some waiting pod would be let go, or try to, if this happened now."""
-        groups = self._waiting.concerned(event)
+    def would_move(self, event: Event, among: Waiting | None = None) -> bool:
+        """Whether some waiting pod, or one of those given, would be let go, or try to, if this happened now."""
+        groups = (self._waiting if among is None else among).concerned(event)
         return any(self._worth_to_group(group, event) != _Strategy.SKIP for group in groups)
+
+    def nobody(self) -> Waiting:
+        """For pods that would wait here for what these do; empty."""
+        return Waiting(self._registrations)
 
     @property
     def is_listening(self) -> bool:

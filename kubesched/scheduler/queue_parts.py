@@ -53,6 +53,13 @@ class Queued:
         self.sequence = sequence
         """Order of equal timestamps."""
 
+    @classmethod
+    def rejected(cls, pod: PodView, by: frozenset[str]) -> Queued:
+        """A pod as it waits after plugins rejected it."""
+        item = cls(pod, 0.0, 0)
+        item.rejectors = by
+        return item
+
 
 class Heap:
     """Pods by a key; a pod stands in one heap at most.

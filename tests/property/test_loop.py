@@ -22,12 +22,13 @@ Obj = dict[str, Any]
 Told = tuple[str, str | None, frozenset[str], str, list[str]]
 """Pod, node, plugins, message, victims."""
 STEPS = 30
-APPS = "abcdefghij"
-"""Enough that the partners which pods ask for are often missing."""
 
 
 class World(RandomObjects):
     """The loop in batches, one at a time, and the reference, told the same."""
+
+    apps = "abcdefghij"
+    """Enough that the partners which pods ask for are often missing."""
 
     def __init__(
         self, seed: int, timing: Timing, evicts: bool = False, sizes: tuple[int, ...] = (MOST_AT_ONCE, 1)
@@ -78,8 +79,8 @@ class World(RandomObjects):
     def social_pod(self) -> Obj:
         """A pod that would fit, were it not for the others."""
         pod = builders.make_pod(self.name("p"), "one").priority(int(self.rng.integers(0, 3))).container(cpu="1").build()
-        pod["metadata"]["labels"] = {"app": self.one(APPS)}
-        selector = {"matchLabels": {"app": self.one(APPS)}}
+        pod["metadata"]["labels"] = {"app": self.one(self.apps)}
+        selector = {"matchLabels": {"app": self.one(self.apps)}}
         kind = self.one(["", "podAffinity", "podAffinity", "podAntiAffinity", "spread"])
         if kind == "spread":
             rule = {"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule"}
@@ -169,11 +170,7 @@ class World(RandomObjects):
 
     def node_event(self) -> None:
         if len(self.nodes) < 4 or self.chance(0.3):
-            node = self.roomy_node()
-            self.nodes[node["metadata"]["name"]] = node
-            self.reference.world.nodes.append(oracle.Node(node, self.reference.images))
-            self.reference.queue.happens(queue_oracle.Event("node-add", None, node))
-            self.tell(Change(add_nodes=[encode.node_row(node)]))
+            self.add_node()
             return
         name = self.one(sorted(self.nodes))
         if self.chance(0.5):
@@ -192,6 +189,13 @@ class World(RandomObjects):
         for what in queue_oracle.node_changes(old, new):
             self.reference.queue.happens(queue_oracle.Event(what, old, new))
         self.tell(Change(update_nodes=[encode.node_row(new)]))
+
+    def add_node(self) -> None:
+        node = self.roomy_node()
+        self.nodes[node["metadata"]["name"]] = node
+        self.reference.world.nodes.append(oracle.Node(node, self.reference.images))
+        self.reference.queue.happens(queue_oracle.Event("node-add", None, node))
+        self.tell(Change(add_nodes=[encode.node_row(node)]))
 
     def roomy_node(self) -> Obj:
         made = builders.make_node(self.name("n")).cpu("4").label(ZONE, self.one("xy"))
@@ -286,6 +290,45 @@ def test_batches_equal_one_at_a_time_at_length(seed: int, evicts: bool) -> None:
         world.step()
 
 
+class Retries(World):
+    """Many pods in back-off, some of which help others that failed before them."""
+
+    apps = "abc"
+
+    def new_pod(self) -> Obj:
+        pod = self.social_pod()
+        if not self.evicts:
+            pod["spec"] |= {"priority": 0, "preemptionPolicy": "Never"}
+        return pod
+
+    def passes(self) -> None:
+        self.now += self.one([0.25, 1.0])
+
+    def step(self) -> None:
+        more = [self.evict, self.evict] if self.evicts else []
+        self.one([self.add, self.add, self.add_node, self.delete, self.passes, *more])()
+        self.decide()
+
+
+@pytest.mark.parametrize("evicts", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_pods_in_back_off_are_decided_together_as_one_at_a_time(seed: int, evicts: bool) -> None:
+    world = Retries(seed, Timing(), evicts)
+    cuts, find = [0, 0], world.loops[0]._first_helper
+
+    def counted(items: Any, class_of: Any, decided: Any, end: int) -> int | None:
+        found = find(items, class_of, decided, end)
+        cuts[0] += len(items) > 1
+        cuts[1] += found is not None and found + 1 < len(items)
+        return found
+
+    world.loops[0]._first_helper = counted  # type: ignore[method-assign]
+    for _ in range(2 * STEPS):
+        world.step()
+    assert cuts[0] > 10
+    assert evicts or cuts[1]
+
+
 class Tapes(World):
     """A loop that plays many changes at once beside one that applies each and decides; few of the pods fail."""
 
@@ -309,7 +352,7 @@ class Tapes(World):
         made.container(cpu="99" if self.chance(0.005) else self.one(["100m", "200m"]))
         pod = (made.gate("wait") if self.chance(0.1) else made).build()
         if self.chance(0.05):
-            pod["metadata"]["labels"] = {"app": self.one(APPS)}
+            pod["metadata"]["labels"] = {"app": self.one(self.apps)}
         if self.chance(0.05):  # it avoids its like, all of which fit
             pod["spec"]["affinity"] = {
                 "podAntiAffinity": {
@@ -318,7 +361,7 @@ class Tapes(World):
                             "weight": 10,
                             "podAffinityTerm": {
                                 "topologyKey": ZONE,
-                                "labelSelector": {"matchLabels": {"app": self.one(APPS)}},
+                                "labelSelector": {"matchLabels": {"app": self.one(self.apps)}},
                             },
                         }
                     ]
