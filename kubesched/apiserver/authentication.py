@@ -59,16 +59,18 @@ class Authentication:
         *,
         admin_token: str = "",
         alive: Alive = _unchecked,
+        issued: Callable[[bytes], bool] = lambda der: True,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._tokens = tokens
         self._admin_token = admin_token.encode()
         self._alive = alive
+        self._issued = issued
         self._now = now
         self._verdicts: OrderedDict[bytes, tuple[User, float]] = OrderedDict()
 
     def certificate(self, tls: ssl.SSLObject | None) -> tuple[User | None, float]:
-        """The user that a connection's verified certificate names, and until when."""
+        """The user that a connection's certificate names, and until when."""
         found = tls.getpeercert() if tls is not None else None
         if tls is None or not found:
             return None, float("inf")
@@ -76,11 +78,12 @@ class Authentication:
         names = [str(value) for part in subject for kind, value in part if kind == "commonName"]
         groups = [str(value) for part in subject for kind, value in part if kind == "organizationName"]
         until = float(ssl.cert_time_to_seconds(str(found["notAfter"])))
-        if self._now() >= until or any("\0" in name for name in (*names, *groups)):
+        der = tls.getpeercert(binary_form=True) or b""
+        if self._now() >= until or not self._issued(der) or any("\0" in name for name in (*names, *groups)):
             raise status.unauthorized()
         if not names or not names[-1]:
             return None, until  # as upstream: it names nobody
-        digest = hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
+        digest = hashlib.sha256(der).hexdigest()
         extra = {f"{_EXTRA}credential-id": [f"X509SHA256={digest}"]}
         return User(names[-1], _with_authenticated(groups), extra=extra), until
 

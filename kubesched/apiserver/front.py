@@ -7,8 +7,8 @@ application, and writes the answer.
 What a client may do is in `Limits`. Beyond, it gets 414, 431, 413 or 408, and the connection is closed. Malformed HTTP
 gets 400 and is closed.
 
-Client certificates are judged by OpenSSL in the handshake: one that is expired, or signed by somebody else, gets a TLS
-alert, not a 401.
+Client certificates are verified by OpenSSL in the handshake, but for their times: one that somebody else signed, or
+that is for no client, gets a TLS alert, not a 401. Python's ssl offers no way to let it in and judge it later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Authenticator(Protocol):
     """Who sent a request. None is nobody in particular; both raise StatusError 401."""
 
     def certificate(self, tls: ssl.SSLObject | None) -> tuple[User | None, float]:
-        """The user of a connection, and until when (seconds since the epoch); OpenSSL verified the certificate."""
+        """The user of a connection, and until when (seconds since the epoch); OpenSSL verified all but times."""
 
     async def header(self, authorization: str) -> User | None:
         """The user that the header Authorization names."""

@@ -143,7 +143,9 @@ async def _start(config: ServerConfig, authority: Authority, store: Store) -> Se
     tokens = Tokens(authority.signing_key())
     accounts = ServiceAccounts(tokens, store, kinds, system_now)
     app = App(store, kinds, accounts=accounts)
-    authentication = Authentication(tokens, admin_token=config.admin_token, alive=accounts.alive)
+    authentication = Authentication(
+        tokens, admin_token=config.admin_token, alive=accounts.alive, issued=authority.issued
+    )
     tls = authority.server_context(config.names, config.addresses)
     front = Front(app, authentication, tls=tls, limits=config.limits)
     try:

@@ -140,7 +140,7 @@ def served(authority: Authority, requests: list[tuple[ssl.SSLContext, str]], **o
     """What each request gets: a code and a body, or the error of the connection."""
 
     async def whole() -> list[Any]:
-        authentication = Authentication(tokens(authority), **options)
+        authentication = Authentication(tokens(authority), issued=authority.issued, **options)
         front = Front(who, authentication, tls=authority.server_context())
         port = await front.listen("127.0.0.1", 0)
         try:
@@ -185,7 +185,6 @@ def test_certificate_then_user_and_groups(tmp_path: Path) -> None:
 def test_certificate_when_bad_then_the_handshake_fails(tmp_path: Path) -> None:
     authority = Authority.open(tmp_path / "pki")
     other = Authority.open(tmp_path / "other")
-    expired = Authority.open(tmp_path / "pki", now=clock(-400 * DAY))
     admin = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters"),
@@ -195,12 +194,44 @@ def test_certificate_when_bad_then_the_handshake_fails(tmp_path: Path) -> None:
     bad = {
         "another authority": other.administrator(),
         "self-signed": self_signed(admin),
-        "expired": expired.sign_client("jane", ("system:masters",)),
         "the server's own": authority.server(),
     }
     got = served(authority, [(with_pair(authority, tmp_path, pair), "") for pair in bad.values()])
     for name, result in zip(bad, got, strict=True):
         assert isinstance(result, (ssl.SSLError, ConnectionError)), (name, result)
+
+
+def test_certificate_when_out_of_its_time_then_401(tmp_path: Path) -> None:
+    """As upstream: it is let in, and refused with a code that clients understand."""
+    authority = Authority.open(tmp_path / "pki")
+    old, new = (Authority.open(tmp_path / "pki", now=clock(days * DAY)) for days in (-400, 10))
+    pairs = [found.sign_client("jane", ("system:masters",)) for found in (old, new)]
+    got = served(authority, [(with_pair(authority, tmp_path, pair), "") for pair in pairs])
+    assert [(code, body["reason"]) for code, body in got] == [(401, "Unauthorized")] * 2
+
+
+def test_certificate_when_another_stands_between_then_401(tmp_path: Path) -> None:
+    """Nobody looks at the time of an authority between: what it signed is refused."""
+    authority = Authority.open(tmp_path / "pki")
+    key = ec.generate_private_key(ec.SECP256R1())
+    root = x509.load_pem_x509_certificate(authority.certificate)
+    root_key = serialization.load_pem_private_key((tmp_path / "pki" / "ca.key").read_bytes(), None)
+    now = datetime.datetime.now(datetime.UTC)
+
+    def certificate(name: str, issuer: x509.Name, public: Any, signer: Any, ca: bool) -> bytes:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)
+        builder = builder.serial_number(2).not_valid_before(now - DAY).not_valid_after(now + (-0.5 if ca else 1) * DAY)
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    between = certificate("between", root.subject, key.public_key(), root_key, True)
+    issuer = x509.load_pem_x509_certificate(between).subject
+    leaf = certificate("kubernetes-admin", issuer, key.public_key(), key, False)
+    pem = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    chained = with_pair(authority, tmp_path, Pair(leaf + between, key.private_bytes(*pem)))
+    (got,) = served(authority, [(chained, "")])
+    assert got[0] == 401
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
