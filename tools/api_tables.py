@@ -167,16 +167,30 @@ def _merge_openapi(package: str, declared: dict[str, Any], definitions: dict[str
         if definition.get("x-kubernetes-map-type") == "atomic":
             found["atomic"] = True
         required = definition.get("required", ())
-        for field in found["fields"]:
+        for field in _described(package, found, declared, definitions):
             described = definition.get("properties", {}).get(field[0], {})
             extra = {short: described[key] for key, short in _EXTENSIONS.items() if key in described}
             if field[0] in required:
                 extra["required"] = True
-            if extra:
+            if extra and len(field) == _PLAIN:
                 field.append(extra)
         missing = set(definition.get("properties", ())) - {field[0] for field in _spread(package, found, declared)}
         if missing:
             raise SystemExit(f"{package}.{name}: declared in OpenAPI only: {', '.join(sorted(missing))}")
+
+
+_PLAIN = 4  # items of a field that OpenAPI adds nothing to
+
+
+def _described(
+    package: str, found: dict[str, Any], declared: dict[str, Any], definitions: dict[str, Any]
+) -> Iterator[list[Any]]:
+    """Fields that a definition speaks of: a struct's own, and of embedded ones that have no definition themselves."""
+    for field in found["fields"]:
+        yield field
+        inner = declared.get(field[1].removeprefix(f"{package}."))
+        if "i" in field[3] and isinstance(inner, dict) and field[1] not in definitions:
+            yield from _described(package, inner, declared, definitions)
 
 
 def _spread(package: str, found: dict[str, Any], declared: dict[str, Any]) -> Iterator[list[Any]]:

@@ -37,6 +37,19 @@ def _value(type_: Type, counter: itertools.count[int], within: tuple[str, ...]) 
     return _SCALARS[type_.shape](n)
 
 
+def zeroed(type_: Type, within: tuple[str, ...] = ()) -> Any:
+    """A value of a type in which all is zero but there: what pointers lead to, and required parts."""
+    if type_.shape is not Shape.OBJECT:
+        return _ZEROS[type_.shape]
+    deeper = (*within, type_.name)
+    return {
+        field.name: zeroed(field.type, deeper)
+        for field in type_.fields.values()
+        if not _too_deep(field.type, deeper)
+        if field.type.shape is Shape.OBJECT or (field.pointer and field.type.shape in _ZEROS)
+    }
+
+
 def _is_type_meta(field: Field) -> bool:
     return field.embedded[:1] == ("TypeMeta",)
 
@@ -61,4 +74,13 @@ _SCALARS = {
     Shape.DURATION: lambda n: f"{n}m1s",
     Shape.INT_OR_STRING: lambda n: f"{n}%" if n % 2 else -n,
     Shape.ANY: lambda n: {"raw": [n, {"b": None}], "text": "x"},
+}
+_ZEROS = {
+    Shape.STRING: "",
+    Shape.INTEGER: 0,
+    Shape.NUMBER: 0.0,
+    Shape.BOOLEAN: False,
+    Shape.QUANTITY: "0",
+    Shape.DURATION: "0s",
+    Shape.INT_OR_STRING: 0,
 }

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from kubesched.api import codec, kinds, normal, proto, schema
 from kubesched.api.normal import DecodeError
-from tests.unit.api.filled import filled
+from kubesched.api.schema import Shape, Type
+from tests.unit.api.filled import filled, zeroed
 
 KINDS = [(k.group, k.version, k.kind) for k in kinds.built_in()]
 LISTS = [(k.group, k.version, k.list_kind) for k in kinds.built_in() if not k.virtual]
@@ -35,6 +36,59 @@ def test_every_field_of_every_kind_comes_back(kind):
     assert normal.normalise(back, type_) == (obj, False)
     assert orjson.loads(orjson.dumps(back)) == back
     assert proto.encode(back, type_) == proto.encode(obj, type_)
+
+
+def _declared(type_: Type, into: set[tuple[str, str]]) -> None:
+    """Fields of a type and of those it leads to."""
+    for field in type_.fields.values():
+        if (type_.name, field.name) not in into:
+            into.add((type_.name, field.name))
+            _declared(field.type, into)
+    if type_.element is not None:
+        _declared(type_.element, into)
+
+
+def _present(value: object, type_: Type, into: set[tuple[str, str]]) -> None:
+    """Fields that a value has."""
+    if type_.shape is Shape.EITHER:
+        for field in type_.fields.values():
+            into.add((type_.name, field.name))
+            alike = (field.type.shape is Shape.OBJECT, field.type.shape is Shape.LIST)
+            if alike == (isinstance(value, dict), isinstance(value, list)):
+                _present(value, field.type, into)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            field = type_.fields.get(name)
+            if field is not None:
+                into.add((type_.name, name))
+            _present(item, type_.element if field is None else field.type, into) if type_.element or field else None
+    elif isinstance(value, list):
+        for item in value:
+            _present(item, type_.element, into)
+
+
+def test_no_field_is_left_out_of_the_comparison():
+    declared: set[tuple[str, str]] = set()
+    present: set[tuple[str, str]] = set()
+    for kind in KINDS:
+        type_ = schema.of(*kind)
+        _declared(type_, declared)
+        _present(filled(type_), type_, present)
+    missing = {field for field in declared - present if field[1] not in ("kind", "apiVersion")}
+    assert missing == set()
+    assert len(KINDS) == len(set(KINDS)) >= 68
+    assert len(declared) > 2000
+
+
+@pytest.mark.parametrize("kind", KINDS, ids="/".join)
+def test_zeros_that_say_something_come_back(kind):
+    type_ = schema.of(*kind)
+    obj, unknown = normal.normalise(zeroed(type_), type_)
+    assert not unknown
+    for media_type in (codec.PROTOBUF, codec.JSON):
+        named = {"kind": kind[2], "apiVersion": kinds.api_version(*kind[:2]), **obj}
+        wanted = kinds.Kind(kind[0], kind[1], "", kind[2], "")
+        assert codec.decode(codec.encode(named, media_type), media_type, type_, wanted, strict=True) == (named, [])
 
 
 @pytest.mark.parametrize("kind", KINDS, ids="/".join)

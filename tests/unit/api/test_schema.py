@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from kubesched.api import schema
@@ -106,3 +107,25 @@ def test_every_type_resolves():
         for kind in schema.declared(package):
             walk(schema.named(f"{package}.{kind}"))
     assert len(seen) > 900
+
+
+def test_all_fields_merge_as_openapi_says():
+    """Those of embedded structs too, which OpenAPI describes where they are embedded only."""
+    wrong, merging = [], 0
+    for member in schema.members("openapi/definitions/"):
+        for name, definition in orjson.loads(schema.member(member)).items():
+            for field, told in definition.get("properties", {}).items():
+                found = schema.named(name).fields.get(field)  # none: what travels by a rule of its own
+                if found is None:
+                    continue
+                known = {
+                    "x-kubernetes-patch-merge-key": found.merge_key,
+                    "x-kubernetes-patch-strategy": ",".join(found.patch_strategy),
+                    "x-kubernetes-list-map-keys": list(found.type.keys),
+                }
+                merging += bool(found.merge_key)
+                wrong += [(name, field, key) for key, value in known.items() if told.get(key, type(value)()) != value]
+                if "x-kubernetes-list-type" in told and told["x-kubernetes-list-type"] != found.type.list_type.value:
+                    wrong.append((name, field, "list type"))
+    assert wrong == []
+    assert merging > 50
