@@ -6,9 +6,10 @@
 SWAGGER is the OpenAPI v2 document of a release, PROTO the numbers of protobuf fields, RESOURCES the list of served
 resources (each gzipped or not), TYPES the directory k8s.io with the Go declarations of the same release.
 
-Go declarations say most: a field's type, whether it is a pointer, when it is left out, its number. OpenAPI adds how
-lists and maps merge, PROTO confirms the numbers and adds those of OpenAPI's own protobuf form. The archive holds a
-member for each Go package, so that a reader decompresses only what it is asked for; the format: `kubesched.api.schema`.
+Go declarations say most: a field's type, whether it is a pointer, when it is left out, its number, its default.
+OpenAPI adds how lists and maps merge, PROTO confirms the numbers and adds those of OpenAPI's own protobuf form. The
+archive holds a member for each Go package, so that a reader decompresses only what it is asked for; the format:
+`kubesched.api.schema`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ BY_HAND = frozenset(
 _STRUCT = re.compile(r"^type (\w+) struct ?\{(?:\}|\n(.*?)^\})", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"^type (\w+) (=? ?(?:map\[|\[\]|\*)*[\w.]+(?:\][\w.]+)?)\s*(?://.*)?$", re.MULTILINE)
 _FIELD = re.compile(r"^\t(?:(\w+)\s+)?([\w.\[\]*{}]+)\s+`(.*)`\s*(?://.*)?$", re.MULTILINE)
+_DEFAULT = re.compile(r"^\t// \+default=(\S+)\n(?:\t//.*\n)*\t(\w+)\s", re.MULTILINE)
 _IMPORT = re.compile(r"^(?:\t|import )(?:(\w+) )?\"(k8s\.io/[^\"]+)\"$", re.MULTILINE)
 _ATOM = re.compile(r"[A-Za-z_][\w.]*\Z")
 _BUILTIN = frozenset({"string", "bool", "int", "int32", "int64", "float64", "byte", "uint8", "error"})
@@ -51,7 +53,6 @@ _EXTENSIONS = {
     "x-kubernetes-map-type": "map",
     "x-kubernetes-patch-merge-key": "merge",
     "x-kubernetes-patch-strategy": "strategy",
-    "default": "default",
 }
 
 
@@ -117,7 +118,11 @@ def declarations(path: Path, directory: str) -> dict[str, Any]:
 
 
 def _fields(body: str, directory: str, imports: dict[str, str]) -> Iterator[list[Any]]:
-    """``[JSON name, type expression, number, flags]`` for each field that travels; flags: `kubesched.api.schema`."""
+    """``[JSON name, type expression, number, flags]`` for each field that travels; flags: `kubesched.api.schema`.
+
+    A fifth item where a comment declares a default.
+    """
+    defaults = {name: text for text, name in _DEFAULT.findall(body) if not text.startswith("ref(")}
     for name, expression, tag in _FIELD.findall(body):
         tags = dict(re.findall(r'(\w+):"([^"]*)"', tag))
         json_name, *options = tags.get("json", name).split(",")
@@ -135,7 +140,8 @@ def _fields(body: str, directory: str, imports: dict[str, str]) -> Iterator[list
         )
         if not json_name and not flags:
             raise SystemExit(f"{directory}: field {name} has no JSON name")
-        yield [json_name, resolved(expression, directory, imports), int(number[1]) if number else 0, flags]
+        row = [json_name, resolved(expression, directory, imports), int(number[1]) if number else 0, flags]
+        yield [*row, {"default": json.loads(defaults[name])}] if name in defaults else row
 
 
 def resolved(expression: str, directory: str, imports: dict[str, str]) -> str:
@@ -172,14 +178,14 @@ def _merge_openapi(package: str, declared: dict[str, Any], definitions: dict[str
             extra = {short: described[key] for key, short in _EXTENSIONS.items() if key in described}
             if field[0] in required:
                 extra["required"] = True
-            if extra and len(field) == _PLAIN:
-                field.append(extra)
+            if extra:
+                field[_PLAIN:] = [{**(field[_PLAIN] if len(field) > _PLAIN else {}), **extra}]
         missing = set(definition.get("properties", ())) - {field[0] for field in _spread(package, found, declared)}
         if missing:
             raise SystemExit(f"{package}.{name}: declared in OpenAPI only: {', '.join(sorted(missing))}")
 
 
-_PLAIN = 4  # items of a field that OpenAPI adds nothing to
+_PLAIN = 4  # items of a field that nothing more is known of
 
 
 def _described(

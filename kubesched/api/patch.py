@@ -332,6 +332,7 @@ def _merge_ordered(original: Object, patch: Object, kind: Type) -> None:
         else:
             merged = _list(wanted)
         theirs, ours = _partition(merged, order, key)
+        _element(_list(current or []), _list(wanted or []))
         original[name] = _in_order(theirs, ours, order, before, key)
         patch.pop(name, None)
 
@@ -400,12 +401,12 @@ def _bad_directive(directive: Any, patch: Object) -> status.StatusError:
 def _merge_list(original: list[Any], patch: list[Any], field: Field | None, deleting: bool) -> list[Any]:
     if not original and not patch:
         return original
-    maps = any(isinstance(item, dict) for item in [*original, *patch])
+    maps = _element(original, patch) is dict
     key = field.merge_key if field is not None and maps else ""
     if not maps:
         if deleting:
             return [item for item in original if item not in patch]
-        merged = list(dict.fromkeys([*original, *patch])) if _hashable(original, patch) else [*original, *patch]
+        merged = list(dict.fromkeys([*original, *patch]))
         order: list[Any] = patch
     else:
         if not key:
@@ -417,8 +418,16 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field | None, dele
     return _in_order(theirs, ours, order, original, key)
 
 
-def _hashable(*lists: list[Any]) -> bool:
-    return not any(isinstance(item, dict | list) for items in lists for item in items)
+def _element(*lists: list[Any]) -> type:
+    """What the elements of lists are, all of them."""
+    found = {type(item) for items in lists for item in items}
+    if list in found:
+        raise status.bad_request("lists of lists are not supported")
+    if len(found) > 1:
+        raise status.bad_request(f"list element types are not identical: {_go_map(list(lists))}")
+    if not found:
+        raise status.bad_request("no elements in any of the given slices")
+    return found.pop()
 
 
 def _follow_directives(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any]]:

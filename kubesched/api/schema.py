@@ -64,7 +64,7 @@ class Field:
     omit_zero: bool = False  # an OBJECT or TIME that is no pointer is left out too when it is zero
     merge_key: str = ""  # strategic merge
     patch_strategy: tuple[str, ...] = ()  # "merge", "replace", "retainKeys"
-    default: object = None
+    default: object = None  # of a built-in type: what stands for it in the key of a list's element
     required: bool = False
 
 
@@ -239,6 +239,9 @@ class _Fields(Mapping[str, Field]):
         return len(self._all())
 
 
+_ZEROS: dict[Shape, object] = {Shape.STRING: "", Shape.INTEGER: 0, Shape.BOOLEAN: False}
+
+
 def _fields(name: str, text: str, number: int, flags: str, extra: Mapping[str, Any] | None = None) -> Iterator[Field]:
     """The field of a row, or the fields of the struct that it embeds."""
     if "i" in flags:
@@ -248,16 +251,17 @@ def _fields(name: str, text: str, number: int, flags: str, extra: Mapping[str, A
             yield replace(inner, embedded=(name, *inner.embedded), **wire)
         return
     extra = extra or {}
+    type_ = _merging(expression(text), extra)
     yield Field(
         name,
-        _merging(expression(text), extra),
+        type_,
         number,
         pointer=text.startswith("*"),
         omit_empty="o" in flags,
         omit_zero="z" in flags,
         merge_key=extra.get("merge", ""),
         patch_strategy=tuple(extra["strategy"].split(",")) if "strategy" in extra else (),
-        default=extra.get("default"),
+        default=extra.get("default", None if text.startswith("*") or "o" in flags else _ZEROS.get(type_.shape)),
         required=extra.get("required", False),
     )
 

@@ -35,6 +35,11 @@ def test_lists_say_how_they_merge():
     assert _at("", "v1", "Pod", "spec", "containers", "args").type.list_type is ListType.ATOMIC
 
 
+def test_what_stands_for_the_absent_key_of_an_element():
+    ports = schema.named("io.k8s.api.core.v1.ServicePort").fields
+    assert (ports["protocol"].default, ports["port"].default, ports["name"].default) == ("TCP", 0, None)
+
+
 def test_embedded_structs_are_spread_and_remember_their_message():
     assert _at("", "v1", "Pod", "spec", "volumes", "emptyDir").within == (2,)
     rules = _at("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "spec", "matchConstraints")

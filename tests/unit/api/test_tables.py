@@ -29,6 +29,9 @@ type Widget struct {
 
 \tSource `json:",inline" protobuf:"bytes,2,opt,name=source"`
 \tPhase  *Phase              `json:"phase,omitempty,omitzero" protobuf:"bytes,3,opt,name=phase"` // old
+\t// many
+\t// +default="none"
+\t// +optional
 \tParts  []map[string][]byte `json:"parts" protobuf:"bytes,4,rep,name=parts"`
 \tHidden string              `json:"-"`
 }
@@ -62,7 +65,7 @@ def test_fields(declared):
         ["metadata", f"{META}.ObjectMeta", 1, "o"],
         ["", f"{HERE}.Source", 2, "i"],
         ["phase", f"*{HERE}.Phase", 3, "oz"],
-        ["parts", "[]map[string][]byte", 4, ""],
+        ["parts", "[]map[string][]byte", 4, "", {"default": "none"}],
     ]
 
 
