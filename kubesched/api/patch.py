@@ -424,7 +424,7 @@ def _element(*lists: list[Any]) -> type:
     if list in found:
         raise status.bad_request("lists of lists are not supported")
     if len(found) > 1:
-        raise status.bad_request(f"list element types are not identical: {_go_map(list(lists))}")
+        raise status.bad_request(f"list element types are not identical: {gotext.printed(list(lists))}")
     if not found:
         raise status.bad_request("no elements in any of the given slices")
     return found.pop()
