@@ -31,7 +31,7 @@ _MAX_GENERATED = 63 - _SUFFIX
 
 def timestamp(now: datetime.datetime) -> str:
     """A time in the form of metadata: UTC, whole seconds."""
-    return now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return now.astimezone(datetime.UTC).isoformat(timespec="seconds")[:-6] + "Z"  # strftime takes four times as long
 
 
 def parse_time(text: str) -> datetime.datetime:
@@ -224,7 +224,7 @@ def validate_manager(manager: str, field: str) -> list[FieldError]:
     if len(manager.encode()) > MAX_MANAGER:
         out.append(status.too_long(field, MAX_MANAGER))
     at = 0
-    for char in manager:
+    for char in "" if manager.isprintable() else manager:
         if not char.isprintable():
             out.append(invalid_value(field, manager, f"invalid character U+{ord(char):04X} (at position {at})"))
         at += len(char.encode())

@@ -40,10 +40,11 @@ def media_type_of(request: Request, accepted: tuple[str, ...]) -> str:
 
 
 def changer(
-    body: bytes, media_type: str, request: Request, type_: Type, options: WriteOptions
+    body: bytes, media_type: str, request: Request, type_: Type, options: WriteOptions, subresource: str = ""
 ) -> Callable[[Object], Object]:
     """JSON, merge and strategic merge patches: what they make of an object, decoded as if it had been sent.
 
+    Of a status, what the patch leaves as it is stays the live object's own: the rest is put back afterwards anyway.
     It raises StatusError: 400 for what is no patch, 413 and 422 for what cannot be applied, or makes no object.
     """
     strict = options.reports_unknown
@@ -64,11 +65,20 @@ def changer(
             shown = gotext.printed(found) if media_type == STRATEGIC else orjson.dumps(changed).decode()
             return status.invalid("", "", "", [status.invalid_value("patch", shown, text)])
 
+        same = _untouched(changed, live) if subresource == "status" else {}
+        rest = {name: value for name, value in changed.items() if name not in same} if same else changed
         try:
-            new, unknown = codec.normalise(changed, type_, strict=strict)
+            new, unknown = codec.normalise(rest, type_, strict=strict)
         except codec.DecodeError as error:
             raise refuse(str(error)) from None
         report(request, options, [*twice, *unknown], refuse)
-        return new
+        return dict.fromkeys(name for name in changed if name in new) | new | same if same else new
 
     return change
+
+
+def _untouched(changed: Any, live: Object) -> Object:
+    """The fields that a patch left alone."""
+    if not isinstance(changed, dict):
+        return {}
+    return {name: value for name, value in changed.items() if name != "metadata" and value is live.get(name)}

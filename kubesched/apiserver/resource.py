@@ -327,7 +327,8 @@ class Resource:
     ) -> Item:
         """Replace an object by what ``renew`` makes of the live one; without one, ``make`` makes it, or it is a 404.
 
-        If somebody else writes in between, both are asked again, unless what was made names a revision: then 409.
+        ``renew`` returns the live object, changed in place, or makes another of it, which may share parts with it. If
+        somebody else writes in between, both are asked again, unless what was made names a revision: then 409.
         """
         key = self.kind.key(namespace, name)
         for _ in range(_UPDATE_ATTEMPTS):
@@ -357,7 +358,11 @@ class Resource:
     ) -> Item | None:
         """None: somebody else was quicker; look again."""
         old = self._stored(entry)
-        new = self.stored_of(renew(self.decode(entry)))
+        live = old if self.conversion is None else self.decode(entry)
+        renewed = renew(live)
+        if renewed is old:
+            old = self._stored(entry)
+        new = self.stored_of(renewed)
         named = self._check_revision(new, old)
         self._prepare_update(new, old, subresource)
         if change.admit is not None:
@@ -496,6 +501,7 @@ class Resource:
     ) -> tuple[Object, bool] | None:
         """None: somebody else wrote in between; look again."""
         metadata = obj["metadata"]
+        before = dict(metadata)  # a delete changes nothing else, and no value in place
         if self.strategy.holds is not None and self.strategy.holds(obj):
             return await self._hold(key, entry, obj, options)
         graceful = self._begin_grace(obj, options)
@@ -509,12 +515,12 @@ class Resource:
         if finalizers and not graceful:
             self._mark(metadata)
         if finalizers or graceful:
-            if not options.dry_run and obj != self._stored(entry):
+            if not options.dry_run and metadata != before:
                 try:
                     entry = await self._put(key, obj, entry.revision)
                 except Mismatch:
                     return None
-                obj = self._stored(entry)
+                metadata["resourceVersion"] = str(entry.revision)
             if finalizers or metadata["deletionGracePeriodSeconds"]:
                 return obj, False
         return (obj, True) if options.dry_run or await self._erase(key, entry.revision) else None

@@ -231,9 +231,10 @@ async def update(request: Request, endpoint: Endpoint) -> Answer:
     check_name(obj["metadata"], endpoint)
     warn_of_owners(request, obj["metadata"])
     encoded = orjson.dumps(obj)
+    fresh = [obj]
 
     def renew(live: Object | None) -> Object:
-        new: Object = orjson.loads(encoded)
+        new: Object = fresh.pop() if fresh else orjson.loads(encoded)
         if live is None:
             meta.wipe_system_fields(new["metadata"])
         managed.update(live, new, options.manager, endpoint.fields_context())
@@ -282,7 +283,7 @@ def _patcher(
     body: bytes, media_type: str, request: Request, endpoint: Endpoint, options: WriteOptions
 ) -> Callable[[Object], Object]:
     """A patch of the endpoint's object: from the live one to what an update would send."""
-    change = patches.changer(body, media_type, request, endpoint.type, options)
+    change = patches.changer(body, media_type, request, endpoint.type, options, endpoint.subresource)
     return lambda live: _ready(request, live, change(live), endpoint, options)
 
 
