@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import orjson
 import yaml
 
-from kubesched.api import gotext, jsontext, kinds, normal, proto, schema, status, yamltext
+from kubesched.api import gotext, jsontext, kinds, normal, proto, schema, shared, status, yamltext
 from kubesched.api.normal import DecodeError
 from kubesched.api.schema import Field, Shape, Type
 from kubesched.base import errors
@@ -369,5 +369,5 @@ def encode(obj: Object, media_type: str) -> bytes:
         return proto.wrap(api_version, kind, proto.encode(obj, type_))
     if media_type == YAML:
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        return yaml.dump(obj, Dumper=dumper, allow_unicode=True, encoding="utf-8")
+        return yaml.dump(shared.plain(obj), Dumper=dumper, allow_unicode=True, encoding="utf-8")
     return orjson.dumps(obj)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kubesched.api import gotext
+from kubesched.api import alike, gotext, shared
 from kubesched.api.schema import ListType, Shape, Type
 
 Set = dict[str, Any]
@@ -318,7 +318,7 @@ def _compare(left: Any, right: Any, kind: Type) -> _Nodes:
         return None, None, _whole(kind)(right)
     if right is MISSING:
         return _whole(kind)(left), None, None
-    if left == right and type(left) is type(right):
+    if left == right and (type(left) is type(right) or isinstance(left, dict | list)):  # 1 is not true; shared or not
         return _SAME
     if _is_map(kind, left, right) and _both(left, right, dict) and (left or right):
         if not _is_atomic(kind) or kind.shape is Shape.ANY:
@@ -356,40 +356,96 @@ def _whole_any(value: Any) -> Node:
     return {".": LEAF, **{f"f:{name}": _whole_any(item) for name, item in value.items()}}
 
 
-def _whole_map(kind: Type) -> Callable[[Any], Node]:
-    known: dict[str, tuple[str, Callable[[Any], Node] | None]] = {}  # None: a leaf whatever its value
-    declared = kind.shape is Shape.OBJECT
+class _Members(dict[str, tuple[str, Callable[[Any], Node], Type]]):
+    """Fields of a type, or entries of a map: path element, function to the node of one that stands alone, type."""
 
-    def look(name: str) -> tuple[str, Callable[[Any], Node] | None]:
-        function = _whole(_child(kind, name)[0])
-        found = (f"f:{name}", None if function is _whole_leaf else function)
-        if declared and name in kind.fields:
-            known[name] = found
+    def __init__(self, kind: Type) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, name: str) -> tuple[str, Callable[[Any], Node], Type]:
+        child, declared = _child(self._kind, name)
+        found = (f"f:{name}", _whole(child), child)
+        if declared:  # strangers choose the other names
+            self[name] = found
         return found
+
+
+_members = functools.cache(_Members)
+
+
+def _whole_map(kind: Type) -> Callable[[Any], Node]:
+    members, shapes, is_object = _members(kind), _flat(kind), kind.shape is Shape.OBJECT
+    declared = {f"f:{name}" for name in kind.fields} | {"."}
 
     def whole(value: Any) -> Node:
         if not value or not isinstance(value, dict):
             return LEAF
+        known: Node | None = shared.recall(value, whole)
+        if known is not None:
+            return known
         out: Node = {".": LEAF}
+        flat = is_object
         for name, item in value.items():
-            element, function = known.get(name) or look(name)
-            out[element] = LEAF if function is None else function(item)
+            element, function, _ = members[name]
+            if function is _whole_leaf:
+                out[element] = LEAF
+            else:
+                flat = False
+                out[element] = function(item)
+        if flat and len(shapes) < _MOST_FLAT and out.keys() <= declared:
+            shapes.setdefault(frozenset(value), out)
+        shared.keep(value, whole, out)
         return out
 
     return whole
 
 
+_MOST_FLAT = 64  # of one type; people send fewer
+_MOST_NAMES = 4096  # of elements of one type; arbitrary
+_SHORT = 64  # characters of such a name, so that strangers cannot fill the memory
+
+
+@functools.cache
+def _flat(kind: Type) -> dict[frozenset[str] | None, Node]:
+    """Nodes of objects in which every field is a leaf whatever its value, by the names of their fields."""
+    return {}
+
+
 def _whole_list(kind: Type) -> Callable[[Any], Node]:
-    of_item = None if kind.element is None else kind.element
+    element = kind.element or ANY
+    flat = _flat(element)
+    key = kind.keys[0] if kind.list_type is ListType.MAP and len(kind.keys) == 1 else ""
+    names: dict[str, str] = {}  # elements by the values of the one key: variables, volumes, conditions come again
+
+    def quick(value: list[Any]) -> Node:
+        """A list of names that all came before, and of the same fields in each; empty if it is none."""
+        node = flat.get(alike.names(value))
+        try:
+            out = {} if node is None else dict.fromkeys([names[item[key]] for item in value], node)
+        except (KeyError, TypeError):
+            return {}
+        return {".": LEAF, **out} if len(out) == len(value) else {}
+
+    def remember(item: Any, name: str) -> None:
+        text = item.get(key)
+        if type(text) is str and len(text) < _SHORT:
+            if len(names) >= _MOST_NAMES:
+                names.clear()
+            names[text] = name
 
     def whole(value: Any) -> Node:
         if not value or not isinstance(value, list):
             return LEAF
+        if key and len(value) >= alike.LONG and (found := quick(value)):
+            return found
         out: Node = {".": LEAF}
-        function = _whole(of_item or ANY)
+        function = _whole(element)
         for item in value:
-            element = element_of(kind, item)
-            out[element] = LEAF if element in out else function(item)
+            name = element_of(kind, item)
+            out[name] = LEAF if name in out else function(item)
+            if key:
+                remember(item, name)
         return out
 
     return whole
@@ -399,20 +455,27 @@ def _compare_maps(left: dict[str, Any], right: dict[str, Any], kind: Type) -> _N
     removed: Set = {}
     modified: Set = {}
     added: Set = {}
+    members = _members(kind)
     for name, value in left.items():
         other = right.get(name, MISSING)
         if value is not other:
-            _note(f"f:{name}", _compare(value, other, _child(kind, name)[0]), removed, modified, added)
+            element, _, child = members[name]
+            _note(element, _compare(value, other, child), removed, modified, added)
     for name, value in right.items():
         if name not in left:
-            added[f"f:{name}"] = _whole(_child(kind, name)[0])(value)
+            element, whole, _ = members[name]
+            added[element] = whole(value)
     return removed or None, modified or None, added or None
 
 
 def _note(element: str, nodes: _Nodes, removed: Set, modified: Set, added: Set) -> None:
-    for node, fields in zip(nodes, (removed, modified, added), strict=True):
-        if node is not None:
-            fields[element] = node
+    gone, changed, new = nodes
+    if gone is not None:
+        removed[element] = gone
+    if changed is not None:
+        modified[element] = changed
+    if new is not None:
+        added[element] = new
 
 
 def _compare_lists(left: list[Any], right: list[Any], kind: Type) -> _Nodes:

@@ -132,10 +132,7 @@ def _owners_of_request(live: Object | None, new: Object, subresource: str) -> di
 def _update(owners: dict[Manager, _Owned], live: Object, new: Object, manager: Manager, context: Context) -> None:
     difference = fieldset.compare(live, new, context.type).without(context.ignored)
     _take(owners, difference, None, context.version)
-    changed = fieldset.union(difference.modified, difference.added)
-    if context.ignored:
-        changed = fieldset.recursive_difference(changed, context.ignored)
-    changed = fieldset.difference(changed, _STRIPPED)
+    changed = fieldset.difference(fieldset.union(difference.modified, difference.added), _STRIPPED)
     if not changed:
         return
     before = owners.get(manager)

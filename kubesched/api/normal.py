@@ -16,10 +16,13 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
-from kubesched.api import gotext, gotime, quantity
+import orjson
+
+from kubesched.api import gotext, gotime, quantity, shared
 from kubesched.api.gotext import quote
 from kubesched.api.jsontext import Pairs, duplicates
 from kubesched.api.schema import Field, Shape, Type
+from kubesched.api.shared import Shared
 
 Object = dict[str, Any]
 Unknown = list[str]
@@ -198,7 +201,33 @@ def _known(type_: Type, name: str) -> Type | None:
 @functools.cache
 def _reader(type_: Type) -> Read:
     """What reads values of a type; recursive types find themselves here again."""
-    return _READERS[type_.shape](type_)
+    read = _READERS[type_.shape](type_)
+    return _sharing(read) if type_.name in _SHARED else read
+
+
+_SHARED = frozenset({"io.k8s.api.core.v1.PodSpec", "io.k8s.api.core.v1.Container"})
+"""Names of types whose values come again and again, from templates; see `shared`."""
+
+
+def _sharing(read_any: Read) -> Read:
+    """The same, which looks first whether the value came before."""
+    memo = shared.Memo()
+
+    def read(value: Any, unknown: Unknown) -> Any:
+        if type(value) is not dict:
+            return value if type(value) is Shared else read_any(value, unknown)
+        try:
+            key = orjson.dumps(value)
+        except TypeError:  # a text of YAML that is no UTF-8
+            return read_any(value, unknown)
+        found = memo.get(key)
+        if found is not None:
+            return found
+        before = len(unknown)
+        out = read_any(value, unknown)
+        return memo.put(key, out) if len(unknown) == before else out
+
+    return read
 
 
 def described(value: Any) -> str:
@@ -507,7 +536,7 @@ def _written(struct: _Struct, fields: list[Field], missing: list[Field]) -> Read
 
 def _read_inner(type_: Type, i: int, names: dict[str, Any]) -> str:
     """An expression that reads the value ``v{i}``, without a call in between where its own function is known."""
-    if type_.shape is Shape.OBJECT:
+    if type_.shape is Shape.OBJECT and type_.name not in _SHARED:
         struct = _struct(type_)
         names |= {f"f{i}": struct.fast.get, f"r{i}": struct.read_any}
         return f"(f{i}(tuple(v{i})) or r{i})(v{i}, unknown)"
@@ -517,7 +546,12 @@ def _read_inner(type_: Type, i: int, names: dict[str, Any]) -> str:
         names["strings"] = _ONLY_STRINGS
         items, copy = ("v{}.values()", "v{}.copy()") if type_.shape is Shape.MAP else ("v{}", "v{}[:]")
         return f"{copy.format(i)} if {{*map(type, {items.format(i)})}} == strings else r{i}(v{i}, unknown)"
-    if element is not None and element.shape is Shape.OBJECT and type_.shape is Shape.LIST:
+    if (
+        type_.shape is Shape.LIST
+        and element is not None
+        and element.shape is Shape.OBJECT
+        and element.name not in _SHARED
+    ):
         struct = _struct(element)
         names |= {f"f{i}": struct.fast.get, f"g{i}": struct.read_any, f"r{i}": _or_zero(element)}
         one = f"(f{i}(tuple(x)) or g{i})(x, unknown) if type(x) is dict else r{i}(x, unknown)"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubesched.api import status
+from kubesched.api import shared, status
 from kubesched.api.options import WriteOptions
 from kubesched.api.strategy import Object
 from kubesched.apiserver.endpoint import Endpoint
@@ -113,16 +113,19 @@ class DefaultTolerationSeconds:
         kind = endpoint.resource.kind
         if pod is None or endpoint.subresource or (kind.group, kind.plural) != ("", "pods"):
             return
-        spec = pod.setdefault("spec", {})
-        own = spec.get("tolerations") or []
-        told = {one.get("key", "") for one in own if one.get("effect", "") in ("", "NoExecute")}
-        added = [
-            {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _OUTAGE_S}
-            for taint in _OUTAGES
-            if told.isdisjoint((taint, ""))
-        ]
-        if added:
-            spec["tolerations"] = [*own, *added]
+        pod["spec"] = shared.change(pod.get("spec", {}), _tolerate)
 
     async def validate(self, attributes: Attributes) -> None:
         pass
+
+
+def _tolerate(spec: Object) -> None:
+    own = spec.get("tolerations") or []
+    told = {one.get("key", "") for one in own if one.get("effect", "") in ("", "NoExecute")}
+    added = [
+        {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _OUTAGE_S}
+        for taint in _OUTAGES
+        if told.isdisjoint((taint, ""))
+    ]
+    if added:
+        spec["tolerations"] = [*own, *added]

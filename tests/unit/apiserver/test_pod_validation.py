@@ -600,40 +600,41 @@ REST = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("spec", "texts"), CONTAINERS + ENVIRONMENT + RESOURCES + RUNNING + VOLUMES + PLACING + SECURITY + REST
-)
+REFUSED = CONTAINERS + ENVIRONMENT + RESOURCES + RUNNING + VOLUMES + PLACING + SECURITY + REST
+
+
+@pytest.mark.parametrize(("spec", "texts"), REFUSED)
 def test_refused(server: Server, spec: dict[str, Any], texts: list[str]) -> None:
     answer = server.ask("POST", PODS, pod(**copy.deepcopy(spec)))
     assert refused(answer) == shown("Pod", *texts, name="p")
     assert server.ask("GET", f"{PODS}/p").status == 404
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {
-            **one(),
-            "initContainers": [container(name="i", restartPolicy="Always", startupProbe={"tcpSocket": {"port": 1}})],
-        },
-        one(resources={"limits": {"hugepages-2Mi": "4Mi", "memory": "1Gi"}}),
-        one(resources={"limits": {"example.com/gpu": "2"}}),
-        one(ports=[{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]),
-        env(name="with space.and-more"),
-        env(valueFrom={"fieldRef": {"fieldPath": "metadata.annotations['Example.com/x']"}}),
-        mounted({"hostPath": {"path": "/a", "type": ""}}, readOnly=True, recursiveReadOnly="Enabled"),
-        {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["::1"], "searches": ["a_b.example.", "."]}},
-        {"tolerations": [{"operator": "Exists"}, {"key": "a", "effect": "NoExecute", "tolerationSeconds": 1}]},
-        {"hostUsers": False, **one(securityContext={"procMount": "Unmasked"})},
-        {"os": {"name": "linux"}, **one(lifecycle={"stopSignal": "SIGRTMIN+1"})},
-        {
-            "securityContext": {"windowsOptions": {"hostProcess": True, "runAsUserName": "NT AUTHORITY\\SYSTEM"}},
-            "hostNetwork": True,
-            "os": {"name": "windows"},
-        },
-        {"securityContext": {"sysctls": [{"name": "kernel/shm_rmid_forced", "value": "0"}]}},
-    ],
-)
+TAKEN = [
+    {
+        **one(),
+        "initContainers": [container(name="i", restartPolicy="Always", startupProbe={"tcpSocket": {"port": 1}})],
+    },
+    one(resources={"limits": {"hugepages-2Mi": "4Mi", "memory": "1Gi"}}),
+    one(resources={"limits": {"example.com/gpu": "2"}}),
+    one(ports=[{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]),
+    env(name="with space.and-more"),
+    env(valueFrom={"fieldRef": {"fieldPath": "metadata.annotations['Example.com/x']"}}),
+    mounted({"hostPath": {"path": "/a", "type": ""}}, readOnly=True, recursiveReadOnly="Enabled"),
+    {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["::1"], "searches": ["a_b.example.", "."]}},
+    {"tolerations": [{"operator": "Exists"}, {"key": "a", "effect": "NoExecute", "tolerationSeconds": 1}]},
+    {"hostUsers": False, **one(securityContext={"procMount": "Unmasked"})},
+    {"os": {"name": "linux"}, **one(lifecycle={"stopSignal": "SIGRTMIN+1"})},
+    {
+        "securityContext": {"windowsOptions": {"hostProcess": True, "runAsUserName": "NT AUTHORITY\\SYSTEM"}},
+        "hostNetwork": True,
+        "os": {"name": "windows"},
+    },
+    {"securityContext": {"sysctls": [{"name": "kernel/shm_rmid_forced", "value": "0"}]}},
+]
+
+
+@pytest.mark.parametrize("spec", TAKEN)
 def test_taken(server: Server, spec: dict[str, Any]) -> None:
     assert server.ask("POST", PODS, pod(**spec)).status == 201
 

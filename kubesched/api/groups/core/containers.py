@@ -6,12 +6,13 @@ Source: pkg/apis/core/validation/validation.go, v1.36.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubesched.api import checks, names, quantity, status
+from kubesched.api import checks, names, quantity, shared, status
 from kubesched.api.checks import Errors
 from kubesched.api.groups.core import security
 from kubesched.api.status import invalid_value
@@ -63,6 +64,10 @@ class Frame:
     host_users: bool
     files: list[tuple[str, str]] = field(default_factory=list)  # volumes that variables are read from, and where
 
+    def copy(self) -> Frame:
+        """As it is now: files are added while containers are looked at."""
+        return dataclasses.replace(self, files=self.files[:])
+
 
 def each(spec: Object, at: str) -> Iterator[tuple[Object, str]]:
     """All containers of a specification and where they are."""
@@ -81,10 +86,16 @@ def check_ordinary(containers: Sequence[Object], at: str, frame: Frame, out: Err
     seen: set[str] = set()
     for i, container in enumerate(containers):
         here = f"{at}[{i}]"
+        if shared.recall(container, check_ordinary) == frame:  # nothing was wrong with it within such a frame
+            _unique(container, here, seen, out)
+            continue
+        before, within = len(out), frame.copy()
         _check(container, here, frame, out)
         _unique(container, here, seen, out)
         _check_running(container, here, frame, out)
         _restart_policy(container, here, out)
+        if len(out) == before and frame == within:
+            shared.keep(container, check_ordinary, within)
     _host_ports(containers, at, set(), out)
 
 
@@ -224,9 +235,15 @@ def _ports(ports: Sequence[Object], at: str, out: Errors) -> None:
 
 # ---- environment ----
 
+_PLAIN: Object = {}  # stands for a variable with nothing wrong
+
 
 def _env(variables: Sequence[Object], at: str, frame: Frame, out: Errors) -> None:
+    if not any(map(names.env_var, [variable.get("name") or "" for variable in variables])):
+        variables = [variable if "valueFrom" in variable else _PLAIN for variable in variables]
     for i, variable in enumerate(variables):
+        if variable is _PLAIN:
+            continue
         name = variable.get("name")
         if not name:
             out.append(status.required(f"{at}[{i}].name"))

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kubesched.api import checks, gotext, meta, names, quantity, status
+from kubesched.api import checks, gotext, meta, names, quantity, shared, status
 from kubesched.api.checks import Errors
 from kubesched.api.groups.core import containers, placing, podspec, security, volumes
 from kubesched.api.groups.core.containers import Frame
@@ -130,6 +130,17 @@ def check_spec(spec: Object, at: str, out: Errors, pod: Object | None = None) ->
     )
     if wanted:
         _check_claims(wanted, pod, f"{at}.resourceClaims", out)
+    within = frame.copy(), pod is None
+    if shared.recall(spec, check_spec) == within:
+        return  # nothing was wrong with the rest
+    before = len(out)
+    _check_framed(spec, at, frame, out, is_pod=pod is not None)
+    if len(out) == before:
+        shared.keep(spec, check_spec, within)
+
+
+def _check_framed(spec: Object, at: str, frame: Frame, out: Errors, *, is_pod: bool) -> None:
+    """All but volumes and claims: of the pod itself, no more counts than whether there is one."""
     ordinary = spec.get("containers") or ()
     containers.check_ordinary(ordinary, f"{at}.containers", frame, out)
     if initial := spec.get("initContainers"):
@@ -139,7 +150,7 @@ def check_spec(spec: Object, at: str, out: Errors, pod: Object | None = None) ->
     if spec.get("resources") is not None:
         _check_resources(spec, f"{at}.resources", frame, out)
     if spec.get("hostNetwork"):
-        _check_host_ports(ordinary, f"{at}.containers", out, any_port=pod is None)
+        _check_host_ports(ordinary, f"{at}.containers", out, any_port=not is_pod)
     checks.choice(spec.get("restartPolicy"), f"{at}.restartPolicy", RESTARTS, out)
     checks.choice(spec.get("dnsPolicy"), f"{at}.dnsPolicy", _DNS_POLICIES, out)
     if selector := spec.get("nodeSelector"):
@@ -362,6 +373,12 @@ def _check_sums(spec: Object, resources: Object, at: str, out: Errors) -> None:
 
 def quality(spec: Object) -> str:
     """BestEffort, Burstable or Guaranteed."""
+    found: str = shared.recall(spec, quality) or _quality(spec)
+    shared.keep(spec, quality, found)
+    return found
+
+
+def _quality(spec: Object) -> str:
     if (whole := spec.get("resources")) and (whole.get("requests") or whole.get("limits")):
         asking = [whole]
     else:

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
 
-from kubesched.api import status
+from kubesched.api import shared, status
 from kubesched.api.columns import at
 from kubesched.api.groups.core import placing, pod_columns, podrules, podspec, podupdate
 from kubesched.api.status import FieldError
@@ -23,14 +22,10 @@ _GATED = {
 }
 
 
-def _default(obj: Object) -> None:
-    spec = obj.setdefault("spec", {})
-    podspec.default_spec(spec)
-    podspec.default_pod(spec)
-
-
 def _prepare_create(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
+    if spec.get("affinity") or spec.get("topologySpreadConstraints"):
+        spec = obj["spec"] = shared.plain(spec)
     state: Object = {"phase": "Pending", "qosClass": podrules.quality(spec)}
     if spec.get("schedulingGates"):
         state["conditions"] = [{**_GATED, "lastTransitionTime": obj["metadata"].get("creationTimestamp")}]
@@ -87,7 +82,7 @@ def _resize(new: Object, old: Object) -> None:
         (part, item["name"]): item for part in ("containers", "initContainers") for item in at(new, "spec", part) or ()
     }
     carry(new, old, "spec", "status")
-    new["spec"] = copy.deepcopy(new.get("spec") or {})
+    new["spec"] = shared.plain(new.get("spec") or {})
     for part in ("containers", "initContainers"):
         for item in new["spec"].get(part) or ():
             given = wanted.get((part, item["name"]), {})
@@ -108,7 +103,7 @@ def _validate(obj: Object) -> list[FieldError]:
 
 
 PODS = Strategy(
-    default=_default,
+    default=podspec.default_pod,
     prepare_create=_prepare_create,
     validate=_validate,
     validate_update=podupdate.validate,

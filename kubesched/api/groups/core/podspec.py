@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from kubesched.api import quantity
+from kubesched.api.shared import change
 from kubesched.api.strategy import Object, fill, fill_empty
 
 _MODE = 0o644  # of files in volumes
@@ -32,19 +33,23 @@ def pull_policy(image: str) -> str:
     return "Always" if tag == "latest" else "IfNotPresent"
 
 
-def containers(spec: Object) -> Iterator[Object]:
-    """All containers: ordinary, initial, ephemeral."""
-    for name in ("containers", "initContainers", "ephemeralContainers"):
-        yield from spec.get(name) or ()
-
-
 def default_template(template: Any) -> None:
     """A pod template's specification."""
     if isinstance(template, dict):
-        default_spec(template.setdefault("spec", {}))
+        template["spec"] = change(template.get("spec", {}), _default_spec)
 
 
-def default_spec(spec: Object) -> None:
+def default_pod(pod: Object) -> None:
+    """A pod's specification."""
+    pod["spec"] = change(pod.get("spec", {}), _default_own)
+
+
+def _default_own(spec: Object) -> None:
+    _default_spec(spec)
+    _default_pod(spec)
+
+
+def _default_spec(spec: Object) -> None:
     """Everything but what only a pod itself gets."""
     fill_empty(spec, "dnsPolicy", "ClusterFirst")
     fill_empty(spec, "restartPolicy", "Always")
@@ -53,29 +58,37 @@ def default_spec(spec: Object) -> None:
     fill_empty(spec, "schedulerName", "default-scheduler")
     for volume in spec.get("volumes") or ():
         default_volume(volume)
-    for container in containers(spec):
-        _default_container(container)
+    _change_each(spec, _default_container, *_ALL)
     if spec.get("hostNetwork"):
-        _host_ports(spec)
+        _change_each(spec, _host_ports, *_LASTING)
 
 
-def _host_ports(spec: Object) -> None:
+_LASTING = ("containers", "initContainers")
+_ALL = (*_LASTING, "ephemeralContainers")
+
+
+def _change_each(spec: Object, function: Callable[[Object], None], *lists: str) -> None:
+    """Change the containers of a specification."""
+    for name in lists:
+        if found := spec.get(name):
+            spec[name] = [change(container, function) for container in found]
+
+
+def _host_ports(container: Object) -> None:
     """On the host's network, a port of a container is the host's."""
-    for name in ("containers", "initContainers"):
-        for container in spec.get(name) or ():
-            for port in container.get("ports") or ():
-                if not port.get("hostPort") and port.get("containerPort"):
-                    port["hostPort"] = port["containerPort"]
+    for port in container.get("ports") or ():
+        if not port.get("hostPort") and port.get("containerPort"):
+            port["hostPort"] = port["containerPort"]
 
 
 def _default_container(container: Object) -> None:
     for port in container.get("ports") or ():
         fill_empty(port, "protocol", "TCP")
-    for variable in container.get("env") or ():
-        _default_field_ref((variable.get("valueFrom") or {}).get("fieldRef"))
-        key = (variable.get("valueFrom") or {}).get("fileKeyRef")
-        if key is not None:
-            fill(key, "optional", False)
+    for variable in [variable for variable in container.get("env") or () if "valueFrom" in variable]:
+        source = variable["valueFrom"] or {}
+        _default_field_ref(source.get("fieldRef"))
+        if source.get("fileKeyRef") is not None:
+            fill(source["fileKeyRef"], "optional", False)
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         _default_probe(container.get(name))
     for name in ("postStart", "preStop"):
@@ -159,11 +172,8 @@ _POD_LEVEL = ("cpu", "memory")
 _HUGE_PAGES = "hugepages-"
 
 
-def default_pod(spec: Object) -> None:
-    """A pod's own specification, after `default_spec`."""
-    for name in ("containers", "initContainers"):
-        for container in spec.get(name) or ():
-            _requests_from_limits(container)
+def _default_pod(spec: Object) -> None:
+    _change_each(spec, _requests_from_limits, *_LASTING)
     resources = spec.get("resources")
     if resources is not None:
         _huge_page_limits(spec, resources)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts that objects have alike are read and judged once: nobody can tell from any answer."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+
+from kubesched.api import meta, shared
+from tests.unit.apiserver.conftest import Server, pod, refused, shown
+from tests.unit.apiserver.test_pod_validation import PODS, REFUSED, TAKEN, mounted
+
+Obj = dict[str, Any]
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+SPECS = [*TAKEN, *(spec for spec, _ in REFUSED)]
+ANNOTATIONS = [{}, {"kubernetes.io/config.mirror": "x"}, {"container.apparmor.security.beta.kubernetes.io/c": "?"}]
+
+
+def mixed(rng: random.Random) -> Obj:
+    """Two specifications in one: fields of both, perhaps containers of both."""
+    first, second = (copy.deepcopy(rng.choice(TAKEN if rng.random() < 0.7 else SPECS)) for _ in range(2))
+    both = [*first.get("containers", ()), *second.get("containers", ())]
+    out = pod(**first)["spec"] if rng.random() < 0.3 else {**pod()["spec"], **first, **second}
+    if len(both) == 2 and rng.random() < 0.7:
+        out["containers"] = [both[0], {**both[1], "name": rng.choice(["c", "d"])}]
+    return out
+
+
+def requests(seed: int) -> Iterator[tuple[str, str, Obj]]:
+    """Objects with specifications of which many come again."""
+    rng = random.Random(seed)
+    pool = [mixed(rng) for _ in range(40)]
+    for i in range(160):
+        spec = copy.deepcopy(rng.choice(pool))
+        if rng.random() < 0.2:
+            spec["hostname"] = rng.choice(["h", "-"])
+        if rng.random() < 0.2:
+            spec["typo"] = 1
+        if rng.random() < 0.2:
+            spec = {name: value for name, value in spec.items() if name not in ("volumes", "os", "hostUsers")}
+        name = f"p{i}"
+        if rng.random() < 0.3:
+            template = {"metadata": {"labels": {"a": "b"}}, "spec": spec}
+            body = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+            yield (
+                "POST",
+                DEPLOYMENTS,
+                {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": body},
+            )
+            continue
+        made = {**pod(name), "spec": spec}
+        made["metadata"]["annotations"] = rng.choice(ANNOTATIONS)
+        yield "POST", PODS, made
+        if rng.random() < 0.5:
+            again = copy.deepcopy(made)
+            again["spec"] = copy.deepcopy(rng.choice([spec, spec, rng.choice(pool)]))
+            again["metadata"]["labels"] = {"changed": "yes"}
+            yield "PUT", f"{PODS}/{name}", again
+
+
+def answers(server: Server, seed: int) -> list[Any]:
+    found = []
+    for method, path, body in requests(seed):
+        answer = server.ask(method, path, body)
+        found.append((answer.status, answer.body, answer.headers.get("Warning")))
+    return found
+
+
+@pytest.mark.parametrize("sights", [1, 2])  # with one, whole specifications are found; with two, also containers alone
+@pytest.mark.parametrize("seed", range(2))
+def test_nobody_sees_what_is_shared(server: Server, monkeypatch: pytest.MonkeyPatch, seed: int, sights: int) -> None:
+    uids = iter(UUID(int=n) for n in range(10_000))
+    monkeypatch.setattr(meta.uuid, "uuid4", lambda: next(uids))
+    other = Server(server.run)
+    monkeypatch.setattr(shared, "SIGHTS", sights)
+    uids = iter(UUID(int=n) for n in range(10_000))
+    found = answers(server, seed)
+    assert {status for status, *_ in found} >= {200, 201, 422}
+
+    monkeypatch.setattr(shared.Memo, "get", lambda memo, key: None)
+    monkeypatch.setattr(shared.Memo, "put", lambda memo, key, value: value)
+    uids = iter(UUID(int=n) for n in range(10_000))
+    assert answers(other, seed) == found
+
+
+def test_a_container_is_judged_within_its_pod(server: Server) -> None:
+    spec = mounted({"emptyDir": {}})
+    for name in ("a", "b", "c", "d"):
+        assert server.ask("POST", PODS, {**pod(name), "spec": {**spec, "hostname": name}}).status == 201
+    answer = server.ask("POST", PODS, pod("e", containers=spec["containers"]))
+    assert refused(answer) == shown("Pod", 'spec.containers[0].volumeMounts[0].name: Not found: "v"', name="e")
+
+
+def test_what_is_shared_cannot_be_changed() -> None:
+    value = shared.share({"a": [{"b": 1}]})
+    for change in (
+        lambda: value.update(a=1),
+        lambda: value.setdefault("c", 1),
+        lambda: value.pop("a"),
+        lambda: value["a"].append(1),
+        lambda: value["a"][0].__setitem__("b", 2),
+        lambda: value["a"].sort(),
+    ):
+        with pytest.raises(TypeError, match="shared"):
+            change()
+    assert value == {"a": [{"b": 1}]}
+    mine = shared.plain(value)
+    mine["a"][0]["b"] = 2
+    assert value["a"][0]["b"] == 1
+
+
+def test_what_comes_once_is_not_kept() -> None:
+    memo = shared.Memo()
+    assert type(memo.put(b"a", {"x": 1})) is dict
+    assert memo.get(b"a") is None
+    assert type(memo.put(b"a", {"x": 1})) is shared.Shared
+    assert memo.get(b"a") == {"x": 1}
+
+
+def test_what_is_kept_is_bounded() -> None:
+    memo = shared.Memo()
+    keys = [b"%040000d" % n for n in range(100)]
+    for key in keys:
+        memo.put(key, {})
+        memo.put(key, {})
+    kept = [key for key in keys if memo.get(key) is not None]
+    assert kept == keys[-len(kept) :]
+    assert 40_000 * len(kept) <= 2 << 20 < 40_000 * (len(kept) + 1)
+    large = b"x" * (65 << 10)
+    memo.put(large, {})
+    assert type(memo.put(large, {})) is dict
+
+
+def test_a_shared_specification_is_shown_as_yaml(server: Server) -> None:
+    for name in ("a", "b", "c"):
+        answer = server.ask("POST", PODS, pod(name), query={"dryRun": "All"}, accept="application/yaml")
+        assert answer.status == 201
+        assert "image: nginx:1" in answer.body
+    assert orjson.loads(server.ask("POST", PODS, pod("d")).raw)["spec"]["containers"][0]["image"] == "nginx:1"
