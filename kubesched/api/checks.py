@@ -283,6 +283,23 @@ def cidr_errors(text: str) -> tuple[str, ...]:
     return ()
 
 
+@functools.lru_cache(maxsize=1024)
+def canonical_cidr_errors(text: str) -> tuple[str, ...]:
+    """The same for newer fields, which want the one canonical form."""
+    wrong = cidr_errors(text)
+    if not wrong and (best := str(ipaddress.ip_network(text))) != text:
+        return (f"must be in canonical form ({quote(best)})",)
+    return wrong
+
+
+def cidr_family(text: str) -> int:
+    """4 or 6; 0 if it is no range."""
+    try:
+        return ipaddress.ip_network(text, strict=False).version
+    except ValueError:
+        return 0
+
+
 def two_families(addresses: Sequence[str]) -> bool:
     """Whether no family of addresses comes twice."""
     return len({":" in text for text in addresses}) == len(addresses)

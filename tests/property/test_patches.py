@@ -132,3 +132,12 @@ def test_many_patches(form: str, seeds: int, name: str, tmp_path: Path, tally: T
         folder = tmp_path / str(seed)
         folder.mkdir()
         tally(f"{form} patches", compare(KINDS[name], form, seed, folder))
+
+
+def test_elements_of_two_kinds_are_refused() -> None:
+    with pytest.raises(status.StatusError, match=r"list element types are not identical: \[\[a\] \[map\[uid:u\]\]\]"):
+        patch.strategic(
+            {"metadata": {"finalizers": ["a"]}},
+            {"metadata": {"finalizers": [{"uid": "u"}]}},
+            schema.of("", "v1", "ConfigMap"),
+        )

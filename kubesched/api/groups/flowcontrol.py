@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.strategy import Object, Strategy, fill, fill_empty
+from kubesched.api.groups import flows
+from kubesched.api.strategy import STATUS, Object, Strategy, fill, fill_empty
 
 
 def _default_level(obj: Object) -> None:
@@ -40,9 +42,13 @@ def _queuing(name: str) -> columns.Getter:
     return value
 
 
+_STATUS = {"status": dataclasses.replace(STATUS, validate=flows.status_update)}
 STRATEGIES: dict[str, Strategy] = {
     "flowschemas": Strategy(
         default=_default_flow,
+        validate=flows.schema,
+        validate_update=lambda new, old: flows.schema(new),
+        parts=_STATUS,
         has_status=True,
         has_generation=True,
         columns=(
@@ -56,6 +62,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "prioritylevelconfigurations": Strategy(
         default=_default_level,
+        validate=flows.level,
+        validate_update=lambda new, old: flows.level(new),
+        parts=_STATUS,
         has_status=True,
         has_generation=True,
         columns=(

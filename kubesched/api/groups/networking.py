@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from kubesched.api import columns
+from kubesched.api import checks, columns
 from kubesched.api.columns import at
-from kubesched.api.groups import traffic
+from kubesched.api.groups import service_network, traffic
 from kubesched.api.strategy import STATUS, Object, Strategy, fill_empty
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
@@ -107,6 +107,8 @@ STRATEGIES: dict[str, Strategy] = {
         ),
     ),
     "servicecidrs": Strategy(
+        validate=service_network.ranges,
+        validate_update=service_network.ranges_update,
         has_status=True,
         columns=(
             columns.name(),
@@ -114,6 +116,11 @@ STRATEGIES: dict[str, Strategy] = {
             columns.age(),
         ),
     ),
-    "ipaddresses": Strategy(columns=(columns.name(), columns.made("ParentRef", _parent))),
+    "ipaddresses": Strategy(
+        validate=service_network.address,
+        validate_update=service_network.address_update,
+        name_rule=checks.canonical_address_errors,
+        columns=(columns.name(), columns.made("ParentRef", _parent)),
+    ),
 }
 """By plural."""

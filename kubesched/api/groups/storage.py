@@ -6,10 +6,13 @@ Source: pkg/apis/storage, pkg/registry/storage, v1.36.
 
 from __future__ import annotations
 
-from kubesched.api import checks, columns, names, status
+import dataclasses
+
+from kubesched.api import checks, columns, status
 from kubesched.api.columns import at
+from kubesched.api.groups import csi
 from kubesched.api.status import FieldError
-from kubesched.api.strategy import Object, Strategy, fill
+from kubesched.api.strategy import STATUS, Object, Strategy, fill
 
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 _OLD_DEFAULT = "storageclass.beta.kubernetes.io/is-default-class"
@@ -32,23 +35,10 @@ def _default_driver(obj: Object) -> None:
     fill(spec, "seLinuxMount", False)
 
 
-_MAX_PARAMETERS = 512
-_MAX_PARAMETER_BYTES = 256 * 1024
-
-
 def _validate_class(obj: Object) -> list[FieldError]:
     out: list[FieldError] = []
-    provisioner, parameters = obj.get("provisioner") or "", obj.get("parameters") or {}
-    if not provisioner:
-        out.append(status.required("provisioner"))
-    else:
-        checks.by(names.qualified_name, provisioner.lower(), "provisioner", out)
-    if len(parameters) > _MAX_PARAMETERS:
-        out.append(status.too_long("parameters", _MAX_PARAMETERS))
-    elif "" in parameters:
-        out.append(status.invalid_value("parameters", "", "field can not be empty."))
-    if sum(len(key.encode()) + len(value.encode()) for key, value in parameters.items()) > _MAX_PARAMETER_BYTES:
-        out.append(status.too_long("parameters", _MAX_PARAMETER_BYTES))
+    csi.provisioner(obj.get("provisioner") or "", "provisioner", out)
+    csi.parameters(obj.get("parameters") or {}, out)
     checks.option(obj.get("reclaimPolicy") or None, "reclaimPolicy", ["Delete", "Retain"], out)
     mode = obj.get("volumeBindingMode")
     if mode is None:
@@ -93,6 +83,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "csidrivers": Strategy(
         default=_default_driver,
+        validate=csi.driver,
+        validate_update=csi.driver_update,
+        warnings=csi.driver_warnings,
         has_generation=True,
         unconditional_update=False,
         returns_deleted=True,
@@ -108,11 +101,15 @@ STRATEGIES: dict[str, Strategy] = {
         ),
     ),
     "csinodes": Strategy(
+        validate=csi.node,
+        validate_update=csi.node_update,
         unconditional_update=False,
         returns_deleted=True,
         columns=(columns.name(), columns.count("Drivers", "spec", "drivers"), columns.age()),
     ),
     "csistoragecapacities": Strategy(
+        validate=csi.capacity,
+        validate_update=csi.capacity_update,
         unconditional_update=False,
         columns=(
             columns.name(),
@@ -121,10 +118,12 @@ STRATEGIES: dict[str, Strategy] = {
         ),
     ),
     "volumeattachments": Strategy(
+        validate=csi.attachment,
+        validate_update=csi.attachment_update,
+        parts={"status": dataclasses.replace(STATUS, validate=csi.attachment_update)},
         has_status=True,
         unconditional_update=False,
         returns_deleted=True,
-        select=lambda obj: {},
         columns=(
             columns.name(),
             columns.text("Attacher", "spec", "attacher"),
@@ -135,6 +134,8 @@ STRATEGIES: dict[str, Strategy] = {
         ),
     ),
     "volumeattributesclasses": Strategy(
+        validate=csi.attributes_class,
+        validate_update=csi.attributes_class_update,
         columns=(columns.name(), columns.text("DriverName", "driverName"), columns.age()),
     ),
 }

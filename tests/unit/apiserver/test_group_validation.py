@@ -29,6 +29,16 @@ PATHS = {
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/default/leases",
     "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "CertificateSigningRequest": "/apis/certificates.k8s.io/v1/certificatesigningrequests",
+    "CSIDriver": "/apis/storage.k8s.io/v1/csidrivers",
+    "CSINode": "/apis/storage.k8s.io/v1/csinodes",
+    "CSIStorageCapacity": "/apis/storage.k8s.io/v1/namespaces/default/csistoragecapacities",
+    "VolumeAttachment": "/apis/storage.k8s.io/v1/volumeattachments",
+    "VolumeAttributesClass": "/apis/storage.k8s.io/v1/volumeattributesclasses",
+    "FlowSchema": "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas",
+    "PriorityLevelConfiguration": "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",
+    "RuntimeClass": "/apis/node.k8s.io/v1/runtimeclasses",
+    "ServiceCIDR": "/apis/networking.k8s.io/v1/servicecidrs",
+    "IPAddress": "/apis/networking.k8s.io/v1/ipaddresses",
 }
 Fields = dict[str, Any]
 BACKEND = {"service": {"name": "web", "port": {"number": 80}}}

@@ -52,10 +52,7 @@ def volume(obj: Object) -> list[FieldError]:
     """A PersistentVolume."""
     out: Errors = []
     spec, at = obj.get("spec") or {}, "spec"
-    modes = spec.get("accessModes") or ()
-    if not modes:
-        out.append(status.required(f"{at}.accessModes"))
-    claims.check_modes(modes, f"{at}.accessModes", out)
+    _access(spec, at, out)
     _capacity(spec.get("capacity") or {}, f"{at}.capacity", out)
     if policy := spec.get("persistentVolumeReclaimPolicy"):
         checks.option(policy, f"{at}.persistentVolumeReclaimPolicy", _RECLAIM, out)
@@ -75,6 +72,41 @@ def volume(obj: Object) -> list[FieldError]:
     checks.option(spec.get("volumeMode"), f"{at}.volumeMode", claims.VOLUME_MODES, out)
     _attributes_class(spec, at, out)
     return out
+
+
+_INLINE = "in the context of inline volumes"
+
+
+def inline_volume(spec: Object, at: str, out: Errors) -> None:
+    """What a volume is, inside another object: of a CSI driver, and claimed by nobody."""
+
+    def forbid(*fields: str) -> None:
+        out.extend(
+            status.forbidden_field(f"{at}.{name}", f"may not be specified {_INLINE}")
+            for name in fields
+            if spec.get(name)
+        )
+
+    forbid("claimRef", "capacity")
+    if spec.get("csi") is None:
+        out.append(status.required(f"{at}.csi", f"has to be specified {_INLINE}"))
+    _access(spec, at, out)
+    if spec.get("persistentVolumeReclaimPolicy", "Retain") != "Retain":
+        field = f"{at}.persistentVolumeReclaimPolicy"
+        out.append(status.forbidden_field(field, f"may only be Retain {_INLINE}"))
+    forbid("nodeAffinity")
+    _source(spec, at, out)
+    forbid("storageClassName")
+    if spec.get("volumeMode", "Filesystem") != "Filesystem":
+        why = f"may not specify volumeMode other than Filesystem {_INLINE}"
+        out.append(status.forbidden_field(f"{at}.volumeMode", why))
+
+
+def _access(spec: Object, at: str, out: Errors) -> None:
+    modes = spec.get("accessModes") or ()
+    if not modes:
+        out.append(status.required(f"{at}.accessModes"))
+    claims.check_modes(modes, f"{at}.accessModes", out)
 
 
 def _capacity(capacity: Object, field: str, out: Errors) -> None:

@@ -25,6 +25,7 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 REQUIREMENT = gotext.Struct({"Key": "", "Operator": "", "Values": None})
+TOLERATION = gotext.Struct({"Key": "", "Operator": "", "Value": "", "Effect": "", "TolerationSeconds": None})
 
 
 def term_as_go(term: Object) -> dict[str, Any]:
