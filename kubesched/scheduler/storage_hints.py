@@ -73,6 +73,28 @@ def _resource_claims(pod: PodView) -> set[Name]:
     return {(pod.row.namespace, name) for name in pod.resource_claims}
 
 
+_DISKS = {
+    "gcePersistentDisk": ("pdName",),
+    "iscsi": ("iqn",),
+    "rbd": ("pool", "image"),
+    "awsElasticBlockStore": ("volumeID",),
+}
+"""What names a disk of which only one pod may be, by its source."""
+
+
+def _exclusive(pod: PodView) -> set[Hashable]:
+    """Claims and disks of a pod that keep others of its namespace away, maybe."""
+    namespace = pod.row.namespace
+    out: set[Hashable] = {(namespace, name) for name in _claim_names(pod, with_ephemeral=False)}
+    for volume in pod.volumes:
+        out.update((namespace, kind, *map(volume[kind].get, _DISKS[kind])) for kind in volume.keys() & _DISKS.keys())
+    return out
+
+
+def _exclusive_of_event(event: Event) -> Iterable[Hashable]:
+    return _exclusive(event.old)
+
+
 # ---- questions ----
 
 
@@ -144,15 +166,15 @@ def _after_user_left(pod: PodView, event: Event, is_own: bool) -> bool:
 
 
 def _disks_clash(a: Obj, b: Obj) -> bool:
-    for source, same in (("gcePersistentDisk", ("pdName",)), ("iscsi", ("iqn",)), ("rbd", ("pool", "image"))):
+    for source, same in _DISKS.items():
         x, y = a.get(source), b.get(source)
         if x is None or y is None or any(x.get(name) != y.get(name) for name in same):
             continue
         shares = source != "rbd" or not set(x.get("monitors", ())).isdisjoint(y.get("monitors", ()))
-        if shares and not (x.get("readOnly") and y.get("readOnly")):
+        may_share = source != "awsElasticBlockStore" and x.get("readOnly") and y.get("readOnly")
+        if shares and not may_share:
             return True
-    x, y = a.get("awsElasticBlockStore"), b.get("awsElasticBlockStore")
-    return x is not None and y is not None and x["volumeID"] == y["volumeID"]
+    return False
 
 
 def _after_attached_pod_left(pod: PodView, event: Event, is_own: bool) -> bool:
@@ -210,7 +232,7 @@ _RESOURCE_CLAIM = (_resource_claim_of_event, _resource_claims)
 
 BY_PLUGIN: dict[str, tuple[Registration, ...]] = {
     "VolumeRestrictions": (
-        Registration(events.POD, Action.DELETE, _after_user_left),
+        Registration(events.POD, Action.DELETE, _after_user_left, _exclusive_of_event, _exclusive),
         Registration(events.NODE, Action.ADD),
         Registration(events.PERSISTENT_VOLUME_CLAIM, Action.ADD, _uses_claim_by_name, *_CLAIM),
     ),

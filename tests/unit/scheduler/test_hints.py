@@ -389,3 +389,45 @@ def test_an_update_of_nothing_in_particular_wakes_only_who_asked_for_every_updat
         if any(events.matches(r.resource, r.actions, event) for r in of)
     }
     assert heard == {"NodeDeclaredFeatures"}
+
+
+def with_volume(**volume: Any) -> PodView:
+    obj = make_pod("q").on("n").build()
+    obj["spec"]["volumes"] = [{"name": "v", **volume}]
+    return view(obj)
+
+
+CLAIM = {"persistentVolumeClaim": {"claimName": "c"}}
+RBD = {"monitors": ["m"], "pool": "p", "image": "i"}
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "expected"),
+    [
+        (CLAIM, CLAIM, True),
+        (CLAIM, {"persistentVolumeClaim": {"claimName": "d"}}, False),
+        (CLAIM, {"emptyDir": {}}, False),
+        ({"gcePersistentDisk": {"pdName": "d"}}, {"gcePersistentDisk": {"pdName": "d"}}, True),
+        ({"gcePersistentDisk": {"pdName": "d"}}, {"gcePersistentDisk": {"pdName": "e"}}, False),
+        (
+            {"gcePersistentDisk": {"pdName": "d", "readOnly": True}},
+            {"gcePersistentDisk": {"pdName": "d", "readOnly": True}},
+            False,
+        ),
+        ({"iscsi": {"iqn": "d"}}, {"iscsi": {"iqn": "d", "readOnly": True}}, True),
+        ({"rbd": RBD}, {"rbd": RBD | {"monitors": ["l", "m"]}}, True),
+        ({"rbd": RBD}, {"rbd": RBD | {"monitors": ["l"]}}, False),
+        ({"rbd": RBD}, {"rbd": RBD | {"image": "j"}}, False),
+        (
+            {"awsElasticBlockStore": {"volumeID": "d", "readOnly": True}},
+            {"awsElasticBlockStore": {"volumeID": "d", "readOnly": True}},
+            True,
+        ),
+    ],
+)
+def test_who_waits_for_a_volume_hears_of_its_user_only(mine: Obj, theirs: Obj, expected: bool) -> None:
+    """`helps` fails, too, where the index hides a pod that the hint would let go."""
+    user = with_volume(**theirs)
+    assert helps("VolumeRestrictions", with_volume(**mine), left(user)) is expected
+    elsewhere = view({**make_pod("p").build(), "spec": {"volumes": [{"name": "v", **mine}]}}, namespace="else")
+    assert not helps("VolumeRestrictions", elsewhere, left(user))
