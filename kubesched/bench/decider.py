@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from kubesched.base import errors
 from kubesched.bench import program as programs
 from kubesched.placement.cluster import Cluster, Delta
 from kubesched.scheduler import encode, events
@@ -55,6 +56,8 @@ def decider(program: programs.Program, cluster: Cluster, pods: Pods, driver: str
     """The way that suits the program."""
     if is_queued(program):
         return Queued(program, cluster, pods, driver)
+    if program.seed is not None:  # each call would draw from the start, and the latencies' run makes more calls
+        raise errors.UnsupportedError("ties", "are drawn only where pods wait", "drawn")
     return Direct(program, cluster, pods, driver)
 
 
@@ -128,7 +131,7 @@ class Queued:
         self._views = {key: events.view(objects[key], pod) for key, pod in pods.items()}
         self._ending = {pod.shape: replace(pod.shape, terminating=True) for pod in _distinct(pods.values())}
         nodes = [obj for obj in program.objects if obj["kind"] == "Node"]
-        self._loop = cluster.loop(lambda: 0.0, program.profile, driver=driver, nodes=nodes)
+        self._loop = cluster.loop(lambda: 0.0, program.profile, seed=program.seed, driver=driver, nodes=nodes)
 
     def counts(self) -> tuple[int, int]:
         return self._loop.totals.dense, self._loop.totals.indexed

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from kubesched.base import errors
 from kubesched.bench.scenario import Case, Step
 from kubesched.framework import profile as profiles
 from kubesched.framework.profile import ProfileMap
@@ -18,7 +19,8 @@ from kubesched.scheduler.config import configuration
 Object = dict[str, Any]
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 ZONE_LABEL = "topology.kubernetes.io/zone"
-_NUMBER = re.compile(r"\{index(?:([%/])([1-9]\d*))?\}")
+_INDEX = "index"
+_FORMULA = re.compile(r"\{(\w+)(?:([%/])(\w+))?\}")
 _PACE = 500
 """Measured pods in a second of upstream where a case has no threshold (arbitrary: what the others have)."""
 
@@ -86,6 +88,8 @@ class Program:
     n_measured: int = 0
     preempts: bool = False
     has_devices: bool = False
+    seed: int | None = None
+    """Draws among equally good nodes; None: the lowest index."""
     profile: ProfileMap | str = profiles.DEFAULT
     drivers: dict[str, int] = field(default_factory=dict)
 
@@ -98,6 +102,7 @@ def build(case: Case) -> Program:
 class _Builder:
     def __init__(self, case: Case) -> None:
         self._case = case
+        self._resolved: dict[str, Mapping[str, Any]] = {}
         self._out = Program()
         self._background: list[Step] = []
         self._created: dict[str, int] = {}
@@ -132,14 +137,22 @@ class _Builder:
         self._out.has_devices |= any(obj["kind"] == "ResourceSlice" for obj in self._out.objects)
         if self._case.args:
             self._out.profile = _profile(self._case.args)
+        self._out.seed = 0 if self._case.draws_ties else None
         return self._out
 
     # ---- objects ----
 
+    def _template(self, name: str) -> Mapping[str, Any]:
+        """Resolved once: objects share the parts that depend on the case alone."""
+        found = self._resolved.get(name)
+        if found is None:
+            found = self._resolved[name] = resolve(self._case.templates[name], self._case.numbers)
+        return found
+
     def _new(self, template: str, namespace: str, name: str = "") -> Object:
         index = self._created.get(template, 0)
         self._created[template] = index + 1
-        obj = instantiate(self._case.templates[template], index)
+        obj = instantiate(self._template(template), index)
         return _named(obj, name or f"{template}-{index}", namespace)
 
     def _node(self, template: str, zone: str = "") -> Object:
@@ -178,19 +191,26 @@ class _Builder:
             self._out.objects.extend(made)
 
     def _update_nodes(self, step: Step) -> None:
-        for name in self._nodes_of[step.args["of"]]:
-            node = self._new(step.args["template"], "", name)
-            self._out.actions.append(ChangeNodes(update=[self._labelled(node)]))
+        for names in self._groups(step, self._nodes_of[step.args["of"]]):
+            nodes = [self._labelled(self._new(step.args["template"], "", name)) for name in names]
+            self._out.actions.append(ChangeNodes(update=nodes))
 
     def _update_pods(self, step: Step) -> None:
-        for key in self._pods_of[step.args["of"]]:
-            namespace, _, name = key.partition("/")
-            self._out.actions.append(ChangePods([self._new(step.args["template"], namespace, name)]))
+        for keys in self._groups(step, self._pods_of[step.args["of"]]):
+            named = [key.partition("/") for key in keys]
+            pods = [self._new(step.args["template"], namespace, name) for namespace, _, name in named]
+            self._out.actions.append(ChangePods(pods))
 
     def _delete_pods(self, step: Step) -> None:
-        """Pods of each template in turns, one by one."""
-        for keys in zip_longest(*(self._pods_of[template] for template in step.args["of"])):
-            self._out.actions += [Delete([key]) for key in keys if key is not None]
+        """Pods of each template in turns."""
+        turns = zip_longest(*(self._pods_of[template] for template in step.args["of"]))
+        pods = [key for turn in turns for key in turn if key is not None]
+        self._out.actions += [Delete(keys) for keys in self._groups(step, pods)]
+
+    def _groups(self, step: Step, names: Sequence[str]) -> Iterator[list[str]]:
+        """Those that one action concerns."""
+        size = self._case.count(step, "atOnce") if step.get("atOnce") else 1
+        return (list(names[at : at + size]) for at in range(0, len(names), size))
 
     def _publish(self, step: Step) -> None:
         """Slices of nodes that are there, one by one."""
@@ -220,7 +240,7 @@ class _Builder:
         """A pod, and an object of each template of its ``company``, with the pod's number."""
         index = self._created.get(template, 0)
         for other in company:
-            obj = instantiate(self._case.templates[other], index)
+            obj = instantiate(self._template(other), index)
             self._out.objects.append(_named(obj, f"{other}-{index}", namespace))
         pod = self._new(template, namespace)
         self._out.objects.append(pod)
@@ -244,7 +264,7 @@ class _Builder:
                 "spec": {"schedulingPolicy": {"gang": {"minCount": size}}, **constraints},
             }
         )
-        spec = {**self._case.templates[template]["spec"], "schedulingGroup": {"podGroupName": name}}
+        spec = {**self._template(template)["spec"], "schedulingGroup": {"podGroupName": name}}
         keys = [self._pod(template, namespace) for _ in range(size)]
         for pod in self._out.objects[-size:]:
             pod["spec"] = spec
@@ -319,7 +339,7 @@ class _Builder:
         last: list[str] = []
         for t in times:
             for template in step.args["templates"]:
-                kind = self._case.templates[template]["kind"]
+                kind = self._template(template)["kind"]
                 if kind == "Pod":
                     yield t, self._pod(template, "churn")
                 elif kind == "Node":
@@ -360,26 +380,55 @@ def _csi_node(name: str, drivers: Mapping[str, int], migrated: Sequence[str]) ->
     return {"kind": "CSINode", "metadata": metadata, "spec": {"drivers": counts}}
 
 
+def resolve(template: Mapping[str, Any], numbers: Mapping[str, int]) -> Mapping[str, Any]:
+    """A template whose formulas (see `scenario`) name nothing but the object's number any more.
+
+    Raises
+    ------
+    InputError
+        A formula names no number of the case, or divides by zero.
+    """
+    found: Mapping[str, Any] = _filled(template, numbers)
+    return found
+
+
 def instantiate(template: Mapping[str, Any], index: int) -> Object:
-    """An object from a template; parts without ``{index}`` are shared with it."""
-    made = _filled(template, index)
+    """An object from a resolved template; parts without its number are shared with it."""
+    made = _filled(template, {_INDEX: index})
     return dict(template) if made is template else copy.copy(made)
 
 
-def _filled(value: Any, index: int) -> Any:
+def _filled(value: Any, numbers: Mapping[str, int]) -> Any:
     if isinstance(value, str):
-        return _NUMBER.sub(lambda match: str(_computed(index, match[1], match[2])), value)
+        text = _FORMULA.sub(lambda match: _computed(match, numbers), value)
+        if text == value:
+            return value
+        return int(text[1:]) if text.startswith("=") and not _FORMULA.search(text) else text
     if isinstance(value, list):
-        items = [_filled(item, index) for item in value]
+        items = [_filled(item, numbers) for item in value]
         return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
     if isinstance(value, Mapping):
-        pairs = {_filled(name, index): _filled(item, index) for name, item in value.items()}
+        pairs = {_filled(name, numbers): _filled(item, numbers) for name, item in value.items()}
         same = pairs.keys() == value.keys() and all(pairs[name] is value[name] for name in value)
         return value if same else pairs
     return value
 
 
-def _computed(index: int, operator: str | None, operand: str | None) -> int:
-    if operator is None or operand is None:
-        return index
-    return index % int(operand) if operator == "%" else index // int(operand)
+def _computed(formula: re.Match[str], numbers: Mapping[str, int]) -> str:
+    """What ``{a}``, ``{a/b}`` or ``{a%b}`` comes to; itself as long as the object has no number."""
+    left, operator, right = formula.groups()
+    if _INDEX in (left, right) and _INDEX not in numbers:
+        return formula[0]
+    value = _operand(left, formula[0], numbers)
+    by = 1 if operator is None else _operand(right, formula[0], numbers)
+    if by == 0:
+        raise errors.InputError(f"template: {formula[0]}", "divides by zero", right, "a number from 1")
+    return str(value % by if operator == "%" else value // by)
+
+
+def _operand(text: str, formula: str, numbers: Mapping[str, int]) -> int:
+    if text.isdecimal():
+        return int(text)
+    if text not in numbers:
+        raise errors.InputError(f"template: {formula}", "names no number of the case", text, ", ".join(numbers))
+    return numbers[text]

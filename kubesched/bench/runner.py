@@ -77,7 +77,9 @@ def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _:
     say(f"{len(program.objects)} objects")
     first = _execute(program, driver, every=0)
     say("judging")
-    n_left_out = _judge(program, first)
+    left_out = _judge(program, first)
+    if left_out:  # upstream's case would never end
+        raise errors.KubeschedError(f"verify: {case.name}", f"{len(left_out)} pods found no place", min(left_out))
     say("latency")
     second = _execute(program, driver, every=max(program.n_measured // _SAMPLES, 1))
     if (first.decisions, first.victims) != (second.decisions, second.victims):
@@ -88,7 +90,7 @@ def run(case: Case, driver: str = "auto", say: Callable[[str], None] = lambda _:
         "case": case.name,
         "nodes": program.n_nodes,
         "pods": program.n_measured,
-        "placed": program.n_measured - n_left_out,
+        "placed": program.n_measured,
         "placements_per_s": round(rate),
         "p50_us": round(float(np.percentile(micro, 50)), 1),
         "p99_us": round(float(np.percentile(micro, 99)), 1),
@@ -198,8 +200,8 @@ def _parts(place: programs.Place, every: int) -> Iterator[programs.Place]:
             yield replace(place, pods=place.pods[at + size : at + step])
 
 
-def _judge(program: programs.Program, run: _Run) -> int:
-    """Replay the run; how many measured pods found no place."""
+def _judge(program: programs.Program, run: _Run) -> set[str]:
+    """Replay the run; which measured pods found no place."""
     judge = Judge([obj for obj in program.objects if obj["kind"] != "Pod"])
     objects = {programs.key_of(obj): obj for obj in program.objects if obj["kind"] == "Pod"}
     missing: set[str] = set()
@@ -217,7 +219,7 @@ def _judge(program: programs.Program, run: _Run) -> int:
         if at in run.allocations:
             judge.check_devices(run.allocations[at])
     judge.check_all_devices(run.held)
-    return len(missing)
+    return missing
 
 
 def _judge_change(judge: Judge, objects: dict[str, Any], action: programs.Action) -> None:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenario files: cases as data. Strict: an unknown word, a missing template or number is an error that names it.
 
-A file holds ``about``, ``templates`` (Kubernetes objects without names; ``{index}``, ``{index%25}`` and ``{index/5}``
-in strings stand for the object's number) and ``cases``. A case has ``sizes``, each with its ``numbers`` and the
-throughput ``threshold`` (pods a second) of upstream's CI, ``steps`` that name those numbers, and maybe ``args``:
-arguments of plugins by name, as in a KubeSchedulerConfiguration:
+A file holds ``about``, ``templates`` and ``cases``. Templates are Kubernetes objects without names; in their strings
+``{index}`` stands for the object's number, ``{measured}`` for a number of the case's size, ``{index%25}`` and
+``{30000/measured}`` for what they come to; ``=8{index}`` is not a string, but that number. A case has
+``sizes``, each with its ``numbers`` and the throughput ``threshold`` (pods a second) of upstream's CI, ``steps`` that
+name those numbers, and maybe ``args``: arguments of plugins by name, as in a KubeSchedulerConfiguration, and
+``ties: drawn``: equally good nodes are drawn from a seed, where taking the first of them would fill one up:
 
 ========================  ============================================================================================
 createNodes               ``count``, ``template``; ``zones`` are dealt out one by one; ``drivers``: volume limit of
@@ -23,13 +25,15 @@ createPods                ``count``, ``template``; ``namespace``, or ``namespace
                           ``steady``: whenever so many are placed, they are deleted
 churn                     ``templates``, ``perSecond``; ``recreate``: the last one is deleted first; ``preempts``
 deletePods                ``namespace``, ``perSecond``; ``finalizers``: they go on running, terminating. Or ``of``: the
-                          pods of these templates, in turns
-updateNodes, updatePods   ``of``: the nodes or pods of this template, in order; ``template``: what they become
+                          pods of these templates, in turns; ``atOnce``: so many before the next decision
+updateNodes, updatePods   ``of``: the nodes or pods of this template, in order; ``template``: what they become;
+                          ``atOnce``
 ========================  ============================================================================================
 
 ``churn`` and ``deletePods`` with a rate go on while the measured pods that follow are placed. Their rates are per
 second of upstream: a second is as many measured pods as the case's threshold. Nodes that come behind the first pods,
-and what else happens, happens to one object after another, with decisions of those whose turn it is in between. Pods
+and what else happens, happens to one object after another (or to ``atOnce``: kube-scheduler takes some milliseconds
+for a decision, and more than one thing happens meanwhile), with decisions of those whose turn it is in between. Pods
 behind the last measured step show what it led to; their time does not count.
 """
 
@@ -76,9 +80,12 @@ _STEPS: dict[str, tuple[dict[str, type | tuple[type, ...]], tuple[str, ...]]] = 
         ("count", "template"),
     ),
     "churn": ({"templates": list, "perSecond": int, "recreate": bool, "preempts": bool}, ("templates", "perSecond")),
-    "deletePods": ({"namespace": str, "perSecond": int, "finalizers": bool, "of": list}, ()),
-    "updateNodes": ({"of": str, "template": str}, ("of", "template")),
-    "updatePods": ({"of": str, "template": str}, ("of", "template")),
+    "deletePods": (
+        {"namespace": str, "perSecond": int, "finalizers": bool, "of": list, "atOnce": (int, str)},
+        (),
+    ),
+    "updateNodes": ({"of": str, "template": str, "atOnce": (int, str)}, ("of", "template")),
+    "updatePods": ({"of": str, "template": str, "atOnce": (int, str)}, ("of", "template")),
 }
 """Arguments of each step with their types, and which must be there."""
 _EXPECTED = ("gated", "blocked", "attempted")
@@ -120,6 +127,8 @@ class Case:
     templates: Mapping[str, Mapping[str, Any]]
     args: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of plugins, by name."""
+    draws_ties: bool = False
+    """Whether equally good nodes are drawn from a seed."""
 
     def scaled(self, nodes: int) -> Case:
         """The whole case with another number of nodes; counts of 1 stay, no other falls below 1."""
@@ -175,7 +184,9 @@ def read(document: Any, where: str) -> list[Case]:
 
 def _cases(one: Any, where: str, family: str, templates: dict[str, Any]) -> list[Case]:
     needed = {"name": str, "about": str, "sizes": list, "steps": list}
-    case = _mapping(one, where, {**needed, "args": dict}, tuple(needed))
+    case = _mapping(one, where, {**needed, "args": dict, "ties": str}, tuple(needed))
+    if case.get("ties", "drawn") != "drawn":
+        raise errors.InputError(f"{where}.ties", "is unknown", case["ties"], "drawn, or nothing")
     steps = tuple(_step(step, f"{where}.steps[{i}]", templates) for i, step in enumerate(case["steps"]))
     out = []
     for i, given in enumerate(case["sizes"]):
@@ -184,13 +195,14 @@ def _cases(one: Any, where: str, family: str, templates: dict[str, Any]) -> list
         for step in steps:
             _check_number(step, size["numbers"], at)
         name = f"{case['name']}/{size['name']}"
-        args = case.get("args", {})
-        out.append(Case(name, family, case["about"], size.get("threshold"), size["numbers"], steps, templates, args))
+        args, threshold = case.get("args", {}), size.get("threshold")
+        numbers, about = size["numbers"], case["about"]
+        out.append(Case(name, family, about, threshold, numbers, steps, templates, args, "ties" in case))
     return out
 
 
 def _check_number(step: Step, numbers: dict[str, Any], where: str) -> None:
-    for count in (step.get(name, 1) for name in ("count", "gang", "features")):
+    for count in (step.get(name, 1) for name in ("count", "gang", "features", "atOnce")):
         value = numbers.get(count) if isinstance(count, str) else count
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise errors.InputError(f"{where}.numbers.{count}", "is not a count", value, "a whole number")

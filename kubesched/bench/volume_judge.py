@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ class Volumes:
         self._volumes: dict[str, Mapping[str, Any]] = {}
         self._limits: dict[str, dict[str, int]] = {}
         self._on_node: dict[str, dict[str, tuple[str, int]]] = {}
+        self._users: Counter[tuple[str, str]] = Counter()
+        """Running pods by the claim that they use."""
         for obj in objects:
             metadata = obj["metadata"]
             if obj["kind"] == "PersistentVolumeClaim":
@@ -40,6 +43,10 @@ class Volumes:
         """What of a pod's volumes keeps it off a node; empty if nothing does."""
         new: dict[str, int] = {}
         there = self._on_node.get(node, {})
+        for claim in _claims_of(pod):
+            modes = self._claims.get(claim, {"spec": {}})["spec"].get("accessModes", ())
+            if "ReadWriteOncePod" in modes and self._users[claim]:
+                return "a claim that one pod alone may use is used"
         for name, volume in self._of(pod):
             if volume is None:
                 return "a claim has no volume"
@@ -57,6 +64,8 @@ class Volumes:
     def count(self, pod: Mapping[str, Any], node: str, n: int) -> None:
         """A pod came to a node (1) or left it (-1)."""
         there = self._on_node.setdefault(node, {})
+        for claim in _claims_of(pod):
+            self._users[claim] += n
         for name, volume in self._of(pod):
             if volume is None:
                 continue
@@ -66,17 +75,22 @@ class Volumes:
 
     def _of(self, pod: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         """Name and volume of each claim of a pod."""
-        for volume in pod["spec"].get("volumes") or ():
-            if "persistentVolumeClaim" in volume:
-                name = volume["persistentVolumeClaim"]["claimName"]
-                claim = self._claims.get((pod["metadata"]["namespace"], name))
-                of = "" if claim is None else claim["spec"].get("volumeName", "")
-                yield of, self._volumes.get(of)
+        for key in _claims_of(pod):
+            claim = self._claims.get(key)
+            of = "" if claim is None else claim["spec"].get("volumeName", "")
+            yield of, self._volumes.get(of)
 
 
 def has_claims(pod: Mapping[str, Any]) -> bool:
     """Whether a pod has volumes that this judges."""
-    return any("persistentVolumeClaim" in volume for volume in pod["spec"].get("volumes") or ())
+    return bool(_claims_of(pod))
+
+
+def _claims_of(pod: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Namespace and name of each claim of a pod."""
+    volumes = pod["spec"].get("volumes") or ()
+    names = (v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v)
+    return [(pod["metadata"]["namespace"], name) for name in names]
 
 
 def _driver(volume: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +49,58 @@ def test_decisions_do_not_depend_on_how_fast_the_machine_is(monkeypatch: pytest.
     monkeypatch.setattr(decider, "time", slow)
     assert runner._execute(made, "auto", every=0).decisions == fast
     assert sum(node is None for of in fast for _, node in of) > 10
+
+
+def test_a_case_that_leaves_pods_out_is_an_error() -> None:
+    case = next(case for case in CASES if case.name == "EventHandlingPodAdd/10Pods")
+    other = {**case.templates["yellow"], "metadata": {"labels": {"color": "red"}}}
+    with pytest.raises(errors.KubeschedError, match="10 pods found no place, got 'affinity/near-yellow-0'"):
+        runner.run(replace(case, templates={**case.templates, "yellow": other}))
+
+
+def test_ties_are_drawn_where_pods_wait_only() -> None:
+    case = next(case for case in CASES if case.name.startswith("SchedulingBasic"))
+    with pytest.raises(errors.UnsupportedError, match="only where pods wait"):
+        runner.run(replace(case.scaled(30), draws_ties=True))
+
+
+def _filled(text: str) -> Any:
+    template = {"kind": "Pod", "spec": {"of": text}}
+    return program.instantiate(program.resolve(template, {"measured": 10, "none": 0}), 7)["spec"]["of"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a-{index}", "a-7"),
+        ("{index%5}-{index/5}", "2-1"),
+        ("{30000/measured}Mi", "3000Mi"),
+        ("=8{index%5}", 82),
+        ("=", "="),
+    ],
+)
+def test_formulas_of_templates(text: str, expected: str | int) -> None:
+    assert repr(_filled(text)) == repr(expected)
+
+
+def test_objects_share_what_depends_on_the_case_alone() -> None:
+    spec = {"of": ["=8{measured}"], "name": "p-{index}"}
+    template = program.resolve({"kind": "Pod", "spec": spec}, {"measured": 10})
+    a, b = (program.instantiate(template, index)["spec"] for index in (0, 1))
+    assert (a, b["name"]) == ({"of": [810], "name": "p-0"}, "p-1")
+    assert a["of"] is b["of"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{app}", "names no number of the case, got 'app', expected measured, none"),
+        ("{5/none}", "divides by zero"),
+    ],
+)
+def test_wrong_formulas_are_refused(text: str, message: str) -> None:
+    with pytest.raises(errors.InputError, match=message):
+        _filled(text)
 
 
 def test_a_node_that_is_not_the_best_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +229,21 @@ def test_the_judge_admits_what_holds() -> None:
     judge.release("a/2")
     judge.place("a/4", _pod(**APART), "n2")
     assert judge.nodes() == {"a/0": "n0", "a/4": "n2"}
+
+
+def test_the_judge_lets_one_pod_alone_use_a_claim_of_one_pod() -> None:
+    lone = {"accessModes": ["ReadWriteOncePod"], "volumeName": "v"}
+    volume = {"kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {"csi": {"driver": "d"}}}
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {"namespace": "a", "name": "c"}, "spec": lone}
+    judge = Judge([_node("n0", "east"), _node("n1", "east"), volume, claim])
+    pod = _pod(volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
+    judge.place("a/0", pod, "n0")
+    with pytest.raises(errors.KubeschedError, match="one pod alone"):
+        judge.place("a/1", pod, "n1")
+    judge.place("a/1", pod, None)
+    judge.release("a/0")
+    with pytest.raises(errors.KubeschedError, match="was left out, but fits"):
+        judge.place("a/1", pod, None)
 
 
 # ---- the devices of the judge ----
