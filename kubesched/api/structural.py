@@ -25,7 +25,6 @@ Schema = Mapping[str, Any]
 _INT_OR_STRING = "x-kubernetes-int-or-string"
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _EMBEDDED = "x-kubernetes-embedded-resource"
-_RULES = "x-kubernetes-validations"
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
 _SHAPES = {
@@ -104,9 +103,6 @@ def check(found: Schema, field: str, *, root: bool = True) -> list[FieldError]:
         out.append(status.required(f"{field}.type", "must not be empty for specified object fields"))
     elif kind and kind not in _TYPES:
         out.append(status.not_supported(f"{field}.type", kind, _TYPES))
-    if found.get(_RULES):
-        why = "CEL validation rules of custom resources are not supported by this server"
-        out.append(status.forbidden_field(f"{field}.{_RULES}", why))
     if found.get("properties") and found.get("additionalProperties") not in (None, False):
         why = "must not be set if properties is also set"
         out.append(status.forbidden_field(f"{field}.additionalProperties", why))

@@ -13,7 +13,7 @@ from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object, Strategy
 from kubesched.apiserver import about, admission, routes, subresources, verbs
 from kubesched.apiserver.addresses import ServiceAddresses
-from kubesched.apiserver.custom import CustomResources
+from kubesched.apiserver.custom import DEFINITIONS, CustomResources, with_rules
 from kubesched.apiserver.documents import Documents
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.message import Answer, Request, User, failed
@@ -112,6 +112,8 @@ class App:
         found = self._resources.get(kind)
         if found is None:
             strategy = groups.strategy(kind.group, kind.plural)
+            if (kind.group, kind.plural) == DEFINITIONS:
+                strategy = with_rules(strategy)
             conversion = groups.conversion(kind.group, kind.version, kind.plural)
             found = self._resources[kind] = Resource(kind, strategy, self.store, self.now, conversion)
         return found

@@ -7,6 +7,7 @@ Source: apiextensions-apiserver/pkg/apiserver and pkg/controller, v1.36.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,8 @@ from kubesched.api.columns import at, name, since
 from kubesched.api.kinds import Kind, Subresource
 from kubesched.api.options import DeleteOptions
 from kubesched.api.status import FieldError, StatusError
-from kubesched.api.strategy import Column, Object, Scale, Strategy
+from kubesched.api.strategy import STATUS, Column, Object, Scale, Strategy
+from kubesched.cel import rules
 from kubesched.store import Event, EventKind, Subscription
 
 if TYPE_CHECKING:
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_GROUP = "apiextensions.k8s.io"
-_PLURAL = "customresourcedefinitions"
+DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 _CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 
@@ -35,7 +36,7 @@ class CustomResources:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._definitions = app.resource_of(_GROUP, "v1", _PLURAL)
+        self._definitions = app.resource_of(DEFINITIONS[0], "v1", DEFINITIONS[1])
         self._served: dict[str, list[Kind]] = {}  # by the definition's name
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscription: Subscription | None = None
@@ -184,6 +185,29 @@ def _made(kind: str, ok: bool, reason: str, message: str, now: str) -> Object:
     }
 
 
+# ---- rules of definitions ----
+
+
+def with_rules(strategy: Strategy) -> Strategy:
+    """The strategy of definitions, which judges their rules too, once their schemas are right."""
+
+    def validate(obj: Object) -> list[FieldError]:
+        return strategy.validate(obj) or _check_rules(obj)
+
+    def validate_update(new: Object, old: Object) -> list[FieldError]:
+        return strategy.validate_update(new, old) or _check_rules(new)
+
+    return dataclasses.replace(strategy, validate=validate, validate_update=validate_update)
+
+
+def _check_rules(definition: Object) -> list[FieldError]:
+    versions = enumerate(definition["spec"]["versions"])
+    schemas = ((i, at(version, "schema", "openAPIV3Schema") or {}) for i, version in versions)
+    return [
+        error for i, schema in schemas for error in rules.check(schema, f"spec.versions[{i}].schema.openAPIV3Schema")
+    ]
+
+
 # ---- from definitions to kinds ----
 
 
@@ -233,8 +257,16 @@ def strategy_of(definition: Object, version_name: str) -> Strategy:
     has_status = at(version, "subresources", "status") is not None
     fields = tuple(item["jsonPath"].removeprefix(".") for item in version.get("selectableFields") or ())
 
-    def validate(obj: Object) -> list[FieldError]:
-        return structural.validate(_body(obj), schema)
+    asked = rules.Rules(schema)
+
+    def validate(obj: Object, old: Object | None = None) -> list[FieldError]:
+        found = structural.validate(_body(obj), schema)
+        return found + asked.validate(obj, old, found)
+
+    def validate_status(new: Object, old: Object) -> list[FieldError]:
+        part = {name: new[name] for name in ("status",) if name in new}
+        found = structural.validate(part, {"properties": schema.get("properties") or {}})
+        return found + asked.validate(new, old, found)
 
     def select(obj: Object) -> dict[str, str]:
         return {path: _selected(jsonpath.first(obj, f".{path}")) for path in fields}
@@ -242,7 +274,8 @@ def strategy_of(definition: Object, version_name: str) -> Strategy:
     return Strategy(
         default=lambda obj: structural.default(obj, schema),
         validate=validate,
-        validate_update=lambda new, old: validate(new),
+        validate_update=validate,
+        parts={"status": dataclasses.replace(STATUS, validate=validate_status)} if has_status else {},
         has_status=has_status,
         has_generation=True,
         generation_of=_all_but(("metadata", "status") if has_status else ("metadata",), schema),
