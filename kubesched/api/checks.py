@@ -221,6 +221,35 @@ def selector(found: Mapping[str, Any] | None, field: str, out: Errors) -> None:
         out.extend(selectors.validate_object(found, field))
 
 
+# ---- conditions ----
+
+_MAX_REASON = 1024
+_MAX_MESSAGE = 32 * 1024
+
+
+def conditions(found: Sequence[Mapping[str, Any]], field: str, out: Errors) -> None:
+    """Conditions of the kind that all newer objects have."""
+    seen: set[str] = set()
+    for i, condition in enumerate(found):
+        at, kind, reason = f"{field}[{i}]", condition.get("type") or "", condition.get("reason") or ""
+        if kind in seen:
+            out.append(status.duplicate(f"{at}.type", kind))
+        seen.add(kind)
+        by(names.qualified_name, kind, f"{at}.type", out)
+        state = condition.get("status") or ""
+        if state not in ("False", "True", "Unknown"):
+            out.append(status.not_supported(f"{at}.status", state, ("False", "True", "Unknown")))
+        if (condition.get("observedGeneration") or 0) < 0:
+            why = "must be greater than or equal to zero"
+            out.append(invalid_value(f"{at}.observedGeneration", condition["observedGeneration"], why))
+        needed(condition, ("lastTransitionTime", "reason"), at, out)
+        if reason:
+            by(names.condition_reason, reason, f"{at}.reason", out)
+        for name, most in (("reason", _MAX_REASON), ("message", _MAX_MESSAGE)):
+            if len((condition.get(name) or "").encode()) > most:
+                out.append(status.too_long(f"{at}.{name}", most))
+
+
 # ---- addresses ----
 
 _ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
@@ -238,9 +267,14 @@ def address(text: str) -> Address | None:
         return None
 
 
+def _unpadded(text: str) -> str:
+    """An address without the zeros that lead its numbers."""
+    return re.sub(r"(?<![0-9a-fA-F:])0+(?=[0-9])", "", text)
+
+
 def _sloppy(text: str) -> bool:
     """Whether an address becomes one without the zeros that lead its numbers, as very old servers took it."""
-    return address(re.sub(r"(?<![0-9a-fA-F:])0+(?=[0-9])", "", text)) is not None
+    return address(_unpadded(text)) is not None
 
 
 @functools.lru_cache(maxsize=8192)
@@ -290,6 +324,19 @@ def canonical_cidr_errors(text: str) -> tuple[str, ...]:
     if not wrong and (best := str(ipaddress.ip_network(text))) != text:
         return (f"must be in canonical form ({quote(best)})",)
     return wrong
+
+
+def interface(text: str, field: str, out: Errors) -> None:
+    """An address with the length of its network, as interfaces have them."""
+    try:
+        found = ipaddress.ip_interface(_unpadded(text))
+    except ValueError:
+        found = None
+    if found is None or "/" not in text or "%" in text:
+        why = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        out.append(invalid_value(field, text, why))
+    elif found.with_prefixlen != text:
+        out.append(invalid_value(field, text, f"must be in canonical form ({quote(found.with_prefixlen)})"))
 
 
 def cidr_family(text: str) -> int:

@@ -150,6 +150,35 @@ def validate_annotations(annotations: Mapping[str, str], field: str) -> list[Fie
     return out
 
 
+def validate_template(metadata: Object, field: str) -> list[FieldError]:
+    """Metadata of what is made from a template: labels and annotations alone."""
+    out = validate_annotations(metadata.get("annotations") or {}, f"{field}.annotations")
+    out += validate_labels(metadata.get("labels") or {}, f"{field}.labels")
+    shown = ((f"{field}.{told}", metadata.get(name)) for name, told in _NOT_OF_TEMPLATES.items())
+    return out + [status.forbidden_field(where, "cannot be set") for where, value in shown if value]
+
+
+_NOT_OF_TEMPLATES = {
+    name: "uID" if name == "uid" else name
+    for name in (
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+    )
+}
+"""Metadata that a claim made from a template cannot have, and as upstream's text names it."""
+
+
 def _validate_owners(owners: list[Object], field: str) -> list[FieldError]:
     out: list[FieldError] = []
     first = ""

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.strategy import Object, Strategy, fill_empty
+from kubesched.api.groups import device_claims, device_slices
+from kubesched.api.strategy import STATUS, Object, Strategy, fill_empty
 
 
 def _default_requests(spec: Object) -> None:
@@ -37,18 +40,33 @@ def _claim_state(obj: Object) -> str:
 
 
 _NAME_AGE = (columns.name(), columns.age())
-_STORED_CLASS = Strategy(has_generation=True, columns=_NAME_AGE)
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "deviceclasses": _STORED_CLASS,
+    "deviceclasses": Strategy(
+        validate=device_claims.device_class,
+        validate_update=lambda new, old: device_claims.device_class(new),
+        has_generation=True,
+        columns=_NAME_AGE,
+    ),
     "resourceclaims": Strategy(
         default=_default_claim,
+        validate=device_claims.claim,
+        validate_update=device_claims.unchanged,
+        parts={"status": dataclasses.replace(STATUS, validate=device_claims.claim_status)},
         has_status=True,
         columns=(columns.name(), columns.made("State", _claim_state), columns.age()),
     ),
-    "resourceclaimtemplates": Strategy(default=_default_claim_template, columns=_NAME_AGE),
+    "resourceclaimtemplates": Strategy(
+        default=_default_claim_template,
+        validate=device_claims.template,
+        validate_update=device_claims.unchanged,
+        columns=_NAME_AGE,
+    ),
     "resourceslices": Strategy(
+        validate=device_slices.resource_slice,
+        validate_update=device_slices.resource_slice_update,
+        warnings=device_slices.warnings,
         has_generation=True,
         select=lambda obj: {
             "spec.nodeName": at(obj, "spec", "nodeName") or "",

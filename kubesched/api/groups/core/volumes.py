@@ -383,33 +383,8 @@ def _ephemeral(source: Object, at: str, out: Errors) -> None:
         out.append(status.required(f"{at}.volumeClaimTemplate"))
         return
     here, metadata = f"{at}.volumeClaimTemplate", template.get("metadata") or {}
-    out.extend(meta.validate_annotations(metadata.get("annotations") or {}, f"{here}.metadata.annotations"))
-    out.extend(meta.validate_labels(metadata.get("labels") or {}, f"{here}.metadata.labels"))
-    for name, shown in _NOT_OF_TEMPLATES.items():
-        if metadata.get(name):
-            out.append(status.forbidden_field(f"{here}.metadata.{shown}", "cannot be set"))
+    out.extend(meta.validate_template(metadata, f"{here}.metadata"))
     claims.check_spec(template.get("spec") or {}, f"{here}.spec", out)
-
-
-_NOT_OF_TEMPLATES = {
-    name: "uID" if name == "uid" else name
-    for name in (
-        "name",
-        "generateName",
-        "namespace",
-        "selfLink",
-        "uid",
-        "resourceVersion",
-        "generation",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "ownerReferences",
-        "finalizers",
-        "managedFields",
-    )
-}
-"""Metadata that a claim made from a template cannot have, and as upstream's text names it."""
 
 
 def _image(source: Object, at: str, out: Errors) -> None:
