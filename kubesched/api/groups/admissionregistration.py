@@ -6,12 +6,13 @@ Source: pkg/apis/admissionregistration/v1/defaults.go, pkg/registry/admissionreg
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from kubesched.api import columns
 from kubesched.api.columns import at
-from kubesched.api.groups import webhooks
-from kubesched.api.strategy import Object, Strategy, fill
+from kubesched.api.groups import policies, webhooks
+from kubesched.api.strategy import STATUS, Object, Strategy, fill
 
 
 def _default_webhook(webhook: Object) -> None:
@@ -77,7 +78,9 @@ def _param_ref(obj: Object) -> str:
 
 
 _WEBHOOKS = (columns.name(), columns.count("Webhooks", "webhooks"), columns.age())
-_BINDING = Strategy(
+_MUTATING_BINDING = Strategy(
+    validate=policies.mutating_binding,
+    validate_update=lambda new, old: policies.mutating_binding(new),
     default=_default_binding,
     has_generation=True,
     unconditional_update=False,
@@ -87,6 +90,11 @@ _BINDING = Strategy(
         columns.made("ParamRef", _param_ref),
         columns.age(),
     ),
+)
+_VALIDATING_BINDING = dataclasses.replace(
+    _MUTATING_BINDING,
+    validate=policies.validating_binding,
+    validate_update=lambda new, old: policies.validating_binding(new),
 )
 STRATEGIES: dict[str, Strategy] = {
     "validatingwebhookconfigurations": Strategy(
@@ -109,6 +117,9 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "validatingadmissionpolicies": Strategy(
         default=_default_policy,
+        validate=policies.validating,
+        validate_update=lambda new, old: policies.validating(new),
+        parts={"status": dataclasses.replace(STATUS, validate=policies.policy_status)},
         has_status=True,
         has_generation=True,
         unconditional_update=False,
@@ -119,9 +130,11 @@ STRATEGIES: dict[str, Strategy] = {
             columns.age(),
         ),
     ),
-    "validatingadmissionpolicybindings": _BINDING,
+    "validatingadmissionpolicybindings": _VALIDATING_BINDING,
     "mutatingadmissionpolicies": Strategy(
         default=_default_policy,
+        validate=policies.mutating,
+        validate_update=lambda new, old: policies.mutating(new),
         has_generation=True,
         unconditional_update=False,
         columns=(
@@ -131,6 +144,6 @@ STRATEGIES: dict[str, Strategy] = {
             columns.age(),
         ),
     ),
-    "mutatingadmissionpolicybindings": _BINDING,
+    "mutatingadmissionpolicybindings": _MUTATING_BINDING,
 }
 """By plural."""

@@ -15,14 +15,15 @@ from kubesched.api.status import FieldError, invalid_value
 from kubesched.api.strategy import Object
 
 _REVIEWS = ("v1", "v1beta1")
-_FAILURES = ("Fail", "Ignore")
-_MATCHES = ("Equivalent", "Exact")
+FAILURES = ("Fail", "Ignore")
+MATCHES = ("Equivalent", "Exact")
 _EFFECTS = ("None", "NoneOnDryRun")
-_REINVOCATIONS = ("IfNeeded", "Never")
+REINVOCATIONS = ("IfNeeded", "Never")
 _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
 _FORM = "; desired format: https://host[/path]"
 _MAX_SECONDS = 30
+_MAX_CONDITIONS = 64
 
 
 def validate(obj: Object) -> list[FieldError]:
@@ -48,9 +49,9 @@ def _hook(hook: Object, name: str, field: str, out: Errors) -> None:
         why = "should be a domain with at least three segments separated by dots"
         out.append(invalid_value(f"{field}.name", name, why))
     for i, rule in enumerate(hook.get("rules") or ()):
-        _rule(rule, f"{field}.rules[{i}]", out)
-    checks.option(hook.get("failurePolicy"), f"{field}.failurePolicy", _FAILURES, out)
-    checks.option(hook.get("matchPolicy"), f"{field}.matchPolicy", _MATCHES, out)
+        check_rule(rule, f"{field}.rules[{i}]", out)
+    checks.option(hook.get("failurePolicy"), f"{field}.failurePolicy", FAILURES, out)
+    checks.option(hook.get("matchPolicy"), f"{field}.matchPolicy", MATCHES, out)
     effects = hook.get("sideEffects")
     if effects is None:
         out.append(status.required(f"{field}.sideEffects", f"must specify one of {', '.join(_EFFECTS)}"))
@@ -61,14 +62,31 @@ def _hook(hook: Object, name: str, field: str, out: Errors) -> None:
         out.append(invalid_value(f"{field}.timeoutSeconds", seconds, why))
     for selector in ("namespaceSelector", "objectSelector"):
         checks.selector(hook.get(selector), f"{field}.{selector}", out)
-    checks.option(hook.get("reinvocationPolicy"), f"{field}.reinvocationPolicy", _REINVOCATIONS, out)
+    checks.option(hook.get("reinvocationPolicy"), f"{field}.reinvocationPolicy", REINVOCATIONS, out)
     _client(hook.get("clientConfig") or {}, f"{field}.clientConfig", out)
+    match_conditions(hook.get("matchConditions") or [], f"{field}.matchConditions", out)
+
+
+def match_conditions(conditions: Sequence[Object], field: str, out: Errors) -> None:
+    """Expressions that have to hold, each under a name."""
+    if len(conditions) > _MAX_CONDITIONS:
+        out.append(status.too_many(field, len(conditions), _MAX_CONDITIONS))
+    seen: set[str] = set()
+    for i, condition in enumerate(conditions):
+        at, name = f"{field}[{i}]", condition.get("name") or ""
+        if not (condition.get("expression") or "").strip():
+            out.append(status.required(f"{at}.expression"))
+        checks.named(names.qualified_name, condition, "name", at, out)
+        if name in seen:
+            out.append(status.duplicate(f"{at}.name", name))
+        seen |= {name} - {""}
 
 
 # ---- what it is asked about ----
 
 
-def _rule(rule: Object, field: str, out: Errors) -> None:
+def check_rule(rule: Object, field: str, out: Errors) -> None:
+    """Resources and operations that are asked about."""
     _several(rule.get("operations") or [], f"{field}.operations", "operations", out)
     for i, operation in enumerate(rule.get("operations") or ()):
         checks.option(operation, f"{field}.operations[{i}]", _OPERATIONS, out)
