@@ -286,7 +286,7 @@ def _add_fit(
     status_of[failing[order]] = np.cumsum(first, dtype=np.int32) - 1 + len(statuses)
     for key in ordered[first]:
         bits = [64 * word + bit for word, mask in enumerate(key[:-1]) for bit in _bits(int(mask))]
-        reasons = sorted(_short(state.resources.value(bit)) for bit in bits)
+        reasons = sorted(_short(state.names.resources.value(bit)) for bit in bits)
         statuses.append(Status("NodeResourcesFit", UNRESOLVABLE if key[-1] else UNSCHEDULABLE, tuple(reasons)))
 
 
@@ -343,7 +343,7 @@ def histogram_of(state: live.ClusterState, counts: native.Counts) -> dict[str, i
         for reason in _counted_reasons(state, int(number), int(detail) & ~native.VERDICT_UNRESOLVABLE):
             histogram[reason] = histogram.get(reason, 0) + int(counts.rejected[number, detail])
     for resource in np.flatnonzero(counts.insufficient).tolist():
-        histogram[_short(state.resources.value(resource))] = int(counts.insufficient[resource])
+        histogram[_short(state.names.resources.value(resource))] = int(counts.insufficient[resource])
     return histogram
 
 

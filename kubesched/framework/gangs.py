@@ -83,7 +83,7 @@ def place_of(state: live.ClusterState, gang: rows.Gang, there: Sequence[tuple[st
         return _ANYWHERE
     topology, domain, anchor = state.pairwise.topology(gang.topology_key), "", NO_NODE
     for key, row in there:
-        value = None if row == NO_NODE else state.label_of(row, gang.topology_key)
+        value = None if row == NO_NODE else state.nodes.label_of(row, gang.topology_key)
         problem = ""
         if row == NO_NODE:
             problem = f"getting node for pod {key}: nodeinfo not found"
@@ -302,7 +302,7 @@ def outcomes(
         n, topology = arranged.running[g], arranged.places[g].topology
         fitted, kept, at = int(ended.fitted[g]), bool(ended.placed[g]), int(ended.first_failed[g])
         row, n_placements, ties = int(ended.placement[g]), int(ended.n_placements[g]), int(ended.placement_ties[g])
-        placement = f"{gang.topology_key}={state.label_of(row, gang.topology_key)}" if row >= 0 else ""
+        placement = f"{gang.topology_key}={state.nodes.label_of(row, gang.topology_key)}" if row >= 0 else ""
         reason = ""
         if not kept:
             runs = f", {n} run" if n else ""

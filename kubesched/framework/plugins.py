@@ -209,9 +209,9 @@ def register(state: live.ClusterState, user: UserPlugin) -> int:
 def _which(state: live.ClusterState, user: UserPlugin, leaf: plugin.Leaf) -> int:
     """Id that an input names."""
     if leaf.kind in plugin.OF_RESOURCE:
-        return state.resource_id(leaf.name)
+        return state.names.resource_id(leaf.name)
     if leaf.kind == plugin.OF_LABEL:
-        return state.label_key(leaf.name)
+        return state.names.keys.id(leaf.name)
     return _column(state, user, leaf.name) if leaf.kind == plugin.OF_COLUMN else 0
 
 

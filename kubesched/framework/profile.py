@@ -251,7 +251,7 @@ def _score_spec(state: live.ClusterState, plugin: ScorePlugin) -> native.ScoreSp
         plugin=native.SCORES[plugin.name],
         weight=plugin.weight,
         variant=variants[plugin.variant] if plugin.variant else 0,
-        resource=arrays.int32([state.resource_id(name) for name, _ in plugin.resources]),
+        resource=arrays.int32([state.names.resource_id(name) for name, _ in plugin.resources]),
         resource_weight=arrays.int64([weight for _, weight in plugin.resources]) if weighted else None,
         utilization=arrays.int64([u for u, _ in points]) if points else None,
         # The configuration scores 0..10; the plugin works in 0..100.

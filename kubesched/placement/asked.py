@@ -111,7 +111,7 @@ class Asked:
         n, at = len(self.pods), np.array(self.open, dtype=np.int64)
         node, score, ties = np.full(n, NO_NODE, np.int32), np.full(n, -1, np.int64), np.zeros(n, np.int32)
         node[at], score[at], ties[at] = found.node, found.score, found.ties
-        nodes = state.names_of(node)
+        nodes = state.nodes.names_of(node)
         statuses = [plans.UNSCHEDULABLE if name is None else plans.PLACED for name in nodes]
         reasons = [""] * n
         for i in self._closed(at):

@@ -30,6 +30,7 @@ from kubesched.scheduler.loop import Known, SchedulingLoop
 from kubesched.scheduler.queue import Timing
 from kubesched.state import files, live, rows, tables
 from kubesched.state.evictions import BoundPod
+from kubesched.state.nodes import LabelColumn
 
 PodLike = rows.PodRow | Mapping[str, Any]
 _GIB = 1 << 30
@@ -210,7 +211,7 @@ class Cluster:
         labels = None
         if zones > 0:
             of = np.arange(n_nodes, dtype=np.int32) % np.int32(zones)
-            labels = live.LabelColumn([[(pods.ZONE_LABEL, f"zone-{z}")] for z in range(zones)], of, names)
+            labels = LabelColumn([[(pods.ZONE_LABEL, f"zone-{z}")] for z in range(zones)], of, names)
         cluster._state.add_node_columns(names, allocatable, device_count=count, labels=labels)
         return cluster
 
@@ -298,7 +299,7 @@ class Cluster:
         chosen = all_of(profile)
         numbers: dict[int, int] = {}
         for one in chosen:  # with or without pods: a profile that cannot decide is an error
-            self._state.follow_order(one.ends_early)
+            self._state.nodes.follow_order(one.ends_early)
             numbers[id(one)] = self._profile_id(one)
         return Asked.of(pods, profile, numbers)
 
@@ -613,7 +614,7 @@ class Cluster:
             made._nominate(pod)  # noqa: SLF001 - of the same class
         made._ignore, made._spread = self._ignore, self._spread  # noqa: SLF001 - of the same class
         made._next_node = self._next_node  # noqa: SLF001 - of the same class
-        made._state.adopt_order(self._state)  # noqa: SLF001 - of the same class
+        made._state.nodes.adopt_order(self._state.nodes)  # noqa: SLF001 - of the same class
         for name, numbers in self._state.columns.by_node(self._state.node_names()).items():
             made.add_node_column(name, numbers)
         return made

@@ -83,7 +83,7 @@ def with_devices(profile: profiles.Profile, nodes: workload.NodeTable) -> profil
 
 def set_typical(state: live.ClusterState, typical: workload.TypicalPods) -> None:
     """Tell the engine what fragmentation is measured against."""
-    models = np.array([state.model_mask(m) for m in typical.models], dtype=np.uint64)
+    models = np.array([state.names.model_mask(m) for m in typical.models], dtype=np.uint64)
     state.engine.set_fragmentation(typical.cpu_milli, typical.count, typical.milli, models, typical.frequency)
 
 

@@ -452,7 +452,7 @@ class SchedulingLoop:
         if head is None:
             return None
         self._use(self._profile_of(head.pod.row))
-        self.state.follow_order(self._current.ends_early)
+        self.state.nodes.follow_order(self._current.ends_early)
         with bulk.without_collection(len(self.queue)):
             found = self._decide_gang(head.pod.row.gang) if head.pod.row.group else self._decide_batch()
         self.totals.rounds += 1
@@ -518,7 +518,7 @@ class SchedulingLoop:
         return tape
 
     def _play(self, tape: Tape) -> list[list[Round]]:
-        self.state.follow_order(self._current.ends_early)
+        self.state.nodes.follow_order(self._current.ends_early)
         played = tape.play(self._options)
         for item in played.left:
             self._runs[item.pod.row.gang] -= 1

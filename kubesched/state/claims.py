@@ -33,9 +33,10 @@ from kubesched.state.claim_rows import (
     SelectorError,
     Slice,
 )
-from kubesched.state.device_rows import Codes, Column, DeviceRows, Nodes, Search
+from kubesched.state.device_rows import Codes, Column, DeviceRows, Search
 from kubesched.state.extended_claims import claim_of
 from kubesched.state.intern import Interner
+from kubesched.state.nodes import Nodes
 from kubesched.state.pools import Pool
 from kubesched.state.row_labels import Bool, RowLabels
 from kubesched.state.stand_ins import StandIns
@@ -402,7 +403,7 @@ class Claims:
                 raise errors.UnsupportedError(f"Pod {key}", what, resource)
             if self._stand_ins is None:
                 self._stand_ins = StandIns(self._rows, self._matches, self.allocations().values())
-            self._stand_ins.tell(self._nodes.engine, resource, self._nodes.resource_id(resource), behind)
+            self._stand_ins.tell(self._nodes.engine, resource, self._nodes.names.resource_id(resource), behind)
 
     def prepare(self, key: str, class_id: int, shape: rows.PodShape) -> Rejection | None:
         """Tell the engine where the pod's claims can be met; see `stateful.Stateful`."""
@@ -479,7 +480,7 @@ class Claims:
             name = missing[error.claim].row.key if error.claim < len(missing) else EXTENDED
             text = f"claim {name}{text}"
         elif "timed out" in text:
-            text = f"node {self._nodes.node_name(row)}: {text}"
+            text = f"node {self._nodes.name(row)}: {text}"
         reason = f'running "{PLUGIN}" filter plugin: {text}'
         return Rejection(PLUGIN, True, (reason,), is_error=True, code=self._failed)
 
@@ -548,7 +549,7 @@ class Claims:
             answer = self._rows.answer(wanted.search, row)
             picks = answer.found.picks if answer.found is not None else ()
             seen = self._rows.pools_of(row)
-            made = [_allocation(self._nodes.node_name(row) or "", seen, of) for of in picks]
+            made = [_allocation(self._nodes.name(row) or "", seen, of) for of in picks]
             for claim, allocation in zip(wanted.missing, made, strict=False):
                 claim.allocation = allocation
                 self._hold(allocation, 1)

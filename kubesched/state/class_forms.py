@@ -8,7 +8,6 @@ set pod by pod. What is left without amounts and labels are few *forms*, which a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -16,29 +15,10 @@ from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32
 from kubesched.state import one_node, rows
 from kubesched.state.intern import parse_int64
+from kubesched.state.names import Names
 
 _MOST_FORMS = 1024
 """Arbitrary: some hundred bytes each, and forms that come once are worth nothing."""
-
-
-class Names(Protocol):
-    """Ids of the strings that a class is made of."""
-
-    def resource_id(self, name: str) -> int: ...
-
-    def requirement_key(self, q: rows.Requirement) -> int: ...
-
-    def requirement_values(self, q: rows.Requirement) -> list[int]: ...
-
-    def toleration(self, t: rows.Toleration) -> tuple[int, int]: ...
-
-    def node_name_id(self, name: str | None) -> int: ...
-
-    def port_id(self, port: rows.HostPort) -> int: ...
-
-    def image_ids(self, names: tuple[str, ...]) -> I32: ...
-
-    def model_mask(self, models: Sequence[str]) -> int: ...
 
 
 class ClassForms:

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from kubesched.kernel import arrays, native
+from kubesched.kernel import arrays
 from kubesched.kernel.arrays import I32, I64, U8
 from kubesched.state import claim_rows, node_match, rows
 from kubesched.state.allocator import AllocationError, Allocator, Found, Matches, Question
 from kubesched.state.claim_rows import Allocation, ClaimSpec, Content, DeviceClass, Slice
 from kubesched.state.intern import Interner
+from kubesched.state.nodes import UNLIMITED, Nodes
 from kubesched.state.pools import Pool, Pools, View
 from kubesched.state.row_labels import Bool, RowLabels, RowLog
 
-UNLIMITED = rows.MAX_QUANTITY
-"""Allocatable of an extended resource that a node does not have but a device class stands behind."""
 Search = tuple[int, ...]
 """Numbers of the specs of claims that need devices, and of the extended resources last (-1: none)."""
 Asks = Callable[[Search, frozenset[str]], tuple[ClaimSpec, ...]]
@@ -32,21 +30,6 @@ Asks = Callable[[Search, frozenset[str]], tuple[ClaimSpec, ...]]
 _MOST_ANSWERS = 200_000  # arbitrary: bounds memory; answers are found again
 _MOST_HOLDINGS = 1 << 18  # arbitrary: from here on, and twice the rows, they are numbered anew
 _LEAST_STALE = 1024  # arbitrary: pools out of date that are kept, at least
-
-
-class Nodes(Protocol):
-    """What is asked of the cluster."""
-
-    @property
-    def engine(self) -> native.Engine: ...
-
-    def resource_id(self, name: str) -> int: ...
-
-    def lift(self, resources: Sequence[str]) -> None: ...
-
-    def row_of(self, name: str) -> int | None: ...
-
-    def node_name(self, row: int) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +191,7 @@ class DeviceRows:
         at, found = arrays.int32(list(some)), dict[int, None]()
         allocatable = self._nodes.engine.columns().allocatable
         for resource in resources:
-            for row in at[allocatable[self._nodes.resource_id(resource)][at] != UNLIMITED].tolist():
+            for row in at[allocatable[self._nodes.names.resource_id(resource)][at] != UNLIMITED].tolist():
                 self._offered[row] = self._offers.id(self._offers.value(self._offered[row]) | {resource})
                 found[row] = None
         return list(found)
@@ -255,7 +238,7 @@ class DeviceRows:
 
     def _look(self, row: int) -> None:
         """Find anew which pools a row sees."""
-        view = self._pools.seen_by(self._nodes.node_name(row), row)
+        view = self._pools.seen_by(self._nodes.name(row), row)
         before = self._views.get(row)
         if before is not view:
             for pool in before.own if before is not None else ():

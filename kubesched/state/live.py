@@ -1,35 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """ClusterState: names on this side, ids and columns on the other.
 
-It interns every string that placement can tell apart, owns the engine with the node columns, and keeps the pods
-table. Rows go in one by one (``add_nodes``) or as whole columns (``add_node_columns``); decisions are made by the
-engine on class ids. Removed rows are used again, lowest first, so that a long life does not grow the columns.
+It owns the engine, with names, nodes, classes and the plugins that have state of their own, and keeps the table of
+running pods. Decisions are made by the engine on class ids.
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from kubesched.base import errors
 from kubesched.kernel import arrays, native
-from kubesched.kernel.arrays import I32, I64, NO_NODE, U8
+from kubesched.kernel.arrays import I32, I64, NO_NODE
 from kubesched.state import claim_rows
 from kubesched.state import rows as row_types
 from kubesched.state.claims import Claims, Scored
 from kubesched.state.class_forms import ClassForms
 from kubesched.state.classes import Classes
 from kubesched.state.columns import UserColumns
-from kubesched.state.device_rows import UNLIMITED
 from kubesched.state.evictions import BoundPod, Evictions
 from kubesched.state.features import DeclaredFeatures
-from kubesched.state.intern import Interner, parse_int64
-from kubesched.state.node_order import SearchOrder
+from kubesched.state.names import Names
+from kubesched.state.nodes import Nodes, full_name
 from kubesched.state.pairwise import Pairwise
 from kubesched.state.row_labels import RowLabels
 from kubesched.state.stateful import Rejection, Stateful, VerdictReasons, prepare
@@ -37,54 +34,6 @@ from kubesched.state.volumes import Volumes
 
 _MOST_SHAPES = 1 << 14
 """Arbitrary: shapes of pods with volumes that are kept."""
-
-
-@dataclass(slots=True)
-class NodeColumns:
-    """Interned columns of some rows, ready for the engine; every array is ``[n]``."""
-
-    allocatable: I64
-    name_id: I32
-    hostname_value: I32
-    label_set: I32
-    taint_set: I32
-    image_set: I32
-    unschedulable: U8
-    device_count: I32
-    device_model: I32
-
-    def keywords(self) -> dict[str, Any]:
-        names = ("name_id", "hostname_value", "label_set", "taint_set", "image_set")
-        rest = ("unschedulable", "device_count", "device_model")
-        return {name: getattr(self, name) for name in names + rest}
-
-
-@dataclass(frozen=True, slots=True)
-class LabelColumn:
-    """Labels of many nodes.
-
-    Parameters
-    ----------
-    sets
-        The distinct label sets as (key, value) pairs, hostnames left out.
-    set_of
-        Index into ``sets`` of each node, ``[n]`` int32.
-    hostnames
-        ``kubernetes.io/hostname`` of each node, ``[n]``.
-    """
-
-    sets: Sequence[Sequence[tuple[str, str]]]
-    set_of: I32
-    hostnames: Sequence[str]
-
-
-@dataclass(slots=True)
-class _NodeNames:
-    """Row of each node name, and name of each row; None where a row was removed."""
-
-    by_row: list[str | None] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)
-    free: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +53,11 @@ class ClusterState:
 
     def __init__(self) -> None:
         self.engine = native.Engine(native.FIRST_EXTENDED)
-        self.resources: Interner[str] = Interner(row_types.CORE_RESOURCES)
-        self.models: Interner[str] = Interner()
-        self.clusters: list[str] = []
+        self.names = Names(self.engine)
+        self.nodes = Nodes(self.engine, self.names, lambda: self.claims.lifted())
         self.pods: dict[str, BoundPod] = {}
-        self._keys: Interner[str] = Interner()
-        self._values: Interner[str] = Interner()
-        self._node_names: Interner[str] = Interner()
-        self._ips: Interner[str] = Interner([row_types.WILDCARD_IP])
-        self._protocols: Interner[str] = Interner()
-        self._ports: Interner[row_types.HostPort] = Interner()
-        self._images: Interner[str] = Interner()
-        self._label_sets: Interner[tuple[tuple[str, str], ...]] = Interner([()])
-        self._taint_sets: Interner[tuple[row_types.Taint, ...]] = Interner([()])
-        self._image_sets: Interner[tuple[row_types.Image, ...]] = Interner([()])
-        self._nodes = _NodeNames()
-        self._order = SearchOrder()
-        self._follows_order = False
         self._in_group: dict[tuple[int, row_types.PodShape], row_types.PodShape] = {}
         """Shape with a group of volumes, by group and shape without it."""
-        self._hostnames: dict[int, str] = {}
         self.pairwise = Pairwise(self.engine, self._add_topology)
         self.stateful: list[Stateful] = []
         """Plugins with state of their own, in PreFilter order."""
@@ -133,10 +67,10 @@ class ClusterState:
         """Extended resources that each profile scores."""
         self.reasons = VerdictReasons()
         self.features = DeclaredFeatures(self.engine, self.reasons)
-        self.classes = Classes(self.engine, ClassForms(self), self.pairwise, self.features, self._follow_sight)
-        labels = RowLabels(self.engine, self._label_sets, self._hostnames)
-        self.volumes = Volumes(self.engine, self.reasons, labels, self.row_of, self.node_name)
-        self.claims = Claims(self, labels, self.reasons)
+        self.classes = Classes(self.engine, ClassForms(self.names), self.pairwise, self.features, self._follow_sight)
+        labels = RowLabels(self.engine, self.names.label_sets, self.nodes.hostname_of)
+        self.volumes = Volumes(self.engine, self.reasons, labels, self.nodes.row_of, self.nodes.name)
+        self.claims = Claims(self.nodes, labels, self.reasons)
         self.stateful += [self.volumes, self.claims]
         self.evictions = Evictions(self.engine, self.volumes, lambda: self.pods)
         self.volumes.on_derived = self.evictions.retell
@@ -146,321 +80,55 @@ class ClusterState:
         self.user_filters: dict[int, tuple[str, str]] = {}
         """Name and reason of users' filters, by the id that the engine gives."""
 
-    # ---- names ----
+    # ---- nodes ----
 
     @property
     def n_nodes(self) -> int:
         """Nodes that are there; removed rows do not count."""
-        return len(self._nodes.rows)
+        return len(self.nodes)
 
     def node_names(self) -> list[str | None]:
         """Name of each row, None where a row was removed; a copy."""
-        return list(self._nodes.by_row)
+        return self.nodes.by_row()
 
     def node_name(self, row: int) -> str | None:
-        return self._nodes.by_row[row]
-
-    def names_of(self, rows: I32) -> list[str | None]:
-        """Name of each row, None for -1. O(rows)."""
-        by_row = self._nodes.by_row
-        return [by_row[row] if row >= 0 else None for row in rows.tolist()]
+        """Name of a row; None: it was removed."""
+        return self.nodes.name(row)
 
     def row_of(self, name: str) -> int | None:
-        return self._nodes.rows.get(name)
-
-    def resource_id(self, name: str) -> int:
-        """Slot of a resource; the engine grows when it is new."""
-        found = self.resources.find(name)
-        if found is None:
-            self.engine.grow_resources(len(self.resources) + 1)
-            found = self.resources.id(name)
-        return found
-
-    def label_key(self, key: str) -> int:
-        """Id of a label key."""
-        return self._keys.id(key)
+        """Row of a node; None: it is not there."""
+        return self.nodes.row_of(name)
 
     def add_node_column(self, name: str, values: Any) -> None:
         """Write a column of numbers for users' plugins; see `UserColumns.set`."""
-        self.columns.set(name, values, self._nodes.rows)
-
-    def model_mask(self, models: Sequence[str]) -> int:
-        """Bit mask of device models; 0 means any."""
-        mask = 0
-        for model in models:
-            mask |= 1 << self._model_id(model)
-        return mask
-
-    def _model_id(self, model: str) -> int:
-        number = self.models.id(model)
-        if number >= native.MAX_MODELS:
-            raise errors.UnsupportedError("device model", "too many distinct models", model, f"{native.MAX_MODELS}")
-        return number
-
-    # ---- interned sets ----
-
-    def _label_set(self, labels: tuple[tuple[str, str], ...]) -> tuple[int, int]:
-        """Id of the label set without the hostname, and the value id of the hostname."""
-        hostname = NO_NODE
-        rest = []
-        for key, value in labels:
-            if key == row_types.HOSTNAME_LABEL:
-                hostname = self._values.id(value)
-            else:
-                rest.append((key, value))
-        wanted = tuple(rest)
-        found = self._label_sets.find(wanted)
-        if found is None:
-            pairs = sorted((self._keys.id(k), v) for k, v in wanted)
-            numbers = [parse_int64(v) for _, v in pairs]
-            found = self.engine.add_label_set(
-                arrays.int32([k for k, _ in pairs]),
-                arrays.int32([self._values.id(v) for _, v in pairs]),
-                arrays.int64([n or 0 for n in numbers]),
-                np.array([n is not None for n in numbers], dtype=np.uint8),
-            )
-            self._label_sets.id(wanted)
-        return found, hostname
-
-    def _taint_set(self, taints: tuple[row_types.Taint, ...]) -> int:
-        found = self._taint_sets.find(taints)
-        if found is None:
-            found = self.engine.add_taint_set(
-                arrays.int32([self._keys.id(t.key) for t in taints]),
-                arrays.int32([self._values.id(t.value) for t in taints]),
-                arrays.int32([native.EFFECTS[t.effect] for t in taints]),
-            )
-            self._taint_sets.id(taints)
-        return found
-
-    def _image_set(self, images: tuple[row_types.Image, ...]) -> int:
-        found = self._image_sets.find(images)
-        if found is None:
-            ids = arrays.int32([self._images.id(i.name) for i in images])
-            found = self.engine.add_image_set(ids, arrays.int64([i.size_bytes for i in images]))
-            self._image_sets.id(images)
-        return found
-
-    def image_ids(self, names: tuple[str, ...]) -> I32:
-        """Ids of a class's images; the engine learns of new ones through an image set that no node has."""
-        unknown = [name for name in dict.fromkeys(names) if self._images.find(name) is None]
-        if unknown:
-            self._image_set(tuple(row_types.Image(name, 0) for name in unknown))
-        return arrays.int32([self._images.id(name) for name in names])
-
-    def port_id(self, port: row_types.HostPort) -> int:
-        """Id of a host port."""
-        found = self._ports.find(port)
-        if found is None:
-            ip, protocol = self._ips.id(port.ip), self._protocols.id(port.protocol)
-            found = self.engine.add_port(ip, protocol, port.port)
-            self._ports.id(port)
-        return found
-
-    def label_sets(self) -> list[tuple[tuple[str, str], ...]]:
-        """Distinct label sets by id, hostnames left out."""
-        return self._label_sets.values()
-
-    def taint_sets(self) -> list[tuple[row_types.Taint, ...]]:
-        return self._taint_sets.values()
-
-    def image_sets(self) -> list[tuple[row_types.Image, ...]]:
-        return self._image_sets.values()
-
-    def hostnames(self, wanted: I32) -> list[str | None]:
-        """Hostname label of each row of ``wanted``, None without."""
-        return [self._hostnames.get(int(row)) for row in wanted]
-
-    # ---- nodes ----
-
-    def _full_name(self, name: str, cluster: str) -> str:
-        return f"{cluster}/{name}" if cluster else name
-
-    def _encode(self, nodes: Sequence[row_types.NodeRow]) -> NodeColumns:
-        for node in nodes:
-            for resource, _ in node.allocatable:
-                self.resource_id(resource)
-        n = len(nodes)
-        allocatable = np.zeros((self.engine.n_resources, n), dtype=np.int64)
-        labels = [self._label_set(node.labels) for node in nodes]
-        models = [NO_NODE if node.device_model is None else self._model_id(node.device_model) for node in nodes]
-        for i, node in enumerate(nodes):
-            for resource, amount in node.allocatable:
-                _check_quantity(f"Node {node.name}: allocatable.{resource}", amount)
-                allocatable[self.resources.id(resource), i] = amount
-        self._lift(allocatable)
-        return NodeColumns(
-            allocatable=allocatable,
-            name_id=arrays.int32([self._node_names.id(node.name) for node in nodes]),
-            hostname_value=arrays.int32([hostname for _, hostname in labels]),
-            label_set=arrays.int32([number for number, _ in labels]),
-            taint_set=arrays.int32([self._taint_set(node.taints) for node in nodes]),
-            image_set=arrays.int32([self._image_set(node.images) for node in nodes]),
-            unschedulable=np.array([node.unschedulable for node in nodes], dtype=np.uint8),
-            device_count=arrays.int32([node.device_count for node in nodes]),
-            device_model=arrays.int32(models),
-        )
-
-    def lift(self, resources: Sequence[str]) -> None:
-        """Resources that devices stand in for do not bind nodes that do not offer them themselves. O(nodes)."""
-        slots = [self.resource_id(resource) for resource in resources]
-        now = self.engine.columns()
-        at = np.flatnonzero(now.live).astype(np.int32)
-        if not at.size:
-            return
-        allocatable = np.ascontiguousarray(np.array(now.allocatable)[:, at])
-        for slot in slots:
-            allocatable[slot][allocatable[slot] == 0] = UNLIMITED
-        hostnames = [NO_NODE if name is None else self._values.id(name) for name in self.hostnames(at)]
-        names = ("name_id", "label_set", "taint_set", "image_set", "unschedulable", "device_count", "device_model")
-        columns = {name: getattr(now, name)[at] for name in names}
-        self.engine.update_nodes(at, allocatable, hostname_value=arrays.int32(hostnames), **columns)
-
-    def _lift(self, allocatable: I64) -> None:
-        """A resource that devices stand in for does not bind nodes that do not offer it themselves."""
-        for resource in self.claims.lifted():
-            of_resource = allocatable[self.resource_id(resource)]
-            of_resource[of_resource == 0] = UNLIMITED
+        self.columns.set(name, values, self.nodes.by_name())
 
     def add_nodes(self, nodes: Sequence[row_types.NodeRow]) -> None:
         """Add nodes; either all of them or, on an error, none. O(n)."""
-        names = [self._full_name(node.name, node.cluster) for node in nodes]
-        self._check_new(names)
-        columns = self._encode(nodes)
-        reused = [heapq.heappop(self._nodes.free) for _ in range(min(len(nodes), len(self._nodes.free)))]
-        split = len(reused)
-        if reused:
-            head = _slice(columns, slice(0, split))
-            self.engine.update_nodes(arrays.int32(reused), head.allocatable, **head.keywords())
-        if split < len(nodes):
-            tail = _slice(columns, slice(split, None))
-            first = self.engine.add_nodes(tail.allocatable, **tail.keywords())
-            reused.extend(range(first, first + len(nodes) - split))
-        self._remember(names, reused, [node.cluster for node in nodes])
-        for row, node in zip(reused, nodes, strict=True):
-            self._note_hostname(row, node)
-            self._order.put(row, dict(node.labels))
-        self.features.set_rows(reused, [node.declared_features for node in nodes])
-        self.volumes.set_rows(reused)
-        self.claims.set_rows(reused)
+        self._rows_changed(self.nodes.add(nodes), [node.declared_features for node in nodes])
 
-    def _note_hostname(self, row: int, node: row_types.NodeRow) -> None:
-        self._hostnames.pop(row, None)
-        for key, value in node.labels:
-            if key == row_types.HOSTNAME_LABEL:
-                self._hostnames[row] = value
-
-    def add_node_columns(
-        self,
-        names: Sequence[str],
-        allocatable: Mapping[str, I64],
-        *,
-        device_count: I32 | None = None,
-        device_model: Sequence[str | None] | None = None,
-        labels: LabelColumn | None = None,
-        cluster: str = "",
-    ) -> None:
-        """Add many nodes as columns, ``[n]`` each in canonical units; no Python per node beyond names and hostnames.
-
-        Raises
-        ------
-        InputError
-            Duplicate names, a column of another length or dtype, a negative or absurd quantity.
-        """
-        n = len(names)
-        full = [self._full_name(name, cluster) for name in names] if cluster else list(names)
-        self._check_new(full)
-        slots = [self.resource_id(resource) for resource in allocatable]
-        columns = np.zeros((self.engine.n_resources, n), dtype=np.int64)
-        for slot, (resource, column) in zip(slots, allocatable.items(), strict=True):
-            columns[slot] = arrays.check(np.ascontiguousarray(column), np.int64, (n,), "add_node_columns", resource)
-            _check_column(f"nodes: {resource}", columns[slot])
-        self._lift(columns)
-        models = None
-        if device_model is not None:
-            ids = {model: NO_NODE if model is None else self._model_id(model) for model in set(device_model)}
-            models = arrays.int32([ids[model] for model in device_model])
-        known = len(self._node_names)
-        by_column = [self._node_names.id(name) for name in names]
-        name_id = np.arange(known, known + n, dtype=np.int32)
-        if len(self._node_names) != known + n:  # some names were interned before
-            name_id = arrays.int32(by_column)
-        more = {} if labels is None else self._label_columns(labels, n)
-        first = self.engine.add_nodes(columns, name_id=name_id, device_count=device_count, device_model=models, **more)
-        if labels is not None:
-            self._hostnames.update(zip(range(first, first + n), labels.hostnames, strict=True))
-        self._remember(full, range(first, first + n), [cluster] * n)
-        of_sets = ([dict(pairs) for pairs in labels.sets], labels.set_of) if labels is not None else ([{}], None)
-        self._order.put_many(first, n, *of_sets)
-        self.features.set_rows(range(first, first + n))
-        self.volumes.set_rows(range(first, first + n))
-        self.claims.set_rows(range(first, first + n))
-
-    def _label_columns(self, labels: LabelColumn, n: int) -> dict[str, I32]:
-        arrays.check(labels.set_of, np.int32, (n,), "add_node_columns", "labels.set_of")
-        ids = arrays.int32([self._label_set(tuple(sorted(pairs)))[0] for pairs in labels.sets])
-        hostnames = arrays.int32([self._values.id(name) for name in labels.hostnames])
-        return {"label_set": ids[labels.set_of], "hostname_value": hostnames}
-
-    def _check_new(self, names: Sequence[str]) -> None:
-        if len(set(names)) == len(names) and self._nodes.rows.keys().isdisjoint(names):
-            return
-        seen = set(self._nodes.rows)
-        for name in names:
-            if name in seen:
-                raise errors.InputError(f"Node {name}", "exists twice", name, "one node of a name")
-            seen.add(name)
-
-    def _remember(self, names: Sequence[str], rows: Sequence[int], clusters: Sequence[str]) -> None:
-        missing = self.engine.n_rows - len(self._nodes.by_row)
-        self._nodes.by_row.extend([None] * missing)
-        self.clusters.extend([""] * missing)
-        for name, row, cluster in zip(names, rows, clusters, strict=True):
-            self._nodes.by_row[row] = name
-            self._nodes.rows[name] = row
-            self.clusters[row] = cluster
+    def add_node_columns(self, names: Sequence[str], allocatable: Mapping[str, I64], **more: Any) -> None:
+        """Add many nodes as columns, with the keywords of `Nodes.add_columns`."""
+        self._rows_changed(self.nodes.add_columns(names, allocatable, **more))
 
     def update_node(self, node: row_types.NodeRow) -> None:
         """Rewrite a node's capacity, labels, taints and images; what runs there stays."""
-        row = self._require(self._full_name(node.name, node.cluster))
-        columns = self._encode([node])
-        self.engine.update_nodes(arrays.int32([row]), columns.allocatable, **columns.keywords())
-        self._note_hostname(row, node)
-        self._order.update(row, dict(node.labels))
-        self.features.set_rows([row], [node.declared_features])
-        self.volumes.set_rows([row])
-        self.claims.set_rows([row])
+        self._rows_changed([self.nodes.update(node)], [node.declared_features])
+
+    def _rows_changed(self, rows: Sequence[int], features: Sequence[tuple[str, ...]] | None = None) -> None:
+        """Tell who keeps something for each row."""
+        self.features.set_rows(rows, features)
+        self.volumes.set_rows(rows)
+        self.claims.set_rows(rows)
 
     def remove_node(self, name: str) -> None:
         """Remove a node; its pods stay in the pods table, on no row (-1), and count no more. O(pods)."""
-        row = self._require(name)
-        self.engine.remove_nodes(arrays.int32([row]))
-        del self._nodes.rows[name]
-        self._order.remove(row)
-        self._nodes.by_row[row] = None
-        heapq.heappush(self._nodes.free, row)
+        row = self.nodes.remove(name)
         self.volumes.remove_row(row)
         self.claims.set_rows([row])
         for pod in self.pods.values():
             if pod.row == row:
                 pod.row = NO_NODE
-
-    def follow_order(self, needed: bool) -> None:
-        """Let the engine know the order of nodes, if a search needs it or ever did. O(N) after nodes came or went."""
-        self._follows_order |= needed
-        if self._follows_order and not self._order.is_told:
-            self.engine.set_node_order(self._order.listed(self._nodes.by_row, self._nodes.rows))
-            self._order.is_told = True
-
-    def adopt_order(self, other: ClusterState) -> None:
-        """Take over the order of another state with the same nodes. O(N)."""
-        self._order = other._order.moved(other._nodes.by_row, self._nodes.rows)
-
-    def _require(self, name: str) -> int:
-        row = self._nodes.rows.get(name)
-        if row is None:
-            raise errors.StateError(f"Node {name}", "does not exist", name, "a node of the cluster")
-        return row
 
     # ---- classes ----
 
@@ -589,16 +257,9 @@ class ClusterState:
             self.engine.within(NO_NODE, NO_NODE)
             self._n_within = None
 
-    def label_of(self, row: int, key: str) -> str | None:
-        """A label of a node."""
-        if key == row_types.HOSTNAME_LABEL:
-            return self._hostnames.get(row)
-        labels = self._label_sets.value(int(self.engine.columns().label_set[row]))
-        return next((value for name, value in labels if name == key), None)
-
     def _add_topology(self, key: str) -> int:
-        number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self._keys.id(key)
-        return self.engine.add_topology(number, self._values.id(""))
+        number = native.KEY_HOSTNAME if key == row_types.HOSTNAME_LABEL else self.names.keys.id(key)
+        return self.engine.add_topology(number, self.names.values.id(""))
 
     # ---- stateful plugins ----
 
@@ -639,25 +300,6 @@ class ClusterState:
             if plugin.concerns(shape):
                 plugin.reserve(key, class_id, shape, row)
 
-    def requirement_key(self, q: row_types.Requirement) -> int:
-        """Id of what a requirement on nodes looks at."""
-        if q.is_field:
-            return native.KEY_NODE_NAME
-        return native.KEY_HOSTNAME if q.key == row_types.HOSTNAME_LABEL else self._keys.id(q.key)
-
-    def requirement_values(self, q: row_types.Requirement) -> list[int]:
-        """Ids of a requirement's values."""
-        table = self._node_names if q.is_field else self._values
-        return [table.id(value) for value in q.values]
-
-    def toleration(self, t: row_types.Toleration) -> tuple[int, int]:
-        """Ids of a toleration's key (-1: every key) and value."""
-        return self._keys.id(t.key) if t.key else NO_NODE, self._values.id(t.value)
-
-    def node_name_id(self, name: str | None) -> int:
-        """Id of a node's name, whether it is there or not; -1 without."""
-        return NO_NODE if name is None else self._node_names.id(name)
-
     # ---- running pods ----
 
     def check_new_pods(self, keys: Sequence[str]) -> None:
@@ -682,7 +324,7 @@ class ClusterState:
         class_of = self.classes.together(lambda: [self._running_class(pod.shape) for pod in pods])
         placed: list[BoundPod] = []
         for pod, class_id in zip(pods, class_of, strict=True):
-            row = self.row_of(self._full_name(pod.node_name or "", pod.cluster))
+            row = self.row_of(full_name(pod.node_name or "", pod.cluster))
             if row is None:
                 raise errors.InputError(
                     f"Pod {pod.key}: spec.nodeName",
@@ -850,19 +492,3 @@ class ClusterState:
         if self._speculations == 0:
             self.volumes.forget()
             self.claims.forget()
-
-
-def _check_quantity(where: str, amount: int) -> None:
-    if not 0 <= amount <= row_types.MAX_QUANTITY:
-        raise row_types.out_of_range(where, amount)
-
-
-def _check_column(where: str, column: I64) -> None:
-    bad = np.flatnonzero((column < 0) | (column > row_types.MAX_QUANTITY))
-    if bad.size:
-        _check_quantity(f"{where}, row {int(bad[0])}", int(column[bad[0]]))
-
-
-def _slice(columns: NodeColumns, part: slice) -> NodeColumns:
-    rest = {name: np.ascontiguousarray(column[part]) for name, column in columns.keywords().items()}
-    return NodeColumns(allocatable=np.ascontiguousarray(columns.allocatable[:, part]), **rest)

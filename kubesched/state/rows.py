@@ -2,7 +2,7 @@
 """What placement sees of nodes and pods, as plain immutable rows with strings.
 
 This is the seam between the towers. ``scheduler/encode.py`` makes these rows from Kubernetes objects and
-the readers of ``replay/`` make them from traces; ``state/live.py`` interns their strings and hands ids to the C engine.
+the readers of ``replay/`` make them from traces; ``state/names.py`` interns their strings for the C engine.
 Nothing here knows an API object: a row holds exactly what a filter or a score plugin can tell apart.
 
 Units are canonical: cpu in thousandths of a core, memory and storage in bytes, everything else in counts,

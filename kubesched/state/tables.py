@@ -31,9 +31,9 @@ def nodes(state: live.ClusterState, copy: bool = True) -> Any:
         return pa.array(column.copy() if copy and whole else column if whole else column[there])
 
     names = [state.node_name(int(row)) or "" for row in there]
-    clusters = [state.clusters[row] for row in there]
+    clusters = [state.nodes.clusters[row] for row in there]
     plain = [n[len(c) + 1 :] if c else n for n, c in zip(names, clusters, strict=True)]
-    extended = tuple(state.resources.values()[len(rows.CORE_RESOURCES) :])
+    extended = tuple(state.names.resources.values()[len(rows.CORE_RESOURCES) :])
     data: dict[str, Any] = {"cluster": pa.array(clusters, pa.string()), "name": pa.array(plain, pa.string())}
     for slot, (_, name, _) in enumerate(schema.CORE_COLUMNS):
         data[name] = numbers(columns.allocatable[slot])
@@ -52,21 +52,21 @@ def _described(state: live.ClusterState, columns: Any, there: Any) -> dict[str, 
     """Columns of interned sets: each distinct set is built once and taken by id."""
     import pyarrow as pa
 
-    models = [None if m < 0 else state.models.value(int(m)) for m in columns.device_model[there]]
+    models = [None if m < 0 else state.names.models.value(int(m)) for m in columns.device_model[there]]
     counts = columns.device_count[there]
     free = columns.device_free[there]
     kinds = schema.nodes()
     taken: dict[str, Any] = {}
     for name, ids, sets in (
-        ("labels", columns.label_set, [list(s) for s in state.label_sets()]),
-        ("taints", columns.taint_set, [[_taint(t) for t in s] for s in state.taint_sets()]),
-        ("images", columns.image_set, [[_image(i) for i in s] for s in state.image_sets()]),
+        ("labels", columns.label_set, [list(s) for s in state.names.label_sets.values()]),
+        ("taints", columns.taint_set, [[_taint(t) for t in s] for s in state.names.taint_sets.values()]),
+        ("images", columns.image_set, [[_image(i) for i in s] for s in state.names.image_sets.values()]),
         ("declared_features", state.features.set_of(), [list(s) for s in state.features.sets()]),
     ):
         taken[name] = pa.array(sets, kinds.field(name).type).take(pa.array(ids[there]))
     return taken | {
         "unschedulable": pa.array(columns.unschedulable[there].astype(bool)),
-        "hostname": pa.array(state.hostnames(there), pa.string()),
+        "hostname": pa.array(state.nodes.hostnames(there), pa.string()),
         "device_count": pa.array(counts),
         "device_model": pa.array(models, pa.string()),
         "device_free_milli": pa.array(

@@ -282,7 +282,7 @@ class Twin:
         columns = self.state.engine.columns()
         for row in self.there:
             node = self.node(row)
-            used = {name: int(columns.used[r][row]) for r, name in enumerate(self.state.resources.values())}
+            used = {name: int(columns.used[r][row]) for r, name in enumerate(self.state.names.resources.values())}
             assert {n: v for n, v in used.items() if v and n != "pods"} == {n: v for n, v in node.used.items() if v}
             assert used["pods"] == node.n_pods
             nonzero = (columns.nonzero_cpu_used[row], columns.nonzero_memory_used[row])
