@@ -47,9 +47,9 @@ def unwrap(body: bytes) -> tuple[str, str, bytes]:
             + str(list(MAGIC)).replace(",", "")
         )
     names, raw = ["", ""], b""
-    for number, value in _fields(body, 4, len(body)):
+    for number, value in fields(body, 4, len(body)):
         if number == 1 and isinstance(value, bytes):
-            for inner, text in _fields(value, 0, len(value)):
+            for inner, text in fields(value, 0, len(value)):
                 if inner in (1, 2) and isinstance(text, bytes):
                     names[inner - 1] = _utf8(text)
         elif number == 2 and isinstance(value, bytes):
@@ -69,7 +69,7 @@ def watch_event(kind: str, obj: bytes) -> bytes:
     return len(message).to_bytes(4, "big") + message
 
 
-def _fields(data: bytes, at: int, end: int) -> list[tuple[int, bytes | int]]:
+def fields(data: bytes, at: int, end: int) -> list[tuple[int, bytes | int]]:
     """Numbers and values of a small message's fields."""
     out: list[tuple[int, bytes | int]] = []
     while at < end:
@@ -398,7 +398,7 @@ def _bytes_value(data: bytes, at: int, end: int, depth: int) -> Any:
 
 
 def _numbered(data: bytes, at: int, end: int) -> dict[int, Any]:
-    return dict(_fields(data[at:end], 0, end - at))
+    return dict(fields(data[at:end], 0, end - at))
 
 
 def _signed(value: int, bits: int = 64) -> int:

@@ -4,9 +4,9 @@
 `check` says what is wrong with the rules of a schema, `Rules` what they say of an object. A tree of nodes follows the
 schema down to where there are rules; programs are compiled once.
 
-``self`` is untyped here: that a rule names a field which the schema has not is an error at the object, not at the
-definition. Lists of the types set and map are compared in order. Cost is neither estimated nor counted, and what
-upstream only warns of, because the part of the object did not change, is passed over in silence.
+``self`` is untyped for the compiler; that a rule names a field which the schema has not is found by `fields`, other
+mistakes about its types show at objects. Lists of the types set and map are compared in order. Cost is neither
+estimated nor counted, and what upstream only warns of, because that part of the object did not change, is passed over.
 Source: apiextensions-apiserver/pkg/apiserver/schema/cel and pkg/apis/apiextensions/validation, v1.36.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from kubesched.api import status
 from kubesched.api.status import Cause, FieldError, invalid_shape, invalid_value
-from kubesched.cel import library, schemas
+from kubesched.cel import fields, library, schemas
 from kubesched.cel.schemas import Schema
 
 RULES = "x-kubernetes-validations"
@@ -112,7 +112,10 @@ class _Rule:
             data |= {_OLD: None if old is _UNSEEN else old, _HAS_OLD: old is not _UNSEEN}
         elif old is not _UNSEEN:
             data["oldSelf"] = old
-        result = program.eval(data=data)
+        try:
+            result = program.eval(data=data)
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # a value that the library does not take
+            return "ERROR", str(error)
         return result.type().name(), result.value()
 
 
@@ -144,7 +147,11 @@ def check(schema: Schema, path: str) -> list[FieldError]:
     formal = [error for at, inner, _ in _walk(schema, path, "") for error in _check_form(at, inner)]
     if formal:
         return formal
-    return [error for at, inner, within in _walk(schema, path, "") for error in _check_expressions(at, inner, within)]
+    return [
+        error
+        for at, inner, within in _walk(schema, path, "")
+        for error in _check_expressions(at, inner, within, inner is schema)
+    ]
 
 
 def _walk(schema: Schema, path: str, within: str) -> Iterator[tuple[str, Schema, str]]:
@@ -199,7 +206,7 @@ def _check_rule(at: str, rule: Mapping[str, Any], schema: Schema) -> Iterator[Fi
         yield invalid_value(f"{at}.fieldPath", path, "must be a valid path")
 
 
-def _check_expressions(path: str, schema: Schema, within: str) -> Iterator[FieldError]:
+def _check_expressions(path: str, schema: Schema, within: str, is_root: bool) -> Iterator[FieldError]:
     for i, rule in enumerate(schema.get(RULES) or ()):
         at = f"{path}.{RULES}[{i}]"
         if not schemas.is_seen(schema):
@@ -217,12 +224,28 @@ def _check_expressions(path: str, schema: Schema, within: str) -> Iterator[Field
             name = "messageExpression" if str(error).startswith("messageExpression") else "rule"
             yield invalid_value(f"{at}.{name}", dict(rule), str(error))
             continue
+        missing = _undefined(rule, schema, is_root)
+        if missing is not None:
+            yield missing._replace(field=f"{at}.{missing.field}")
+            continue
         if made.uses_old and within:
             why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {within}"
             yield invalid_value(f"{at}.rule", rule["rule"], why)
         elif not made.uses_old and rule.get("optionalOldSelf") is not None:
             why = "may not be set if oldSelf is not used in rule"
             yield invalid_value(f"{at}.optionalOldSelf", rule["optionalOldSelf"], why)
+
+
+def _undefined(rule: Mapping[str, Any], schema: Schema, is_root: bool) -> FieldError | None:
+    """That an expression of a rule, which can be compiled, names a field that is not there; the field is relative."""
+    this = fields.Seen(schema, is_root)
+    scope = {"self": this, "oldSelf": this._replace(optional=bool(rule.get("optionalOldSelf")))}
+    for name, before in (("rule", ""), ("messageExpression", "messageExpression ")):
+        if text := rule.get(name):
+            compiled = _env("self", "oldSelf").compile(text).serialize()
+            if (wrong := fields.undefined(compiled, text, scope)) is not None:
+                return invalid_value(name, dict(rule), f"{before}compilation failed: {wrong}")
+    return None
 
 
 _STEP = re.compile(r"\.(?P<plain>[^.\[\]]+)|\['(?P<quoted>(?:[^'\\]|\\.)*)'\]")

@@ -8,6 +8,7 @@ is kept unknown. Source: apiserver/pkg/cel/escaping.go, pkg/cel/openapi, and api
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -88,12 +89,22 @@ def _number(found: Any, schema: Schema, resource: bool) -> Any:
     return float(found)
 
 
+def _integer(found: Any, schema: Schema, resource: bool) -> Any:
+    return int(found)  # JSON may write it with a point
+
+
 def _string(found: Any, schema: Schema, resource: bool) -> Any:
-    return base64.b64decode(found) if schema.get("format") == "byte" else found
+    if schema.get("format") != "byte":
+        return found
+    try:
+        return base64.b64decode(found, validate=True)
+    except binascii.Error:
+        return found  # the schema has said so
 
 
 _READERS: dict[str, Callable[[Any, Schema, bool], Any]] = {
     "array": _array,
+    "integer": _integer,
     "number": _number,
     "object": _object,
     "string": _string,

@@ -87,11 +87,15 @@ def test_rule_of_a_scalar_then_its_value_is_shown(server: Server) -> None:
 
 
 def test_rule_of_the_root_sees_the_name_and_kind(server: Server) -> None:
-    define(
-        server, obj(n=INT), "self.metadata.name.startsWith('a') && self.kind == 'Thing' && !has(self.metadata.labels)"
-    )
+    define(server, obj(n=INT), "self.metadata.name.startsWith('a') && self.kind == 'Thing'")
     assert taken(create(server, {}, "abc"))
     assert told(create(server, {}, "b"))[0][:2] == ("<nil>", "FieldValueInvalid")
+
+
+def test_rule_of_the_root_sees_no_more_of_the_metadata(server: Server) -> None:
+    found = told(define(server, obj(n=INT), "has(self.metadata.labels)"))
+    assert found[0][0] == f"{SCHEMA}.x-kubernetes-validations[0].rule"
+    assert "undefined field 'labels'" in found[0][2]
 
 
 REASONS = [
@@ -187,7 +191,6 @@ def test_values_are_those_of_their_schema(server: Server) -> None:
             "type(self.number) == double && type(self.integer) == int",
             "self.bytes == b'hi'",
             "self.__namespace__ == 'n' && self.a__dash__b == 'd' && self.c__dot__d == 'e'",
-            "!has(self.kept.unknown)",
             "type(self.either) == string || self.either > 1",
             "self.list.all(x, x.startsWith('a')) && self.map.exists(k, self.map[k] == 2)",
             "quantity(self.amount).isLessThan(quantity('1Gi'))",
@@ -402,3 +405,95 @@ def test_rules_of_alternatives_are_refused(server: Server) -> None:
     spec = {**obj(None, n=INT), "anyOf": [{"x-kubernetes-validations": rules("self.n > 1")}]}
     found = told(define(server, spec))
     assert found[0][:2] == (f"{SCHEMA}.properties[spec].anyOf[0].x-kubernetes-validations", "FieldValueForbidden")
+
+
+KNOWN = obj(
+    None,
+    n=INT,
+    text=TEXT,
+    inner=obj(None, a=INT),
+    list={"type": "array", "items": obj(None, k=INT)},
+    map={"type": "object", "additionalProperties": obj(None, v=INT)},
+    kept={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    either={"x-kubernetes-int-or-string": True},
+    free={"x-kubernetes-preserve-unknown-fields": True},
+)
+NAMED = [
+    ("self.nn > 1", "1:5: undefined field 'nn'\n | self.nn > 1\n | ....^"),
+    ("self.n > 1 &&\n self.inner.b > 1", "2:12: undefined field 'b'\n |  self.inner.b > 1\n | ...........^"),
+    ("has(self.inner.b)", "undefined field 'b'"),
+    ("self.?inner.?b.hasValue()", "undefined field 'b'"),
+    ("self.list[0].j == 1", "undefined field 'j'"),
+    ("self.list.all(x, x.j == 1)", "undefined field 'j'"),
+    ("self.list.exists(i, x, x.j == i)", "undefined field 'j'"),
+    ("self.list.map(x, x.j).size() > 1", "undefined field 'j'"),
+    ("self.map['a'].w == 1", "undefined field 'w'"),
+    ("self.map.a.w == 1", "undefined field 'w'"),
+    ("self.map.all(k, v, v.w == 1)", "undefined field 'w'"),
+    ("cel.bind(i, self.inner, i.b > 1)", "undefined field 'b'"),
+    ("oldSelf.nn == self.n", "undefined field 'nn'"),
+    ("self.kept.unknown == 1", "undefined field 'unknown'"),
+    ("self.free.x == 1", "undefined field 'free'"),
+    ("self.text.size == 1", "type 'string' does not support field selection"),
+    ("self.metadata.name == 'a'", "undefined field 'metadata'"),
+    ("oldSelf.?inner.b.hasValue()", "undefined field 'b'"),
+]
+
+
+@pytest.mark.parametrize(("rule", "text"), NAMED)
+def test_definition_when_a_rule_names_what_is_not_there_then_refused(server: Server, rule: str, text: str) -> None:
+    spec = {**KNOWN, "x-kubernetes-validations": rules({"rule": rule, "message": "m"})}
+    found = told(define(server, spec))
+    assert found[0][0] == f"{SCHEMA}.properties[spec].x-kubernetes-validations[0].rule"
+    assert "compilation failed: ERROR: <input>:" in found[0][2]
+    assert text in found[0][2]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "self.n > 1 && self.inner.a > 1 && self.text.size() > 1",
+        "self.list.all(x, x.k == 1) && self.list.filter(x, x.k > 1)[0].k > 1",
+        "self.list.exists(i, x, x.k == i) && self.map.all(k, v, v.v == 1) && self.map.all(k, k.startsWith('a'))",
+        "(self.n > 1 ? self.inner : self.inner).whatever == 1",
+        "cel.bind(i, self.inner, i.a > 1) && self.?inner.?a.orValue(1) > 1",
+        "self.either == 1 || self.map.a.v == self.map['b'].v",
+        "dyn(self).whatever == 1",
+    ],
+)
+def test_definition_when_all_names_are_there_then_taken(server: Server, rule: str) -> None:
+    answer = define(server, {**KNOWN, "x-kubernetes-validations": rules(rule)})
+    assert answer.status == 201, answer.body
+
+
+def test_message_expression_when_it_names_what_is_not_there_then_refused(server: Server) -> None:
+    spec = obj(rules({"rule": "self.n > 1", "messageExpression": "self.m"}), n=INT)
+    found = told(define(server, spec))
+    assert found[0][0].endswith("x-kubernetes-validations[0].messageExpression")
+    assert "messageExpression compilation failed: ERROR: <input>:1:5: undefined field 'm'" in found[0][2]
+
+
+def test_optional_old_self_is_judged_by_its_names_too(server: Server) -> None:
+    rule = {"rule": "oldSelf.optMap(o, o.m > 1).orValue(true)", "optionalOldSelf": True}
+    assert "undefined field 'm'" in told(define(server, obj(rules(rule), n=INT)))[0][2]
+    rule = {"rule": "!oldSelf.hasValue() || oldSelf.value().m > 1", "optionalOldSelf": True}
+    assert "undefined field 'm'" in told(define(server, obj(rules(rule), n=INT)))[0][2]
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        ({"n": 2**63}, 1),
+        ({"n": 5.0}, 0),
+        ({"n": 5, "bytes": "?"}, 1),
+        ({"n": 5, "any": {"a": [1, 2**64 - 1, None, {"b": 1e300}]}}, 0),
+        ({"n": 5, "any": None, "text": "\0\N{SNOWMAN}"}, 0),
+    ],
+)
+def test_strange_values_are_judged(server: Server, value: Obj, count: int) -> None:
+    """Whatever JSON holds, a rule holds, is broken, or fails; it is no failure of the server."""
+    kept = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "nullable": True}
+    rule = {"rule": "self.n == 5 && (!has(self.bytes) || self.bytes.size() > 0)", "message": "m"}
+    define(server, obj(rules(rule), n=INT, bytes={**TEXT, "format": "byte"}, any=kept, text=TEXT))
+    answer = create(server, value)
+    assert (len(told(answer)) if answer.status == 422 else 0) == count, answer.body
