@@ -11,7 +11,7 @@ from typing import Protocol
 from kubesched.api import codec, groups, status
 from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object, Strategy
-from kubesched.apiserver import about, admission, routes, subresources, verbs
+from kubesched.apiserver import about, admission, routes, signing, subresources, verbs
 from kubesched.apiserver.addresses import ServiceAddresses
 from kubesched.apiserver.custom import DEFINITIONS, CustomResources, with_rules
 from kubesched.apiserver.documents import Documents
@@ -87,6 +87,7 @@ class App:
             [
                 admission.NamespaceLifecycle(self.resource_of),
                 admission.DefaultTolerationSeconds(),
+                signing.Requester(),
                 ServiceAddresses(self.resource_of("", "v1", "services")),
             ]
         )
@@ -114,6 +115,8 @@ class App:
             strategy = groups.strategy(kind.group, kind.plural)
             if (kind.group, kind.plural) == DEFINITIONS:
                 strategy = with_rules(strategy)
+            elif (kind.group, kind.plural) == signing.REQUESTS:
+                strategy = signing.with_contents(strategy)
             conversion = groups.conversion(kind.group, kind.version, kind.plural)
             found = self._resources[kind] = Resource(kind, strategy, self.store, self.now, conversion)
         return found

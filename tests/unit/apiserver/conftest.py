@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 import orjson
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubesched.api import kinds
 from kubesched.apiserver import bootstrap
@@ -134,3 +138,27 @@ def shown(kind: str, *texts: str, name: str = "x") -> str:
     """The lines that kubectl prints of an object with such errors."""
     head = f'The {kind} "{name}" is invalid: '
     return head + texts[0] if len(texts) == 1 else head + "".join(f"\n* {text}" for text in texts)
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+_NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "n")])
+
+
+def pem(found: x509.CertificateSigningRequest | x509.Certificate) -> bytes:
+    return found.public_bytes(serialization.Encoding.PEM)
+
+
+def certificate_request() -> x509.CertificateSigningRequest:
+    return x509.CertificateSigningRequestBuilder().subject_name(_NAME).sign(KEY, hashes.SHA256())
+
+
+def certificate() -> x509.Certificate:
+    day = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    names = x509.CertificateBuilder().subject_name(_NAME).issuer_name(_NAME).public_key(KEY.public_key())
+    dated = names.not_valid_before(day).not_valid_after(day + datetime.timedelta(1)).serial_number(1)
+    return dated.sign(KEY, hashes.SHA256())
+
+
+def encoded(data: bytes) -> str:
+    """As JSON carries it."""
+    return base64.b64encode(data).decode()

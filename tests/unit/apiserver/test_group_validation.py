@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Answer, Server, refused, shown
+from tests.unit.apiserver.conftest import Answer, Server, certificate, certificate_request, encoded, pem, refused, shown
 
 RBAC = "rbac.authorization.k8s.io"
 PATHS = {
@@ -52,7 +52,9 @@ Fields = dict[str, Any]
 BACKEND = {"service": {"name": "web", "port": {"number": 80}}}
 ROLE = {"apiGroup": RBAC, "kind": "Role", "name": "r"}
 SUBJECT = {"kind": "User", "name": "u", "apiGroup": RBAC}
-REQUEST = {"spec": {"request": "", "signerName": "example.com/s", "usages": ["client auth"]}}
+REQUEST = {
+    "spec": {"request": encoded(pem(certificate_request())), "signerName": "example.com/s", "usages": ["client auth"]}
+}
 
 
 def create(server: Server, kind: str, fields: Fields, name: str = "x") -> Answer:
@@ -315,8 +317,9 @@ REFUSED = [
     ),
     (
         "CertificateSigningRequest",
-        {"spec": {"request": "", "signerName": "signer", "usages": ["any", "any"], "expirationSeconds": 599}},
+        {"spec": {"request": "YQ==", "signerName": "signer", "usages": ["any", "any"], "expirationSeconds": 599}},
         [
+            'spec.request: Invalid value: "YQ==": PEM block type must be CERTIFICATE REQUEST',
             'spec.usages[1]: Duplicate value: "any"',
             'spec.signerName: Invalid value: "signer": must be a fully qualified domain and path of the form '
             "'example.com/signer-name'",
@@ -385,7 +388,8 @@ def test_decisions_about_certificates_stay(server: Server) -> None:
     assert refused(patch(server, kind, decided("Approved", "Denied"), "/approval")) == shown(
         kind, 'status.conditions: Invalid value: "Denied": Approved and Denied conditions are mutually exclusive'
     )
-    assert patch(server, kind, {"status": {"certificate": "YQ=="}}, "/status").status == 200
-    assert refused(patch(server, kind, {"status": {"certificate": "Yg=="}}, "/status")) == shown(
+    assert patch(server, kind, {"status": {"certificate": encoded(pem(certificate()))}}, "/status").status == 200
+    other = encoded(pem(certificate()) * 2)
+    assert refused(patch(server, kind, {"status": {"certificate": other}}, "/status")) == shown(
         kind, "status.certificate: Forbidden: updates may not modify existing certificate content"
     )
