@@ -16,7 +16,7 @@ from kubesched.bench import program as programs
 from kubesched.placement.cluster import Cluster, Delta
 from kubesched.scheduler import encode, events
 from kubesched.scheduler.events import PodView
-from kubesched.scheduler.loop import Round
+from kubesched.scheduler.rounds import Round
 from kubesched.scheduler.tape import Change
 from kubesched.state import rows
 

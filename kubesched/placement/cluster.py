@@ -26,8 +26,9 @@ from kubesched.placement import plan as plans
 from kubesched.placement.asked import Asked, ProfileLike, all_of
 from kubesched.placement.explanation import Explanation
 from kubesched.scheduler import claims, defaults, encode, pods, storage
-from kubesched.scheduler.loop import Known, SchedulingLoop
+from kubesched.scheduler.loop import SchedulingLoop
 from kubesched.scheduler.queue import Timing
+from kubesched.scheduler.rounds import Known
 from kubesched.state import files, live, rows, tables
 from kubesched.state.evictions import BoundPod
 from kubesched.state.nodes import LabelColumn

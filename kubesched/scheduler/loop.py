@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,15 +22,16 @@ from kubesched.framework.preemption import PostFilter
 from kubesched.kernel import arrays, native
 from kubesched.kernel.arrays import I32, NO_NODE
 from kubesched.kernel.native import Decisions
-from kubesched.scheduler import events, registrations
+from kubesched.scheduler import events, failures, registrations
 from kubesched.scheduler.events import Action, Event, PodView
+from kubesched.scheduler.failures import Blame
 from kubesched.scheduler.preempting import Nominations, Told, UnderWay, renominated
 from kubesched.scheduler.queue import Part, SchedulingQueue, Timing, scheduling_gates
 from kubesched.scheduler.queue_parts import Queued
+from kubesched.scheduler.rounds import Failure, Known, Round, Totals
 from kubesched.scheduler.tape import Change, Tape
 from kubesched.state import live, rows
 from kubesched.state.evictions import BoundPod
-from kubesched.state.stateful import Rejection
 
 MOST_AT_ONCE = 1 << 16
 """Pods of one engine call (arbitrary: what they say fits into a few MB)."""
@@ -40,79 +41,7 @@ _MOST_SHAPES = 1 << 12  # arbitrary: shapes whose class is remembered by identit
 _NOBODY_RUNS = 1 << 31  # above any priority
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a pod was not placed.
-
-    Parameters
-    ----------
-    plugins
-        Those that turned it down; none: an error, no node at all, or its gang was taken back.
-    message
-        Text of the FailedScheduling event before preemption's part; empty for a pod that fitted while its gang did not.
-    part
-        Where the queue put it.
-    preemption
-        What PostFilter said where it found no victims, if some running pod is less important; else empty.
-    """
-
-    plugins: blame.Plugins
-    message: str
-    part: Part
-    preemption: str = ""
-
-
-@dataclass(slots=True)
-class Round:
-    """Pods of one decision, in order."""
-
-    pods: list[str]
-    """Keys."""
-    node: I32
-    """Row of each pod's node, ``[n]``; -1: not placed."""
-    failures: dict[str, Failure] = field(default_factory=dict)
-    victims: dict[str, list[str]] = field(default_factory=dict)
-    """For each pod that evicts others, whom the caller is to evict for it: those that do not terminate yet, the most
-    important first."""
-    nominated: dict[str, str] = field(default_factory=dict)
-    """Pods whose ``status.nominatedNodeName`` the caller is to write, and the node; empty: to clear."""
-
-
-@dataclass(slots=True)
-class Totals:
-    """What the loop did so far, in pods and calls."""
-
-    rounds: int = 0
-    placed: int = 0
-    failed: int = 0
-    dense: int = 0
-    """Decisions that looked at every node."""
-    indexed: int = 0
-    together: int = 0
-    """Changes that went into an engine call with decisions (`SchedulingLoop.play`)."""
-    evicted: int = 0
-    """Pods that the caller was told to evict; one that two pods want counts twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the state holds already when a loop starts, and PodGroups; later changes are told through the loop."""
-
-    nodes: Sequence[rows.NodeRow] = ()
-    running: Sequence[PodView] = ()
-    gangs: Sequence[rows.Gang] = ()
-
-
 _Question = tuple[int, int, bool]
-
-
-@dataclass(frozen=True, slots=True)
-class _Blame:
-    """Why a pod failed; as in `Failure`."""
-
-    plugins: blame.Plugins
-    message: str
-    preemption: str = ""
 
 
 class SchedulingLoop:
@@ -540,7 +469,7 @@ class SchedulingLoop:
     def _fail_alone(self, out: Round, item: Queued) -> None:
         """A pod that was not placed, and that no plugin must be asked about by name; no other is behind it."""
         class_id = self._class(item.pod.row)
-        why, after = self._why(item, class_id, None), dict[str, str]()
+        why, after = failures.of_class(self.state, self._profile, class_id, None), dict[str, str]()
         if self._can_evict(item.pod.row):
             post = self._post_filter(item, class_id, {})
             why, after = replace(why, preemption=post.message), self._nodes_after(out, item, post)
@@ -788,7 +717,7 @@ class SchedulingLoop:
         items: Sequence[Queued],
         class_of: I32,
         found: Decisions,
-        blamed: Mapping[int, _Blame],
+        blamed: Mapping[int, Blame],
     ) -> None:
         """Announce placements and bring failures back, in the order of the decisions."""
         ids, node, devices = class_of.tolist(), found.node.tolist(), found.devices.tolist()
@@ -805,7 +734,7 @@ class SchedulingLoop:
                     told.add(kind)
                     self._tell(Event(events.ASSIGNED_POD, Action.ADD, None, self._assigned(item)))
 
-    def _fail(self, out: Round, item: Queued, why: _Blame) -> None:
+    def _fail(self, out: Round, item: Queued, why: Blame) -> None:
         """Bring a pod back that was not placed."""
         out.failures[item.key] = Failure(why.plugins, why.message, self.queue.failed(item, why.plugins), why.preemption)
         self.totals.failed += 1
@@ -854,7 +783,7 @@ class SchedulingLoop:
         """Bring the members of a gang back that cannot be decided."""
         out = Round([item.key for item in items], np.full(len(items), NO_NODE, dtype=np.int32))
         nowhere = Decisions.empty(len(items))
-        blamed = dict.fromkeys(range(len(items)), _Blame(blame.NOBODY, message))
+        blamed = dict.fromkeys(range(len(items)), Blame(blame.NOBODY, message))
         self._settle(out, items, np.zeros(len(items), dtype=np.int32), nowhere, blamed)
         return out
 
@@ -896,43 +825,14 @@ class SchedulingLoop:
             self.state.rollback(mark)
             self._options.rng = rng
             out.node = np.full(len(items), NO_NODE, dtype=np.int32)
-            blamed.update({i: _Blame(blame.NOBODY, "") for i in range(len(items)) if i not in blamed})
+            blamed.update({i: Blame(blame.NOBODY, "") for i in range(len(items)) if i not in blamed})
         self._settle(out, items, class_of, decided.columns, blamed)
         return out
 
-    # ---- failures ----
-
     def _blame(
         self, items: Sequence[Queued], class_of: I32, decided: cycle.Decided, failed: Sequence[int]
-    ) -> dict[int, _Blame]:
-        """Who turned each failed pod down, on the state that it met.
-
-        Going backwards through the placements inside a speculation brings that state back; pods of one class that
-        failed without a placement between them failed for the same reason.
-        """
-        out: dict[int, _Blame] = {}
-        known: dict[int, _Blame] = {}
-        keys = [item.key for item in items]
-        mark, undone = self.state.speculate(), len(items)
-        for i in reversed(failed):
-            later = np.flatnonzero(decided.columns.node[i:undone] >= 0) + i
-            if later.size:
-                cycle.undo(self.state, keys, class_of, decided.columns, later)
-                known.clear()
-            undone, class_id = i, int(class_of[i])
-            if i in decided.rejected or self.state.is_concerned(class_id):
-                out[i] = self._why(items[i], class_id, self.state.prepare(items[i].key, class_id, self._profile))
-                continue
-            if class_id not in known:
-                known[class_id] = self._why(items[i], class_id, None)
-            out[i] = known[class_id]
-        self.state.rollback(mark)
-        return out
-
-    def _why(self, item: Queued, class_id: int, rejection: Rejection | None) -> _Blame:
-        shape = self.state.shape_of(class_id)
-        plugins = blame.blame(self.state, self._profile, class_id, shape, rejection)
-        return _Blame(plugins, diagnosis.summarize(self.state, self._profile, class_id, shape, rejection).message)
+    ) -> dict[int, Blame]:
+        return failures.of_batch(self.state, self._profile, [item.key for item in items], class_of, decided, failed)
 
 
 def _placed(pod: PodView) -> Event:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from kubesched.scheduler import encode
-from kubesched.scheduler.loop import MOST_AT_ONCE, Round, SchedulingLoop
+from kubesched.scheduler.loop import MOST_AT_ONCE, SchedulingLoop
 from kubesched.scheduler.queue import Timing
+from kubesched.scheduler.rounds import Round
 from kubesched.scheduler.tape import Change
 from kubesched.state import rows
 from kubesched.state.live import ClusterState

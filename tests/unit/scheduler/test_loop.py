@@ -14,9 +14,10 @@ from kubesched.framework import profile as profiles
 from kubesched.framework.adapts import Adapts
 from kubesched.scheduler import encode, events
 from kubesched.scheduler.events import Action, Event, PodView
-from kubesched.scheduler.loop import Known, SchedulingLoop
+from kubesched.scheduler.loop import SchedulingLoop
 from kubesched.scheduler.preempting import renominated
 from kubesched.scheduler.queue import Part
+from kubesched.scheduler.rounds import Known
 from kubesched.scheduler.tape import Change
 from kubesched.state import rows
 from kubesched.state.live import ClusterState
