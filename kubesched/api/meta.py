@@ -80,15 +80,12 @@ def dedup_owners(metadata: Object) -> list[str]:
     owners = metadata.get("ownerReferences")
     if not owners or len(owners) == 1:
         return []
-    kept: list[Any] = []
-    dropped: list[str] = []
-    for owner in owners:
-        if owner in kept:
-            dropped.append(owner.get("uid", ""))
-        else:
-            kept.append(owner)
+    kept: dict[str, Any] = {}
+    dropped: list[str] = [
+        owner.get("uid", "") for owner in owners if kept.setdefault(canonical(owner), owner) is not owner
+    ]
     if dropped:
-        metadata["ownerReferences"] = kept
+        metadata["ownerReferences"] = [*kept.values()]
     return dropped
 
 

@@ -7,7 +7,9 @@ upstream answers a bad strategic patch with a bare 500 we answer 400 with the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import bisect
+import itertools
+import operator
 from typing import Any
 
 import orjson
@@ -347,13 +349,21 @@ def _old_order(before: list[Any], patch: list[Any], key: str) -> list[Any]:
     """
     if any(isinstance(item, dict) and item.get(_MARKER) == "replace" for item in patch):
         return before
-    out, size = list(before), len(before)
+    places: dict[Any, list[int]] = {}
+    for at, item in enumerate(before):
+        places.setdefault(item.get(key), []).append(at)
+    there = [True] * len(before)
+    last, freed = len(before) - 1, list[Any]()  # what stood at the end of the list when it became shorter
     for item in patch:
-        if isinstance(item, dict) and item.get(_MARKER) == "delete":
-            for at in reversed([i for i in range(size) if out[i].get(key) == item.get(key)]):
-                out[at : size - 1] = out[at + 1 : size]
-                size -= 1
-    present = [item.get(key) for item in out[:size]]
+        if isinstance(item, dict) and item.get(_MARKER) == "delete" and not isinstance(item.get(key), dict | list):
+            for at in reversed(places.pop(item.get(key), ())):
+                while not there[last]:
+                    last -= 1
+                freed.append(before[last])
+                there[at] = False
+    out = [item for at, item in enumerate(before) if there[at]]
+    present, size = {item.get(key) for item in out}, len(out)
+    out += reversed(freed)
     for item in patch:
         if _MARKER not in item and item.get(key) not in present and size < len(out):
             out[size] = item
@@ -407,7 +417,8 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field | None, dele
     key = field.merge_key if field is not None and maps else ""
     if not maps:
         if deleting:
-            return [item for item in original if item not in patch]
+            gone = {item for item in patch if not isinstance(item, list)}  # no list holds lists
+            return [item for item in original if item not in gone]
         merged = list(dict.fromkeys([*original, *patch]))
         order: list[Any] = patch
     else:
@@ -435,6 +446,7 @@ def _element(*lists: list[Any]) -> type:
 def _follow_directives(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any]]:
     """Carry out ``$patch`` elements: deletions, or the replacement of the whole list."""
     plain: list[Any] = []
+    gone: set[Any] = set()
     replace = False
     for item in patch:
         if not isinstance(item, dict):
@@ -443,15 +455,20 @@ def _follow_directives(original: list[Any], patch: list[Any], key: str) -> tuple
         if _MARKER not in item:
             plain.append(item)
         elif directive == "delete":
-            gone = _identity(item, key)
-            original = [old for old in original if not (isinstance(old, dict) and old.get(key, _EMPTY) == gone)]
+            identity = _identity(item, key)
+            if not isinstance(identity, dict | list):  # which no key of an object is
+                gone.add(identity)
         elif directive == "replace":
             replace = True
         elif directive == "merge":
             raise status.bad_request("merging lists cannot yet be specified in the patch")
         else:
             raise _bad_directive(directive, item)
-    return (plain, []) if replace else (original, plain)
+    if replace:
+        return plain, []
+    return [
+        old for old in original if not (isinstance(old, dict) and old.get(key, _EMPTY) in gone)
+    ] if gone else original, plain
 
 
 def _merge_elements(original: list[Any], patch: list[Any], key: str, element: Type) -> list[Any]:
@@ -472,7 +489,7 @@ def _merge_elements(original: list[Any], patch: list[Any], key: str, element: Ty
 
 def _partition(merged: list[Any], order: list[Any], key: str) -> tuple[list[Any], list[Any]]:
     """Elements that the order names, and the rest."""
-    named = [_identity(item, key) for item in order]
+    named = {_identity(item, key) for item in order}
     theirs: list[Any] = []
     ours: list[Any] = []
     for item in merged:
@@ -506,19 +523,27 @@ def _places(items: list[Any], key: str) -> dict[Any, int]:
 
 
 def _sorted(items: list[Any], places: dict[Any, int], key: str) -> list[Any]:
-    """Insertion sort, because upstream's order of elements without a place is what its comparison does in one."""
+    """What an insertion sort does with upstream's comparison, for which whatever has no place is before the others.
 
-    def before(left: Any, right: Any) -> bool:
-        first, second = places.get(_identity(left, key)), places.get(_identity(right, key))
-        return True if first is None or second is None else first < second
-
-    return _insertion_sorted(list(items), before)
-
-
-def _insertion_sorted(items: list[Any], before: Callable[[Any, Any], bool]) -> list[Any]:
-    for i in range(1, len(items)):
-        at = i
-        while at > 0 and before(items[at], items[at - 1]):
-            items[at], items[at - 1] = items[at - 1], items[at]
-            at -= 1
-    return items
+    So an element without a place goes to the front, and one with a place to behind the last that is not after it; what
+    had no place and stood there stands behind it then. Done by places, because strangers' lists are long.
+    """
+    found = [places.get(_identity(item, key)) for item in items]
+    if None not in found:
+        return [item for _, item in sorted(zip(found, items, strict=True), key=operator.itemgetter(0))]
+    first: list[Any] = []  # without a place, the newest last
+    known: list[int] = []
+    groups: list[list[Any]] = []  # each that has a place, with those without one behind it
+    for item, place in zip(items, found, strict=True):
+        if place is None:
+            first.append(item)
+            continue
+        at = bisect.bisect_right(known, place)
+        behind = groups[at - 1][1:] if at else first[::-1]
+        if at:
+            del groups[at - 1][1:]
+        else:
+            first.clear()
+        known.insert(at, place)
+        groups.insert(at, [item, *behind])
+    return [*first[::-1], *itertools.chain.from_iterable(groups)]

@@ -396,6 +396,7 @@ def _mounts(
 ) -> None:
     at += ".volumeMounts"
     seen: set[str] = set()
+    device_paths = set(devices.values())
     for i, mount in enumerate(mounts):
         name, path = mount.get("name") or "", mount.get("mountPath") or ""
         here = f"{at}[{i}]"
@@ -410,7 +411,7 @@ def _mounts(
         seen.add(path)
         if name in devices:
             out.append(invalid_value(f"{here}.name", name, "must not already exist in volumeDevices"))
-        if path in devices.values():
+        if path in device_paths:
             out.append(invalid_value(f"{here}.mountPath", path, "must not already exist as a path in volumeDevices"))
         if len(mount) > 2:
             _mount_options(container, mount, at, here, out)
@@ -444,6 +445,7 @@ def _mount_options(container: Object, mount: Object, at: str, here: str, out: Er
 def _devices(devices: Sequence[Object], mounts: dict[Any, Any], at: str, frame: Frame, out: Errors) -> None:
     names_seen: set[str] = set()
     paths_seen: set[str] = set()
+    mount_paths = set(mounts.values())
     for i, device in enumerate(devices):
         name, path = device.get("name") or "", device.get("devicePath") or ""
         here = f"{at}[{i}]"
@@ -467,7 +469,7 @@ def _devices(devices: Sequence[Object], mounts: dict[Any, Any], at: str, frame: 
             paths_seen.add(path)
         if name in mounts:
             out.append(invalid_value(f"{here}.name", name, "must not already exist in volumeMounts"))
-        if path in mounts.values():
+        if path in mount_paths:
             out.append(invalid_value(f"{here}.devicePath", path, "must not already exist as a path in volumeMounts"))
         if name:
             names_seen.add(name)
