@@ -17,6 +17,7 @@ _MODULES: dict[str, str] = {
     "": "core",
     "admissionregistration.k8s.io": "admissionregistration",
     "apiextensions.k8s.io": "apiextensions",
+    "apiregistration.k8s.io": "apiregistration",
     "apps": "apps",
     "autoscaling": "autoscaling",
     "batch": "batch",

@@ -213,6 +213,25 @@ def parameters(found: dict[str, str], out: Errors) -> None:
         out.append(status.too_long("parameters", _MAX_METADATA))
 
 
+def topologies(terms: list[Object], out: Errors) -> None:
+    """Where volumes of a class may be: terms, each with the values that a label may have."""
+    seen: list[dict[str, set[str]]] = [{} for _ in terms]  # upstream begins with empty terms, so that none may be empty
+    for i, term in enumerate(terms):
+        field = f"allowedTopologies[{i}].matchLabelExpressions"
+        found: dict[str, set[str]] = {}
+        for j, wanted in enumerate(term.get("matchLabelExpressions") or ()):
+            at, key, values = f"{field}[{j}]", wanted.get("key") or "", wanted.get("values") or []
+            if not values:
+                out.append(status.required(f"{at}.values"))
+            out += [status.duplicate(f"{at}.values[{k}]", text) for k, text in enumerate(values) if text in values[:k]]
+            checks.by(names.qualified_name, key, f"{at}.key", out)
+            if key in found:
+                out.append(status.duplicate(f"{at}.key", key))
+            found[key] = set(values)
+        out += [status.duplicate(field, "") for other in seen if other == found]
+        seen.append(found)
+
+
 def attributes_class(obj: Object) -> list[FieldError]:
     out: Errors = []
     provisioner(obj.get("driverName") or "", "driverName", out)

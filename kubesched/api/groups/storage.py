@@ -44,6 +44,7 @@ def _validate_class(obj: Object) -> list[FieldError]:
     if mode is None:
         out.append(status.required("volumeBindingMode"))
     checks.option(mode, "volumeBindingMode", ["Immediate", "WaitForFirstConsumer"], out)
+    csi.topologies(obj.get("allowedTopologies") or [], out)
     return out
 
 

@@ -44,6 +44,7 @@ PATHS = {
     "MutatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
     "MutatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings",
+    "APIService": "/apis/apiregistration.k8s.io/v1/apiservices",
     "RuntimeClass": "/apis/node.k8s.io/v1/runtimeclasses",
     "ServiceCIDR": "/apis/networking.k8s.io/v1/servicecidrs",
     "IPAddress": "/apis/networking.k8s.io/v1/ipaddresses",

@@ -246,6 +246,41 @@ REFUSED = [
 ]
 
 
+REFUSED += [
+    (
+        "StorageClass",
+        {
+            "provisioner": "p",
+            "allowedTopologies": [
+                {"matchLabelExpressions": [{"key": "z", "values": ["a", "a"]}, {"key": "z"}]},
+                {"matchLabelExpressions": [{"key": "y", "values": ["a"]}]},
+                {"matchLabelExpressions": [{"key": "y", "values": ["a"]}]},
+            ],
+        },
+        [
+            'allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: "a"',
+            "allowedTopologies[0].matchLabelExpressions[1].values: Required value",
+            'allowedTopologies[0].matchLabelExpressions[1].key: Duplicate value: "z"',
+            'allowedTopologies[2].matchLabelExpressions: Duplicate value: ""',
+        ],
+    ),
+    (
+        "APIService",
+        {"spec": {"group": "G", "version": "1", "groupPriorityMinimum": 20001, "caBundle": "YWI="}},
+        [
+            'metadata.name: Invalid value: "x": must be `spec.version+"."+spec.group`: "1.G"',
+            f'spec.group: Invalid value: "G": {NAMES}',
+            'spec.version: Invalid value: "1": a DNS-1035 label must consist of lower case alphanumeric characters or '
+            "'-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or "
+            "'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+            "spec.groupPriorityMinimum: Invalid value: 20001: must be positive and less than 20000",
+            "spec.versionPriority: Invalid value: 0: must be positive and less than 1000",
+            'spec.caBundle: Invalid value: "2 bytes": local APIServices may not have a caBundle',
+        ],
+    ),
+]
+
+
 @pytest.mark.parametrize(("kind", "fields", "texts"), REFUSED)
 def test_refused(server: Server, kind: str, fields: Fields, texts: list[str]) -> None:
     assert refused(create(server, kind, fields)) == shown(kind, *texts)
@@ -345,3 +380,20 @@ def test_an_attachment_tells_what_went_wrong(server: Server) -> None:
 def test_a_driver_that_logs_tokens_is_warned_of(server: Server) -> None:
     answer = create(server, "CSIDriver", {"spec": {"tokenRequests": [{"audience": "a"}]}})
     assert "serviceAccountTokenInSecrets is unset" in answer.headers["Warning"]
+
+
+def test_services_of_the_api(server: Server) -> None:
+    priorities = {"groupPriorityMinimum": 1, "versionPriority": 1}
+    local = {"spec": {"group": "a.io", "version": "v1", **priorities}}
+    remote = {"spec": {"group": "b.io", "version": "v1", "service": {"namespace": "n", "name": "s"}, **priorities}}
+    assert create(server, "APIService", local, "v1.a.io").body["status"]["conditions"][0]["reason"] == "Local"
+    made = create(server, "APIService", remote, "v1.b.io").body
+    assert made["spec"]["service"]["port"] == 443
+    path = f"{PATHS['APIService']}/v1.b.io"
+    state = {"type": "Available", "status": "False", "reason": "NoPods"}
+    assert server.merge(f"{path}/status", {"status": {"conditions": [state]}}).status == 200
+    table = server.ask("GET", PATHS["APIService"], accept="application/json;as=Table;v=v1;g=meta.k8s.io").body
+    rows = {row["cells"][0]: row["cells"][1:3] for row in table["rows"]}
+    assert rows == {"v1.a.io": ["Local", "True"], "v1.b.io": ["n/s", "False (NoPods)"]}
+    refusal = server.merge(f"{path}/status", {"status": {"conditions": [{**state, "status": "Perhaps"}]}})
+    assert refusal.body["message"].endswith('supported values: "True", "False", "Unknown"')
