@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lightkube, by what its end-to-end tests try, against our server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kubesched import testing
+from tests.clients import suite
+
+
+def test_the_checks(client_python: Path, server: testing.RunningServer) -> None:
+    checks = suite.INSIDE / "lightkube_checks.py"
+    assert suite.run(client_python, server, checks, suite.not_passing("lightkube")) == []
