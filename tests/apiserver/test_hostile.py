@@ -102,12 +102,52 @@ def _template() -> dict[str, Any]:
 
 _SPEC = {"selector": {"matchLabels": {"a": "b"}}, "template": _template()}
 _CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+_RULES = [{"rule": "self.n < 8", "messageExpression": "'n is ' + string(self.n)"}, {"rule": "self.n >= oldSelf.n"}]
+_THING_SPEC = {
+    "type": "object",
+    "properties": {
+        "n": {"type": "integer", "default": 1},
+        "either": {"x-kubernetes-int-or-string": True},
+        "kept": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        "list": {
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+        },
+    },
+    "x-kubernetes-validations": _RULES,
+}
+_VERSION = {
+    "name": "v1",
+    "served": True,
+    "storage": True,
+    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _THING_SPEC}}},
+    "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}},
+}
+_DEFINITION = {
+    "group": "example.com",
+    "scope": "Namespaced",
+    "names": {"plural": "things", "kind": "Thing"},
+    "versions": [_VERSION],
+}
+_THING = {"n": 2, "either": "a", "kept": {"a": 1}, "list": [{"name": "a"}]}
 SEEDS: dict[str, dict[str, Any]] = {
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.example.com": {
+        "metadata": {"name": "things.example.com"},
+        "spec": _DEFINITION,
+    },
     f"{MAPS}/m": {"metadata": {"name": "m", "finalizers": ["a/b"]}, "data": {"a": "b"}, "binaryData": {"c": "AA=="}},
     f"{DEFAULT}/pods/p": {"metadata": {"name": "p"}, "spec": _template()["spec"]},
     f"{DEFAULT}/services/s": {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80, "targetPort": "http"}]}},
     f"{DEFAULT}/persistentvolumeclaims/c": {"metadata": {"name": "c"}, "spec": _CLAIM},
     "/apis/apps/v1/namespaces/default/deployments/d": {"metadata": {"name": "d"}, "spec": _SPEC},
+    "/apis/example.com/v1/namespaces/default/things/t": {
+        "apiVersion": "example.com/v1",
+        "kind": "Thing",
+        "metadata": {"name": "t"},
+        "spec": _THING,
+    },
 }
 # ---- bodies that are too much ----
 
