@@ -218,8 +218,9 @@ class _Fields(Mapping[str, Field]):
         self._made: dict[str, Field] = {}
 
     def _all(self) -> dict[str, Field]:
-        if self._rows is not None:
-            self._made = {found.name: found for row in self._rows for found in _fields(*row)}
+        rows = self._rows
+        if rows is not None:  # large bodies are read in threads: two may come here at once
+            self._made = {found.name: found for row in rows for found in _fields(*row)}
             self._rows = None
         return self._made
 

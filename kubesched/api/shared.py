@@ -8,6 +8,7 @@ object as that of the third, so it is read-only: writing into one in place is a 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -96,6 +97,7 @@ class Memo:
         self._once: dict[int, int] = {}  # sights, by a hash of the bytes: where two have one, it is shared early
         self._known: dict[bytes, Shared] = {}
         self._bytes = 0
+        self._lock = threading.Lock()  # large bodies are read in threads
 
     def get(self, key: bytes) -> Shared | None:
         """What was put in, if it was shared."""
@@ -103,6 +105,10 @@ class Memo:
 
     def put(self, key: bytes, value: dict[str, Any]) -> dict[str, Any]:
         """Share a value if it came before; else it is the caller's own."""
+        with self._lock:
+            return self._put(key, value)
+
+    def _put(self, key: bytes, value: dict[str, Any]) -> dict[str, Any]:
         sights = self._once.get(hash(key), 0) + 1
         if len(key) > _LARGE or sights < SIGHTS:
             if len(self._once) >= _MOST_ONCE:
@@ -110,8 +116,8 @@ class Memo:
             self._once[hash(key)] = sights
             return value
         found: Shared = share(value)
+        self._bytes += 0 if key in self._known else len(key)
         self._known[key] = found
-        self._bytes += len(key)
         while self._bytes > _MOST_BYTES:
             first = next(iter(self._known))
             del self._known[first]

@@ -45,6 +45,7 @@ class Request:
     user: User = ANONYMOUS
     remote: str = ""
     warnings: list[str] = field(default_factory=list)
+    size: int = 0  # bytes of the body, once an object was read from it
 
     def warn(self, text: str) -> None:
         """Tell the client something that is no error; each text once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import posixpath
 import random
 from collections.abc import Awaitable, Callable
@@ -28,7 +29,7 @@ from kubesched.api.options import (
 from kubesched.api.schema import Type
 from kubesched.api.selectors import FieldSelector, FieldTerm
 from kubesched.api.strategy import Object
-from kubesched.apiserver import negotiate, patches, render
+from kubesched.apiserver import aside, negotiate, patches, render
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.message import Answer, Request, report
 from kubesched.apiserver.resource import Change, Item, Resource
@@ -215,8 +216,8 @@ async def create(request: Request, endpoint: Endpoint) -> Answer:
         missing = status.required("metadata.name", "name or generateName is required")
         kind = endpoint.resource.kind
         raise status.invalid(kind.group, kind.kind, "", [missing])
-    managed.update(None, obj, options.manager, endpoint.fields_context())
-    change = endpoint.admission(request, options)
+    await aside.run(request.size, managed.update, None, obj, options.manager, endpoint.fields_context())
+    change = dataclasses.replace(endpoint.admission(request, options), size=request.size)
     item = await endpoint.resource.create(obj, endpoint.namespace, change, dry_run=options.dry_run)
     warn(request, endpoint, item)
     return render.item(endpoint.resource, item, form)
@@ -368,8 +369,10 @@ async def read_body(
     """A request's body, decoded as one kind; unknown fields are told."""
     media_type = negotiate.body_type(request.headers.get("content-type", ""), media_types)
     body = await request.read()
+    request.size = len(body)
     try:
-        obj, unknown = codec.decode(body, media_type, type_, gvk, strict=options.reports_unknown)
+        strict = options.reports_unknown
+        obj, unknown = await aside.run(len(body), codec.decode, body, media_type, type_, gvk, strict=strict)
     except codec.DecodeError as error:
         raise status.bad_request(error.explain(gvk.kind, body)) from None
     where = f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: '
