@@ -378,14 +378,20 @@ static ks_status scan(task *t, kept *k) {
     ks_engine *e = t->e;
     outcome best = {0}, now;
     lead found = {KS_NONE, 0};
-    KS_TRY(ks_pairwise_prepare(e, t->c));
+    bool is_prepared = false; /* trials compare with other numbers */
     k->n_candidates = 0;
     for (int32_t row = 0; row < k->n_rows; row++) {
         now = k->at.at[row];
-        if (k->is_seen.at[row])
+        if (k->is_seen.at[row]) {
             KS_TRY(try_row(t, row, &now));
-        else if (now.broken >= 0 && !ks_passes_pairwise(e, t->p, t->c, row))
-            continue;
+            is_prepared = false;
+        } else if (now.broken >= 0) {
+            if (!is_prepared)
+                KS_TRY(ks_pairwise_prepare(e, t->c));
+            is_prepared = true;
+            if (!ks_passes_pairwise(e, t->p, t->c, row))
+                continue;
+        }
         if (now.broken < 0)
             continue;
         k->n_candidates++;

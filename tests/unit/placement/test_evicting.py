@@ -98,3 +98,25 @@ def test_whatif_brings_known_pods_back() -> None:
         cluster.place([pod("other-1", "2", 5)])
     plan = cluster.place([pod("high-1", "4", 9)], evict=True)
     assert plan.victims == {"default/high-1": ["default/mid-1", "default/low-1"]}
+
+
+def test_trying_one_node_leaves_what_the_rules_say_of_the_next() -> None:
+    """Two zones hold a web pod each. Who tries ``a`` counts none there for a moment, and must not say so of ``b``."""
+    rule = {
+        "maxSkew": 1,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }
+    nodes = [node(name, "2") for name in "abc"]
+    for one, zone in zip(nodes, "xyy", strict=True):
+        one["metadata"]["labels"] = {"topology.kubernetes.io/zone": zone}
+    running = [
+        pod("web-1", "1", 2, "a"),  # asked before the less important one whether it may stay
+        pod("low-1", "1", 1, "a"),
+        pod("low-2", "2", 0, "b"),  # the least important of all
+        pod("web-2", "2", 9, "c"),
+    ]
+    cluster = ks.Cluster.from_objects([*nodes, *running])
+    plan = cluster.place([pod("web-3", "2", 5, topologySpreadConstraints=[rule])], evict=True)
+    assert (plan.nodes, plan.victims) == (["b"], {"default/web-3": ["default/low-2"]})
