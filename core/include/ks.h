@@ -109,7 +109,7 @@ typedef struct ks_engine ks_engine;
 /* Nodes to write; every array is [n] unless said otherwise. NULL is allowed where a default is given. */
 typedef struct ks_node_rows {
     int32_t n;
-    const int64_t *allocatable;    /* [R][n], canonical units, each 0..KS_MAX_QUANTITY */
+    const int64_t *allocatable;    /* [R][n], canonical units, 0..KS_MAX_QUANTITY; extended ones also KS_UNLIMITED */
     const int32_t *name_id;        /* id of the name; NULL: none */
     const int32_t *hostname_value; /* value id of kubernetes.io/hostname, KS_NONE without; NULL: none */
     const int32_t *label_set;      /* from ks_label_set_add; NULL: the empty set 0 */
@@ -533,7 +533,7 @@ ks_status ks_class_verdicts(ks_engine *engine, int32_t class_id, int32_t filter,
  * row NULL: raw [N], all rows. O(n). */
 ks_status ks_class_raw(ks_engine *engine, int32_t class_id, int32_t score, int32_t n, const int32_t *row,
                        const int64_t *raw);
-/* What scores see of an extended resource on rows whose allocatable is KS_MAX_QUANTITY, because devices stand in for it:
+/* What scores see of an extended resource on rows whose allocatable is KS_UNLIMITED, because devices stand in for it:
  * how many there are and how many are taken, each [n] 0..KS_MAX_QUANTITY. Rows never given have none. O(n). */
 ks_status ks_stand_in_set(ks_engine *engine, int32_t resource, int32_t n, const int32_t *row, const int64_t *total,
                           const int64_t *taken);
@@ -748,6 +748,8 @@ ks_status ks_dra_search(ks_dra *dra, const ks_dra_question *question, int32_t n_
 
 /* Quantities are refused above this, so that a product with 100 stays inside int64; sums are checked. */
 #define KS_MAX_QUANTITY ((int64_t)1 << 56)
+/* Allocatable of an extended resource that the node does not have, but devices stand in for. */
+#define KS_UNLIMITED (KS_MAX_QUANTITY + 1)
 
 /* C callers only: an engine over another allocator, so that a test can make any allocation fail. */
 typedef struct ks_allocator {

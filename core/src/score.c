@@ -24,7 +24,7 @@ static load load_of(const ks_engine *e, int32_t resource, int64_t request, bool 
         l.used = e->nonzero_cpu.at[row];
     else if (nonzero && resource == KS_MEMORY)
         l.used = e->nonzero_memory.at[row];
-    if (resource >= KS_FIRST_EXTENDED && l.alloc == KS_MAX_QUANTITY)
+    if (resource >= KS_FIRST_EXTENDED && l.alloc == KS_UNLIMITED)
         ks_stand_in_of(e, resource, row, &l.alloc, &l.used);
     l.with_pod = l.used + request;
     return l;

@@ -12,7 +12,10 @@ static void test_add_refuses_bad_rows(void) {
     CHECK_EQ(ks_nodes_add(e, &rows, &first), KS_EINVAL);
     amount[1] = KS_MAX_QUANTITY + 1;
     CHECK_EQ(ks_nodes_add(e, &rows, &first), KS_EOVERFLOW);
-    amount[1] = 1;
+    amount[1] = KS_MAX_QUANTITY;
+    amount[3] = KS_UNLIMITED; /* of extended resources only */
+    CHECK_EQ(ks_nodes_add(e, &rows, &first), KS_EOVERFLOW);
+    amount[3] = 1;
     rows.label_set = set;
     CHECK_EQ(ks_nodes_add(e, &rows, &first), KS_ERANGE);
     rows.label_set = NULL;

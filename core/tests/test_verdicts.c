@@ -90,7 +90,7 @@ static void test_devices_in_place_of_a_resource_are_scored(void) {
     int32_t id, first, profile, resource[] = {KS_FIRST_EXTENDED}, rows[] = {0, 1}, beyond[] = {NODES};
     int64_t amount[RESOURCES * NODES], weight[] = {1}, total[] = {5, 3}, taken[] = {4, 1}, all[] = {5, 3}, score;
     for (int32_t i = 0; i < RESOURCES * NODES; i++)
-        amount[i] = i < KS_FIRST_EXTENDED * NODES ? 1000 : KS_MAX_QUANTITY;
+        amount[i] = i < KS_FIRST_EXTENDED * NODES ? 1000 : KS_UNLIMITED;
     plain_class p;
     ks_node_rows nodes = {.n = NODES, .allocatable = amount};
     ks_score_spec fit = {.plugin = KS_SCORE_NODE_RESOURCES_FIT,

@@ -21,8 +21,8 @@ from kubesched.state import rows
 from kubesched.state.names import Names
 from kubesched.state.node_order import SearchOrder
 
-UNLIMITED = rows.MAX_QUANTITY
-"""Allocatable of an extended resource that a node does not have but a device class stands behind."""
+UNLIMITED = rows.MAX_QUANTITY + 1
+"""Allocatable of an extended resource that a node does not have but devices stand in for (ks.h KS_UNLIMITED)."""
 
 
 @dataclass(slots=True)

@@ -93,6 +93,11 @@ def text(name: str, amount: int) -> str:
     profile=oracle.Profile(balanced=("cpu", "memory", "example.com/gpu")),
     explicit=True,
 )
+@example(  # the largest amount is an amount
+    load={name: (2**56, 0, 1) for name in ("cpu", "memory", *strategies.EXTENDED)},
+    profile=oracle.Profile(resources=(("hugepages-2Mi", 1),)),
+    explicit=True,
+)
 def test_resources(load: dict[str, tuple[int, int, int]], profile: oracle.Profile, explicit: bool) -> None:
     node = builders.make_node("node-0")
     for name, (alloc, _, _) in load.items():
