@@ -94,7 +94,7 @@ def text(name: str, amount: int) -> str:
     explicit=True,
 )
 @example(  # the largest amount is an amount
-    load={name: (2**56, 0, 1) for name in ("cpu", "memory", *strategies.EXTENDED)},
+    load=dict.fromkeys(("cpu", "memory", *strategies.EXTENDED), (2**56, 0, 1)),
     profile=oracle.Profile(resources=(("hugepages-2Mi", 1),)),
     explicit=True,
 )

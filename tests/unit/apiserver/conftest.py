@@ -122,6 +122,13 @@ def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
     }
 
 
+def taken(server: Server, path: str, answer: Answer, name: str = "x") -> None:
+    """A new object was taken, and is taken again as it was shown."""
+    assert answer.status == 201, answer.body
+    same = server.ask("PUT", f"{path}/{name}", answer.body)
+    assert same.status == 200, same.body
+
+
 def refused(answer: Answer) -> str:
     """What kubectl prints of a 422: one error in the line, several below each other, each text once."""
     assert answer.status == 422, answer.body

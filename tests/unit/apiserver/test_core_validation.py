@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Answer, Server, refused, shown
+from tests.unit.apiserver.conftest import Answer, Server, refused, shown, taken
 
 LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
@@ -94,10 +94,7 @@ TAKEN = [
 
 @pytest.mark.parametrize(("kind", "fields"), TAKEN)
 def test_taken(server: Server, kind: str, fields: Fields) -> None:
-    answer = create(server, kind, fields)
-    assert answer.status == 201, answer.body
-    same = server.ask("PUT", f"{PATHS[kind]}/x", answer.body)
-    assert same.status == 200, same.body
+    taken(server, PATHS[kind], create(server, kind, fields))
 
 
 SERVICES = [

@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Answer, Server, certificate, certificate_request, encoded, pem, refused, shown
+from tests.unit.apiserver.conftest import (
+    Answer,
+    Server,
+    certificate,
+    certificate_request,
+    encoded,
+    pem,
+    refused,
+    shown,
+    taken,
+)
 
 RBAC = "rbac.authorization.k8s.io"
 PATHS = {
@@ -115,10 +125,7 @@ TAKEN = [
 
 @pytest.mark.parametrize(("kind", "fields"), TAKEN)
 def test_taken(server: Server, kind: str, fields: Fields) -> None:
-    answer = create(server, kind, fields)
-    assert answer.status == 201, answer.body
-    same = server.ask("PUT", f"{PATHS[kind]}/x", answer.body)
-    assert same.status == 200, same.body
+    taken(server, PATHS[kind], create(server, kind, fields))
 
 
 PART = "must set either a target raw value or a target utilization"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Server, refused, shown
+from tests.unit.apiserver.conftest import Server, refused, shown, taken
 from tests.unit.apiserver.test_group_validation import PATHS, Fields, create, patch
 
 CLASS = "storageClassName"
@@ -57,10 +57,7 @@ TAKEN = [
 
 @pytest.mark.parametrize(("kind", "fields", "name"), TAKEN)
 def test_taken(server: Server, kind: str, fields: Fields, name: str) -> None:
-    answer = create(server, kind, fields, name)
-    assert answer.status == 201, answer.body
-    same = server.ask("PUT", f"{PATHS[kind]}/{name}", answer.body)
-    assert same.status == 200, same.body
+    taken(server, PATHS[kind], create(server, kind, fields, name), name)
 
 
 REFUSED = [

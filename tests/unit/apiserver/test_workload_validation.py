@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.apiserver.conftest import Answer, Server, refused, shown
+from tests.unit.apiserver.conftest import Answer, Server, refused, shown, taken
 
 UNMATCHED = "`selector` does not match template `labels`"
 NEGATIVE = "must be greater than or equal to 0"
@@ -70,10 +70,7 @@ def create(server: Server, kind: str, change: Merged | None = None) -> Answer:
 
 @pytest.mark.parametrize("kind", PATHS)
 def test_the_least_is_taken(server: Server, kind: str) -> None:
-    made = create(server, kind)
-    assert made.status == 201, made.body
-    same = server.ask("PUT", f"{PATHS[kind]}/x", made.body)
-    assert same.status == 200, same.body
+    taken(server, PATHS[kind], create(server, kind))
 
 
 T = "spec.template"
