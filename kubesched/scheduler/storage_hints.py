@@ -73,22 +73,13 @@ def _resource_claims(pod: PodView) -> set[Name]:
     return {(pod.row.namespace, name) for name in pod.resource_claims}
 
 
-_DISKS = {
-    "gcePersistentDisk": ("pdName",),
-    "iscsi": ("iqn",),
-    "rbd": ("pool", "image"),
-    "awsElasticBlockStore": ("volumeID",),
-}
-"""What names a disk of which only one pod may be, by its source."""
-
-
 def _exclusive(pod: PodView) -> set[Hashable]:
     """Claims and disks of a pod that keep others of its namespace away, maybe."""
-    namespace = pod.row.namespace
-    out: set[Hashable] = {(namespace, name) for name in _claim_names(pod, with_ephemeral=False)}
-    for volume in pod.volumes:
-        out.update((namespace, kind, *map(volume[kind].get, _DISKS[kind])) for kind in volume.keys() & _DISKS.keys())
-    return out
+    volumes = pod.row.volumes
+    if volumes is None:
+        return set()
+    claims = {(pod.row.namespace, use.name) for use in volumes.claims if not use.is_ephemeral}
+    return claims | {(pod.row.namespace, disk.token) for disk in volumes.disks}
 
 
 def _exclusive_of_event(event: Event) -> Iterable[Hashable]:
@@ -156,25 +147,14 @@ def _zones(volume: Obj) -> dict[str, frozenset[str]]:
 
 def _after_user_left(pod: PodView, event: Event, is_own: bool) -> bool:
     """The pod that left shared a claim, or a disk of which only one pod may be."""
-    left: PodView = event.old
-    if left.row.namespace != pod.row.namespace:
-        return False
-    claims = set(_claim_names(pod, with_ephemeral=False))
-    return not claims.isdisjoint(_claim_names(left, with_ephemeral=False)) or any(
-        _disks_clash(a, b) for a in pod.volumes for b in left.volumes
-    )
+    return not _exclusive(pod) & _exclusive(event.old) <= _read(pod) & _read(event.old)
 
 
-def _disks_clash(a: Obj, b: Obj) -> bool:
-    for source, same in _DISKS.items():
-        x, y = a.get(source), b.get(source)
-        if x is None or y is None or any(x.get(name) != y.get(name) for name in same):
-            continue
-        shares = source != "rbd" or not set(x.get("monitors", ())).isdisjoint(y.get("monitors", ()))
-        may_share = source != "awsElasticBlockStore" and x.get("readOnly") and y.get("readOnly")
-        if shares and not may_share:
-            return True
-    return False
+def _read(pod: PodView) -> set[Hashable]:
+    """Disks that a pod only reads."""
+    disks = pod.row.volumes.disks if pod.row.volumes is not None else ()
+    written = {disk.token for disk in disks if disk.exclusive}
+    return {(pod.row.namespace, disk.token) for disk in disks if disk.token not in written}
 
 
 def _after_attached_pod_left(pod: PodView, event: Event, is_own: bool) -> bool:

@@ -391,10 +391,10 @@ def test_an_update_of_nothing_in_particular_wakes_only_who_asked_for_every_updat
     assert heard == {"NodeDeclaredFeatures"}
 
 
-def with_volume(**volume: Any) -> PodView:
-    obj = make_pod("q").on("n").build()
+def with_volume(namespace: str = "default", **volume: Any) -> PodView:
+    obj = make_pod("q", namespace).on("n").build()
     obj["spec"]["volumes"] = [{"name": "v", **volume}]
-    return view(obj)
+    return events.view(obj, encode.pod_row(obj))
 
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "c"}}
@@ -429,5 +429,4 @@ def test_who_waits_for_a_volume_hears_of_its_user_only(mine: Obj, theirs: Obj, e
     """`helps` fails, too, where the index hides a pod that the hint would let go."""
     user = with_volume(**theirs)
     assert helps("VolumeRestrictions", with_volume(**mine), left(user)) is expected
-    elsewhere = view({**make_pod("p").build(), "spec": {"volumes": [{"name": "v", **mine}]}}, namespace="else")
-    assert not helps("VolumeRestrictions", elsewhere, left(user))
+    assert not helps("VolumeRestrictions", with_volume("else", **mine), left(user))
