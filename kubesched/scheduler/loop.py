@@ -20,7 +20,7 @@ from kubesched.framework import blame, cycle, diagnosis, gangs, preemption
 from kubesched.framework import profile as profiles
 from kubesched.framework.preemption import PostFilter
 from kubesched.kernel import arrays, native
-from kubesched.kernel.arrays import I32, NO_NODE
+from kubesched.kernel.arrays import I32, I64, NO_NODE
 from kubesched.kernel.native import Decisions
 from kubesched.scheduler import events, failures, registrations
 from kubesched.scheduler.events import Action, Event, PodView
@@ -576,7 +576,7 @@ class SchedulingLoop:
         decided = self._ask(items, class_of, mark)
         turn, said = self._turn(items, class_of, decided.columns.node, known)
         end = turn + 1 if turn is not None else len(items)
-        helper = self._first_helper(items, class_of, decided, end) if backs_off else None
+        helper, blamed = self._first_helper(items, class_of, decided, end) if backs_off else (None, None)
         if helper is not None:
             turn, end = None, helper + 1
             said = {i: text for i, text in said.items() if i < end}
@@ -586,11 +586,10 @@ class SchedulingLoop:
             self.state.rollback(mark)
             self._options, mark = before, self.state.speculate()
             items, class_of = items[:end], class_of[:end]
-            decided = self._ask(items, class_of, mark)
+            decided, blamed = self._ask(items, class_of, mark), None
         self.state.keep(mark)
-        failed, head = np.flatnonzero(decided.columns.node < 0).tolist(), items[0].pod.row
-        with self.state.evictions.asking(head):
-            blamed = self._blame(items, class_of, decided, failed)
+        if blamed is None:
+            blamed = self._blame_part(items, class_of, decided, np.flatnonzero(decided.columns.node < 0))
         post = None if turn is None else self._post_filter(items[turn], int(class_of[turn]), known)
         if turn is not None and post is not None:
             said[turn] = post.message
@@ -600,17 +599,18 @@ class SchedulingLoop:
         self._settle(out, items, class_of, decided.columns, blamed)
         return len(items), post
 
-    def _first_helper(self, items: Sequence[Queued], class_of: I32, decided: cycle.Decided, end: int) -> int | None:
+    def _first_helper(
+        self, items: Sequence[Queued], class_of: I32, decided: cycle.Decided, end: int
+    ) -> tuple[int | None, dict[int, Blame] | None]:
         """The first placement that lets one of the pods go that failed before it, of those up to an end; its position.
 
-        What waited before them all was asked already (`_batch`).
+        What waited before them all was asked already (`_batch`). And why these pods failed, if it had to be known.
         """
         node = decided.columns.node[:end]
         failed = np.flatnonzero(node < 0)
         if not failed.size or not (node[failed[0] :] >= 0).any():
-            return None
-        with self.state.evictions.asking(items[0].pod.row):
-            blamed = self._blame(items, class_of, decided, failed.tolist())
+            return None, None
+        blamed = self._blame_part(items, class_of, decided, failed)
         rejected, harmless = self.queue.nobody(), set[Hashable]()
         for i in range(int(failed[0]), end):
             pod = items[i].pod
@@ -619,11 +619,17 @@ class SchedulingLoop:
                 if kind is None or kind not in harmless:
                     harmless.add(kind)
                     if self.queue.would_move(_placed(pod), rejected):
-                        return i
+                        return i, blamed
             elif blamed[i].plugins:  # an error comes back when its time has come
                 rejected.add(Queued.rejected(pod, blamed[i].plugins))
                 harmless.clear()
-        return None
+        return None, blamed
+
+    def _blame_part(
+        self, items: Sequence[Queued], class_of: I32, decided: cycle.Decided, failed: I64
+    ) -> dict[int, Blame]:
+        with self.state.evictions.asking(items[0].pod.row):
+            return self._blame(items, class_of, decided, failed.tolist())
 
     def _ask(self, items: Sequence[Queued], class_of: I32, mark: live.Mark) -> cycle.Decided:
         try:

@@ -317,11 +317,11 @@ def test_pods_in_back_off_are_decided_together_as_one_at_a_time(seed: int, evict
     world = Retries(seed, Timing(), evicts)
     cuts, find = [0, 0], world.loops[0]._first_helper
 
-    def counted(items: Any, class_of: Any, decided: Any, end: int) -> int | None:
-        found = find(items, class_of, decided, end)
+    def counted(items: Any, class_of: Any, decided: Any, end: int) -> Any:
+        found, blamed = find(items, class_of, decided, end)
         cuts[0] += len(items) > 1
         cuts[1] += found is not None and found + 1 < len(items)
-        return found
+        return found, blamed
 
     world.loops[0]._first_helper = counted  # type: ignore[method-assign]
     for _ in range(2 * STEPS):
