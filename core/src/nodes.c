@@ -18,9 +18,9 @@ static bool ids_below(const int32_t *id, int32_t n, int32_t lowest, int64_t end)
 static ks_status check_rows(const ks_engine *e, const ks_node_rows *in) {
     if (in == NULL || in->n < 0 || (in->n > 0 && in->allocatable == NULL))
         return KS_EINVAL;
+    int64_t extended = (int64_t)KS_FIRST_EXTENDED * in->n;
     for (int64_t i = 0; i < (int64_t)e->n_resources * in->n; i++)
-        if (in->allocatable[i] < 0 ||
-            in->allocatable[i] > (i / in->n < KS_FIRST_EXTENDED ? KS_MAX_QUANTITY : KS_UNLIMITED))
+        if (in->allocatable[i] < 0 || in->allocatable[i] > (i < extended ? KS_MAX_QUANTITY : KS_UNLIMITED))
             return in->allocatable[i] < 0 ? KS_EINVAL : KS_EOVERFLOW;
     if (!ids_below(in->label_set, in->n, 0, KS_N_LABEL_SETS(e)) ||
         !ids_below(in->taint_set, in->n, 0, KS_N_TAINT_SETS(e)) ||
