@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kubesched.api import fieldset, gotext, meta, status
+from kubesched.api import fieldset, gotext, meta, shared, status
 from kubesched.api.fieldset import FieldsError, Set
 from kubesched.api.schema import Type
 
@@ -239,7 +239,7 @@ def _apply_as_kubectl(live: Object, applied: Object, manager: str, force: bool, 
         out = _apply(live, applied, manager, True, context)
     annotations = out["metadata"].get("annotations") or {}
     if manager == _KUBECTL and annotations.get(LAST_APPLIED):
-        plain = orjson.loads(orjson.dumps(applied))
+        plain = shared.plain(applied)
         (plain["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)
         annotations[LAST_APPLIED] = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS).decode() + "\n"
     return out
@@ -272,7 +272,7 @@ def _apply(live: Object, applied: Object, name: str, force: bool, context: Conte
         unchanged = merged == plain
         time = (last.time if last else None) if unchanged else meta.timestamp(context.now)
         owners[manager] = _Owned(own, context.version, time)
-    out: Object = orjson.loads(orjson.dumps(merged))
+    out: Object = shared.plain(merged)
     _write(out, owners)
     return out
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from kubesched.api import gotext, status
+from kubesched.api import gotext, shared, status
 from kubesched.api.schema import Field, Shape, Type
 
 Object = dict[str, Any]
@@ -23,11 +23,6 @@ MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024  # bytes that all copy operations of a patch may add
 
 _EMPTY = Type("", Shape.OBJECT)
-
-
-def copied(value: Any) -> Any:
-    """A copy of which everything may be changed in place."""
-    return orjson.loads(orjson.dumps(value))  # ten times as quick as copy.deepcopy
 
 
 # ---- merge patch ----
@@ -75,7 +70,7 @@ def json_patch(target: Any, operations: list[Object | None]) -> Any:
     if len(operations) > MAX_OPERATIONS:
         limit = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         raise status.too_large(limit)
-    document = _Document(copied(target))
+    document = _Document(shared.plain(target))
     try:
         for operation in operations:
             document.apply(operation or {})
@@ -95,11 +90,11 @@ class _Document:
         path = _pointer(operation, "path")
         match operation.get("op"):
             case "add":
-                _add(*self._place(path), copied(operation.get("value")))
+                _add(*self._place(path), shared.plain(operation.get("value")))
             case "remove":
                 _remove(*self._place(path))
             case "replace":
-                self._replace(path, copied(operation.get("value")))
+                self._replace(path, shared.plain(operation.get("value")))
             case "move":
                 value = _remove(*self._place(_pointer(operation, "from")))
                 _add(*self._place(path), value)
@@ -109,7 +104,7 @@ class _Document:
                 self.copied += len(orjson.dumps(value))
                 if self.copied > MAX_COPIED:
                     raise _NotApplicable
-                _add(*place, copied(value))
+                _add(*place, shared.plain(value))
             case "test":
                 if not same(_get(*self._place(path)) if path else self.root, operation.get("value")):
                     raise _NotApplicable
@@ -212,7 +207,7 @@ def strategic(target: Object, patch: Object, kind: Type) -> Object:
     StatusError
         400 for a patch that makes no sense, 422 for one whose parts do not fit together.
     """
-    return _merge_map(target, copied(patch), kind)
+    return _merge_map(target, shared.plain(patch), kind)
 
 
 def _merge_map(original: Object | None, patch: Object, kind: Type) -> Object:

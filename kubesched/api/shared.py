@@ -58,8 +58,8 @@ def share(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A copy that may be changed."""
-    return orjson.loads(orjson.dumps(value))
+    """A copy of which everything may be changed in place, of something shared or not."""
+    return orjson.loads(orjson.dumps(value))  # ten times as quick as copy.deepcopy
 
 
 def change(value: dict[str, Any], function: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from kubesched.api import fieldset, managed, meta, names, status
+from kubesched.api import fieldset, managed, meta, names, shared, status
 from kubesched.api.conversion import Conversion, printed
 from kubesched.api.fieldset import Set
 from kubesched.api.kinds import Kind
@@ -243,7 +243,7 @@ class Resource:
         if metadata.get("name") or not metadata.get("generateName"):
             return await self._create(obj, namespace, change, dry_run)
         for attempt in range(_GENERATE_ATTEMPTS):
-            candidate = orjson.loads(orjson.dumps(obj))
+            candidate = shared.plain(obj)
             candidate["metadata"]["name"] = meta.generate_name(metadata["generateName"])
             try:
                 return await self._create(candidate, namespace, change, dry_run)
