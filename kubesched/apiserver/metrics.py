@@ -168,12 +168,15 @@ class Metrics:
     def begin(self, method: str) -> float:
         """A request came; when."""
         at = self.clock()
-        self._inflight["readOnly" if method in ("GET", "HEAD") else "mutating"].enter(at)
+        self._at_once(method).enter(at)
         return at
+
+    def _at_once(self, method: str) -> _Watermark:
+        return self._inflight["readOnly" if method in ("GET", "HEAD") else "mutating"]
 
     def end(self, request: Request, route: Route | None, answer: Answer, began: float) -> None:
         """It is answered; a stream is followed to its end."""
-        self._inflight["readOnly" if request.method in ("GET", "HEAD") else "mutating"].now -= 1
+        self._at_once(request.method).now -= 1
         series = self._of(request, route)
         if series is None:
             return
