@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kubesched.api import names, quantity, selectors, status
@@ -73,6 +73,12 @@ def option(value: Any, field: str, allowed: Collection[str], out: Errors) -> Non
     """One of a closed set, if there is any."""
     if value is not None and value not in allowed:
         out.append(status.not_supported(field, value, allowed))
+
+
+def repeated(values: Iterable[Hashable]) -> set[int]:
+    """Positions of values that came before. O(values): strangers' lists are long."""
+    first: dict[Hashable, int] = {}
+    return {i for i, value in enumerate(values) if first.setdefault(value, i) != i}
 
 
 def relative_path(text: str, field: str, out: Errors) -> None:

@@ -57,7 +57,7 @@ def _validate(obj: Object) -> list[FieldError]:
         out.append(status.required("spec.usages"))
     for i, usage in enumerate(usages):
         checks.option(usage, f"spec.usages[{i}]", _USAGES, out)
-    out += [status.duplicate(f"spec.usages[{i}]", usage) for i, usage in enumerate(usages) if usage in usages[:i]]
+    out += [status.duplicate(f"spec.usages[{i}]", usages[i]) for i in sorted(checks.repeated(usages))]
     if signer == _LEGACY:
         why = "the legacy signerName is not allowed via this API version"
         out.append(status.invalid_value("spec.signerName", signer, why))

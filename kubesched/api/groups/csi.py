@@ -101,10 +101,11 @@ def node(obj: Object) -> list[FieldError]:
 
 
 def _topology_keys(keys: list[str], at: str, out: Errors) -> None:
+    again = checks.repeated(keys)
     for i, key in enumerate(keys):
         if not key:
             out.append(status.required(at))
-        if key in keys[:i]:
+        if i in again:
             out.append(status.duplicate(at, key))
         checks.by(names.qualified_name, key, at, out)
 
@@ -223,7 +224,7 @@ def topologies(terms: list[Object], out: Errors) -> None:
             at, key, values = f"{field}[{j}]", wanted.get("key") or "", wanted.get("values") or []
             if not values:
                 out.append(status.required(f"{at}.values"))
-            out += [status.duplicate(f"{at}.values[{k}]", text) for k, text in enumerate(values) if text in values[:k]]
+            out += [status.duplicate(f"{at}.values[{k}]", values[k]) for k in sorted(checks.repeated(values))]
             checks.by(names.qualified_name, key, f"{at}.key", out)
             if key in found:
                 out.append(status.duplicate(f"{at}.key", key))

@@ -123,11 +123,13 @@ def binding_conditions(obj: Object, at: str, out: Errors) -> None:
     good, bad = obj.get("bindingConditions") or [], obj.get("bindingFailureConditions") or []
     for found, name in ((good, "bindingConditions"), (bad, "bindingFailureConditions")):
         each(found, _MAX_CONDITIONS, f"{at}.{name}", lambda text, field: label_name(text, field, out), out)
+    known = set(good)
     for found, name in ((good, "bindingConditions"), (bad, "bindingFailureConditions")):
+        again = checks.repeated(found)
         for i, text in enumerate(found):
-            if text in found[:i]:
+            if i in again:
                 out.append(status.duplicate(f"{at}.{name}[{i}]", text))
-            if found is bad and text in good:
+            if found is bad and text in known:
                 why = "bindingFailureConditions must not overlap with bindingConditions"
                 out.append(invalid_value(f"{at}.{name}[{i}]", text, why))
     for mine, name, other, others in (

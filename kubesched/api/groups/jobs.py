@@ -223,10 +223,11 @@ def _exit_codes(codes: Object, here: str, known: set[Any], out: Errors) -> None:
         out.append(invalid_value(f"{here}.values", codes.get("values"), "at least one value is required"))
     elif len(values) > _MAX_CODES:
         out.append(status.too_many(f"{here}.values", len(values), _MAX_CODES))
+    again = checks.repeated(values)
     for j, value in enumerate(values):
         if operator == "In" and value == 0:
             out.append(invalid_value(f"{here}.values[{j}]", value, "must not be 0 for the In operator"))
-        if value in values[:j]:
+        if j in again:
             out.append(status.duplicate(f"{here}.values[{j}]", value))
     if any(before > after for before, after in itertools.pairwise(values)):
         out.append(invalid_value(f"{here}.values", values, "must be ordered"))

@@ -114,9 +114,10 @@ def _match(match: Object, at: str, out: Errors) -> None:
 
 def _named_rule(rule: Object, at: str, out: Errors) -> None:
     found = rule.get("resourceNames") or []
+    again = checks.repeated(found)
     for i, name in enumerate(found):
         checks.by(names.path_segment, name, f"{at}.resourceNames[{i}]", out)
-        if name in found[:i]:
+        if i in again:
             out.append(status.duplicate(f"{at}.resourceNames[{i}]", name))
     webhooks.check_rule(rule, at, out)
 
@@ -231,9 +232,10 @@ def mutating_binding(obj: Object) -> list[FieldError]:
 def validating_binding(obj: Object) -> list[FieldError]:
     out = _binding(obj)
     field, actions = "spec.validationActions", (obj.get("spec") or {}).get("validationActions") or []
+    again = checks.repeated(actions)
     for i, action in enumerate(actions):
         checks.option(action, f"{field}[{i}]", _ACTIONS, out)
-        if action in actions[:i]:
+        if i in again:
             out.append(status.duplicate(f"{field}[{i}]", action))
     if {"Deny", "Warn"} <= set(actions):
         why = "must not contain both Deny and Warn (repeating the same validation failure information in the API "

@@ -138,8 +138,9 @@ def _reviews(versions: Sequence[str], field: str, out: Errors) -> None:
     if not versions:
         out.append(status.required(field, f"must specify one of {known}"))
         return
+    again = checks.repeated(versions)
     for i, version in enumerate(versions):
-        if version in versions[:i]:
+        if i in again:
             out.append(invalid_value(f"{field}[{i}]", version, "duplicate version"))
         else:
             checks.by(names.dns_1035_label, version, f"{field}[{i}]", out)

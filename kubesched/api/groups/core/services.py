@@ -170,9 +170,10 @@ def _cluster_addresses(spec: Object, known: Sequence[str], out: Errors) -> None:
         out.append(invalid_value(field, found, "first value must match `clusterIP`"))
     elif not first and found:
         out.append(invalid_value(field, found, "must be empty when `clusterIP` is not specified"))
+    again = checks.repeated(families)
     for i, family in enumerate(families):
         checks.option(family, f"spec.ipFamilies[{i}]", _FAMILIES, out)
-        if family in families[:i]:
+        if i in again:
             out.append(status.duplicate(f"spec.ipFamilies[{i}]", family))
     checks.option(spec.get("ipFamilyPolicy"), "spec.ipFamilyPolicy", _FAMILY_POLICIES, out)
     before = len(out)
