@@ -12,10 +12,15 @@ import os
 import shutil
 import ssl
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+
+_COMPARE_LISTS = ("test_pod_list", "test_pod_list_sync")
+_SETTLED_S = 30
 
 
 class Cluster:
@@ -37,22 +42,29 @@ class Cluster:
         """
         match arguments:
             case ("create", "namespace", name):
-                return self._ask("POST", "", {"metadata": {"name": name}})
+                return self._ask("POST", "/namespaces", {"metadata": {"name": name}})
             case ("delete", "namespace", name, "--wait=false"):
                 return self._delete(name)
         command = [str(self.kubectl_path), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
+    def settle(self) -> None:
+        """Wait until no pod is about to go."""
+        until = time.monotonic() + _SETTLED_S
+        while any("deletionTimestamp" in pod["metadata"] for pod in json.loads(self._ask("GET", "/pods"))["items"]):
+            assert time.monotonic() < until, f"pods were still stopping after {_SETTLED_S} s"
+            time.sleep(0.05)
+
     def _delete(self, name: str) -> str:
         """Delete a namespace and end it as its controller would: of the suite's 65,536 names some are drawn twice."""
-        left = json.loads(self._ask("DELETE", f"/{name}", {}))
+        left = json.loads(self._ask("DELETE", f"/namespaces/{name}", {}))
         left["spec"] = {"finalizers": []}
-        return self._ask("PUT", f"/{name}/finalize", left)
+        return self._ask("PUT", f"/namespaces/{name}/finalize", left)
 
-    def _ask(self, method: str, name: str, body: dict[str, object]) -> str:
+    def _ask(self, method: str, path: str, body: dict[str, object] | None = None) -> str:
         request = urllib.request.Request(
-            f"{self._url}/api/v1/namespaces{name}",
-            json.dumps(body).encode(),
+            f"{self._url}/api/v1{path}",
+            None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json"},
             method=method,
         )
@@ -63,6 +75,13 @@ class Cluster:
 @pytest.fixture(scope="session")
 def k8s_cluster() -> Cluster:
     return Cluster()
+
+
+@pytest.fixture(autouse=True)
+def settled(request: pytest.FixtureRequest) -> None:
+    """Tests that compare two lists begin when no pod of an earlier test can go between the two."""
+    if request.node.name in _COMPARE_LISTS:
+        request.getfixturevalue("k8s_cluster").settle()
 
 
 @pytest.fixture
