@@ -68,10 +68,13 @@ def decode(body: bytes, media_type: str, kind: Type, wanted: Named, *, strict: b
         It is of another version than the request's.
     """
     if media_type == PROTOBUF:
-        found = _from_protobuf(body, kind, wanted)
-        return normalise(found, kind, strict=False)
+        return normalise(_from_protobuf(body, kind, wanted), kind, strict=False)
     twice: list[str] = []
-    found = _yaml(body, twice) if media_type == YAML and not _is_json(body) else _json(body)
+    known = normal.known_specs(kind) if media_type == JSON else None
+    found: Any = None if known is None else jsontext.loads_around(body, known.get)
+    once = found is not None  # no key stands twice
+    if not once:
+        found = _yaml(body, twice) if media_type == YAML and not _is_json(body) else _json(body)
     said = _check_names(found, wanted)
     try:
         out, unknown = _normal(found, kind)
@@ -81,7 +84,7 @@ def decode(body: bytes, media_type: str, kind: Type, wanted: Named, *, strict: b
     out["kind"], out["apiVersion"] = wanted.kind, kinds.api_version(wanted.group, wanted.version)
     if not strict:
         return out, []
-    doubled = _is_json(body) and jsontext.has_duplicates(body, found)
+    doubled = not once and _is_json(body) and jsontext.has_duplicates(body, found)
     if doubled or unknown:
         return out, twice + _strict_errors(jsontext.pairs(body) if doubled else found, kind)
     return out, twice

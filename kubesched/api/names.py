@@ -119,7 +119,7 @@ def _rule(form: _Format) -> Rule:
     @functools.lru_cache(maxsize=8192)
     def check(text: str) -> tuple[str, ...]:
         wrong: list[str] = []
-        if form.maximum and _size(text) > form.maximum:
+        if form.maximum and size(text) > form.maximum:
             wrong.append(long)
         if not re.fullmatch(form.pattern, text):
             wrong.append(mismatch)
@@ -128,7 +128,8 @@ def _rule(form: _Format) -> Rule:
     return check
 
 
-def _size(text: str) -> int:
+def size(text: str) -> int:
+    """How many bytes a text takes."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
@@ -148,7 +149,7 @@ _config_key = _rule(_FORMATS["config_key"])
 def label(text: str) -> tuple[str, ...]:
     """RFC 1123 label: namespaces, containers, most names inside objects."""
     wrong: list[str] = []
-    if _size(text) > _LABEL_FORMAT.maximum:
+    if size(text) > _LABEL_FORMAT.maximum:
         wrong.append(f"must be no more than {_LABEL_FORMAT.maximum} characters")
     if not re.fullmatch(_LABEL, text):
         dotted = re.fullmatch(_SUBDOMAIN, text)
@@ -173,7 +174,7 @@ def qualified_name(text: str) -> tuple[str, ...]:
         ]
     if not name:
         found.append("name part must be non-empty")
-    elif _size(name) > _KEY_FORMAT.maximum:
+    elif size(name) > _KEY_FORMAT.maximum:
         found.append(f"name part must be no more than {_KEY_FORMAT.maximum} bytes")
     if not re.fullmatch(_KEY, name):
         found.append(f"name part {_KEY_FORMAT.mismatch()}")
@@ -206,7 +207,7 @@ def env_var(text: str) -> tuple[str, ...]:
 def port_name(text: str) -> tuple[str, ...]:
     """A name of a container's port."""
     wrong: list[str] = []
-    if _size(text) > 15:
+    if size(text) > 15:
         wrong.append("must be no more than 15 characters")
     if not re.fullmatch("[-a-z0-9]+", text):
         wrong.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")

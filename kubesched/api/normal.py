@@ -202,16 +202,27 @@ def _known(type_: Type, name: str) -> Type | None:
 def _reader(type_: Type) -> Read:
     """What reads values of a type; recursive types find themselves here again."""
     read = _READERS[type_.shape](type_)
-    return _sharing(read) if type_.name in _SHARED else read
+    return _sharing(read, _memo(type_)) if type_.name in _SHARED else read
 
 
 _SHARED = frozenset({"io.k8s.api.core.v1.PodSpec", "io.k8s.api.core.v1.Container"})
 """Names of types whose values come again and again, from templates; see `shared`."""
 
 
-def _sharing(read_any: Read) -> Read:
+@functools.cache
+def _memo(type_: Type) -> shared.Memo:
+    return shared.Memo()
+
+
+@functools.cache
+def known_specs(type_: Type) -> shared.Memo | None:
+    """The specifications of objects of a type by their text, as they are printed; None where they are not shared."""
+    spec = type_.fields.get("spec")
+    return _memo(spec.type) if spec is not None and spec.type.name in _SHARED else None
+
+
+def _sharing(read_any: Read, memo: shared.Memo) -> Read:
     """The same, which looks first whether the value came before."""
-    memo = shared.Memo()
 
     def read(value: Any, unknown: Unknown) -> Any:
         if type(value) is not dict:
@@ -562,7 +573,7 @@ def _read_inner(type_: Type, i: int, names: dict[str, Any]) -> str:
 def _checks(field: Field, value: str) -> list[str]:
     """Conditions under which a value is nothing out of the ordinary."""
     shape = field.type.shape
-    class_ = _CLASSES.get(shape)
+    class_ = None if field.type.name in _SHARED else _CLASSES.get(shape)
     out = [f"type({value}) is {class_}" if class_ else f"{value} is not None"]
     if shape is Shape.INTEGER:
         bound = 1 << (field.type.bits - 1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubesched.api import codec, jsontext, kinds, normal, quantity, schema
+from kubesched.api import codec, jsontext, kinds, normal, quantity, schema, shared
 from kubesched.api.codec import JSON, PROTOBUF, YAML, DecodeError
 from kubesched.api.status import StatusError
 
@@ -195,6 +195,62 @@ def test_duplicates_are_found_whatever_the_spacing(value, again, spaced):
         body = body[:-1] + f",{json.dumps(name)}:5}}"
     assert jsontext.has_duplicates(body.encode(), orjson.loads(body)) is again
     assert list(jsontext.duplicates(jsontext.pairs(body.encode()))) == ([name] if again else [])
+
+
+SPEC = '{"containers":[{"name":"c","image":"a:1"},{"name":"d","resources":{"limits":{"cpu":"1000m"}}}]}'
+AROUND = [
+    '{"kind":"Pod","metadata":{"name":"a"},"spec":%s}',
+    '{"metadata":{"name":"a","labels":{"b":"c"}},"spec":%s,"status":{}}\n',
+    '{"spec":%s,"metadata":{"name":"a"},"status":{"phase":"Running"}}',
+    '{"spec":%s,"metadata":{"name":"a"}}',
+    '{"metadata":{"name":"a"}, "spec":%s}',
+    '{"metadata":{"name":"a"},"spec": %s}',
+    '{"metadata":{"name":"a","name":"b"},"spec":%s}',
+    '{"metadata":{"name":"a"},"spec":%s,"spec":{}}',
+    '{"metadata":{"name":"a"},"spec":{},"spec":%s}',
+    '{"metadata":{"name":"a"},"typo":1,"spec":%s}',
+    '{"metadata":{"name":"a","spec":%s}}',
+    '{"spec":{"hostname":"h"},"metadata":{"spec":%s}}',
+    '{"metadata":{"spec":%s},"spec":{"hostname":"h"}}',
+    '{"metadata":{"name":"a"},"\\"spec":%s}',
+    '{"metadata":{"name":"a"},"s\\u0070ec":%s}',
+    '{"metadata":{"annotations":{"a":"\\"spec\\":","b":"c"}},"spec":%s}',
+    '{"metadata":{"name":1},"spec":%s}',
+    '{"metadata":{"name":"a"},"spec":%s',
+    '{"metadata":{"name":"a"},"spec":%s}}',
+    '{"metadata":{"name":"a"},"spec":%s},"status":{}}',
+    '{"metadata":{"name":"a"}"spec":%s}',
+    '[{"metadata":{"name":"a"},"spec":%s}]',
+    '"spec":%s}',
+]
+
+
+@pytest.mark.parametrize("form", AROUND)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_known_specification_is_as_good_as_read(form, strict, monkeypatch):
+    def outcome():
+        try:
+            return decode((form % SPEC).encode(), strict=strict)
+        except DecodeError as error:
+            return str(error), error.found
+
+    for _ in range(3):
+        decode((AROUND[0] % SPEC).encode())
+    assert normal.known_specs(POD.type).get(SPEC.encode()) is not None
+    found = outcome()
+    monkeypatch.setattr(shared.Memo, "get", lambda memo, key: None)
+    assert outcome() == found
+
+
+def test_a_known_specification_is_not_read_again(monkeypatch):
+    body = (AROUND[1] % SPEC).encode()
+    for _ in range(3):
+        decode(body)
+    read = []
+    monkeypatch.setattr(jsontext.orjson, "loads", lambda text: read.append(text) or json.loads(text))
+    obj, _ = decode(body)
+    assert obj["spec"]["containers"][1]["resources"] == {"limits": {"cpu": "1"}}
+    assert [b"containers" in text for text in read] == [False]
 
 
 def test_patches():

@@ -7,14 +7,14 @@ import copy
 import random
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import orjson
 import pytest
 
 from kubesched.api import meta, shared
 from tests.unit.apiserver.conftest import Server, pod, refused, shown
-from tests.unit.apiserver.test_pod_validation import PODS, REFUSED, TAKEN, mounted
+from tests.unit.apiserver.test_pod_validation import PODS, REFUSED, TAKEN, mounted, one
 
 Obj = dict[str, Any]
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -75,17 +75,17 @@ def answers(server: Server, seed: int) -> list[Any]:
 @pytest.mark.parametrize("sights", [1, 2])  # with one, whole specifications are found; with two, also containers alone
 @pytest.mark.parametrize("seed", range(2))
 def test_nobody_sees_what_is_shared(server: Server, monkeypatch: pytest.MonkeyPatch, seed: int, sights: int) -> None:
-    uids = iter(UUID(int=n) for n in range(10_000))
-    monkeypatch.setattr(meta.uuid, "uuid4", lambda: next(uids))
+    uids = iter(str(UUID(int=n)) for n in range(10_000))
+    monkeypatch.setattr(meta, "new_uid", lambda: next(uids))
     other = Server(server.run)
     monkeypatch.setattr(shared, "SIGHTS", sights)
-    uids = iter(UUID(int=n) for n in range(10_000))
+    uids = iter(str(UUID(int=n)) for n in range(10_000))
     found = answers(server, seed)
     assert {status for status, *_ in found} >= {200, 201, 422}
 
     monkeypatch.setattr(shared.Memo, "get", lambda memo, key: None)
     monkeypatch.setattr(shared.Memo, "put", lambda memo, key, value: value)
-    uids = iter(UUID(int=n) for n in range(10_000))
+    uids = iter(str(UUID(int=n)) for n in range(10_000))
     assert answers(other, seed) == found
 
 
@@ -95,6 +95,34 @@ def test_a_container_is_judged_within_its_pod(server: Server) -> None:
         assert server.ask("POST", PODS, {**pod(name), "spec": {**spec, "hostname": name}}).status == 201
     answer = server.ask("POST", PODS, pod("e", containers=spec["containers"]))
     assert refused(answer) == shown("Pod", 'spec.containers[0].volumeMounts[0].name: Not found: "v"', name="e")
+
+
+def test_a_specification_is_judged_within_its_pod(server: Server) -> None:
+    """Its name, where claims are named after it; that it is static, where it asks for devices."""
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}}
+    own = {**one(), "volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}]}
+    asking = {**one(), "resourceClaims": [{"name": "gpu", "resourceClaimName": "g"}]}
+    for i, spec in enumerate((own, asking)):
+        for name in ("a", "b", "c", "d"):
+            assert server.ask("POST", PODS, {**pod(f"{name}{i}"), "spec": spec}).status == 201
+    long = "n" * 252
+    why = f'spec.volumes[0].name: Invalid value: "v": PVC name "{long}-v": must be no more than 253 characters'
+    assert refused(server.ask("POST", PODS, {**pod(long), "spec": own})) == shown("Pod", why, name=long)
+    static = {**pod("e"), "spec": {**asking, "nodeName": "n"}}
+    for name in ("a", "b", "c"):
+        assert server.ask("POST", PODS, {**static, "metadata": {"name": f"{name}2"}}).status == 201
+    static["metadata"] = {"name": "e", "annotations": {"kubernetes.io/config.mirror": "x"}}
+    assert server.ask("POST", PODS, static).status == 422
+
+
+def test_a_uid_is_random_and_of_version_four() -> None:
+    uids = [UUID(meta.new_uid()) for _ in range(200)]
+    assert {(uid.version, uid.variant) for uid in uids} == {(4, RFC_4122)}
+    assert len({*uids}) == 200
+    changing = 0
+    for uid in uids:
+        changing |= uid.int ^ uids[0].int
+    assert changing == 2**128 - 1 & ~(0xF << 76) & ~(0b11 << 62)
 
 
 def test_what_is_shared_cannot_be_changed() -> None:

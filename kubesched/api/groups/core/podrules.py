@@ -43,11 +43,6 @@ def check_pod(pod: Object, out: Errors) -> None:
     if annotations := metadata.get("annotations"):
         check_annotations(annotations, spec, "metadata.annotations", out)
     check_spec(spec, "spec", out, metadata)
-    if not spec.get("serviceAccountName"):
-        _no_tokens(spec, out)
-    for part in ("containers", "initContainers"):
-        for i, container in enumerate(spec.get(part) or ()):
-            containers.check_image(container, f"spec.{part}[{i}]", out)
 
 
 def _no_tokens(spec: Object, out: Errors) -> None:
@@ -115,6 +110,10 @@ def _check_app_armor(key: str, profile: str, spec: Object, at: str, out: Errors)
 
 def check_spec(spec: Object, at: str, out: Errors, pod: Object | None = None) -> None:
     """A specification; ``pod`` is the metadata of the pod that has it, None in a template."""
+    within = _within(spec, pod)
+    if shared.recall(spec, check_spec) == within:
+        return  # nothing was wrong with it
+    before = len(out)
     grace = spec.get("terminationGracePeriodSeconds")
     if grace is None:
         out.append(status.required(f"{at}.terminationGracePeriodSeconds"))
@@ -130,17 +129,25 @@ def check_spec(spec: Object, at: str, out: Errors, pod: Object | None = None) ->
     )
     if wanted:
         _check_claims(wanted, pod, f"{at}.resourceClaims", out)
-    within = frame.copy(), pod is None
-    if shared.recall(spec, check_spec) == within:
-        return  # nothing was wrong with the rest
-    before = len(out)
     _check_framed(spec, at, frame, out, is_pod=pod is not None)
+    if pod is not None:
+        _check_own(spec, at, out)
     if len(out) == before:
         shared.keep(spec, check_spec, within)
 
 
+def _within(spec: Object, pod: Object | None) -> tuple[str | bool, ...]:
+    """What of a pod counts for its specification beside that there is one."""
+    if pod is None:
+        return ()
+    name: str = pod.get("name") or ""
+    mounted, claims = spec.get("volumes"), spec.get("resourceClaims")
+    naming = mounted and any("ephemeral" in volume for volume in mounted)  # claims that are named after it
+    return name if naming else bool(name), bool(claims) and MIRROR in (pod.get("annotations") or ())
+
+
 def _check_framed(spec: Object, at: str, frame: Frame, out: Errors, *, is_pod: bool) -> None:
-    """All but volumes and claims: of the pod itself, no more counts than whether there is one."""
+    """All but volumes and claims."""
     ordinary = spec.get("containers") or ()
     containers.check_ordinary(ordinary, f"{at}.containers", frame, out)
     if initial := spec.get("initContainers"):
@@ -164,6 +171,15 @@ def _check_framed(spec: Object, at: str, frame: Frame, out: Errors, *, is_pod: b
     _check_rest(spec, at, out)
     if frame.files:
         _check_files(spec, frame, out)
+
+
+def _check_own(spec: Object, at: str, out: Errors) -> None:
+    """What a template may have, and a pod may not."""
+    if not spec.get("serviceAccountName"):
+        _no_tokens(spec, out)
+    for part in ("containers", "initContainers"):
+        for i, container in enumerate(spec.get(part) or ()):
+            containers.check_image(container, f"{at}.{part}[{i}]", out)
 
 
 def _check_rest(spec: Object, at: str, out: Errors) -> None:
