@@ -43,7 +43,6 @@ class Note:
 
     labels: Mapping[str, str]
     fields: Mapping[str, str]
-    decoded: Object | None = None
 
 
 @dataclass(slots=True)
@@ -124,7 +123,7 @@ class Resource:
         out = orjson.dumps({**opening, **rest})
         if revision is not None:
             metadata["resourceVersion"] = revision
-        return out
+        return b"%b" % out  # orjson's own bytes keep their buffer, made for the worst case
 
     def decode(self, entry: Entry) -> Object:
         """A fresh object with its revision, as clients of this version see it."""

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import orjson
 import pytest
 
@@ -379,3 +382,18 @@ def test_list_then_its_announced_size_is_that_of_its_pieces(server: Server, path
         raw = b"".join(answer.body)
         assert answer.body.size == len(raw)
         assert len(orjson.loads(raw)["items"]) == before + count
+
+
+def test_a_stored_object_takes_the_memory_of_its_bytes(server: Server) -> None:
+    """JSON of 20 kB comes out of a buffer of 32 kB, which must not be what is kept."""
+    made = [config(f"c{n}", text="x" * 20_000) for n in range(20)]
+    assert server.ask("POST", MAPS, made.pop()).status == 201  # whatever is made once is there now
+    tracemalloc.start()
+    try:
+        for obj in made:
+            assert server.ask("POST", MAPS, obj).status == 201
+        gc.collect()
+        each = tracemalloc.get_traced_memory()[0] / len(made)
+    finally:
+        tracemalloc.stop()
+    assert 20_000 < each < 25_000
