@@ -6,6 +6,7 @@ Source: apimachinery/pkg/apis/meta/v1/validation and pkg/apis/meta/internalversi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,6 +105,7 @@ def _validate_dry_run(values: Sequence[str]) -> list[FieldError]:
     return []
 
 
+@functools.lru_cache(maxsize=512)
 def manager_of(user_agent: str) -> str:
     """The manager that an unnamed client is: its User-Agent up to the first slash, printable, at most 128 bytes."""
     name = "".join(char for char in user_agent.partition("/")[0] if char.isprintable())

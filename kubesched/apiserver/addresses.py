@@ -58,6 +58,8 @@ class _Pool(Generic[T]):
 class ServiceAddresses:
     """Admission plugin: every Service that needs an address or a node port gets one."""
 
+    resource = ("", "services")
+
     def __init__(
         self,
         services: Resource,
@@ -105,8 +107,7 @@ class ServiceAddresses:
 
     async def admit(self, attributes: Attributes) -> None:
         """Give a Service that is written what it lacks."""
-        kind = attributes.endpoint.resource.kind
-        if (kind.group, kind.plural) != ("", "services") or attributes.new is None or attributes.endpoint.subresource:
+        if attributes.new is None or attributes.endpoint.subresource:
             return
         await self._learn()
         spec = attributes.new.setdefault("spec", {})
@@ -205,9 +206,6 @@ class ServiceAddresses:
         if left is None:
             raise status.internal("failed to allocate a nodePort: range is full")
         return left
-
-    async def validate(self, attributes: Attributes) -> None:
-        """Nothing is refused here."""
 
 
 def _node_ports(spec: Object) -> Iterator[int]:

@@ -85,11 +85,12 @@ class App:
         self._custom: CustomResources | None = None
         self._admission = admission.Chain(
             [
-                admission.NamespaceLifecycle(self.resource_of),
+                admission.NamespaceLifecycle(self.resource_of("", "v1", "namespaces")),
                 admission.DefaultTolerationSeconds(),
                 signing.Requester(),
                 ServiceAddresses(self.resource_of("", "v1", "services")),
-            ]
+            ],
+            [admission.ImmortalNamespaces()],
         )
 
     # ---- who there is ----

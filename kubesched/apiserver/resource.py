@@ -9,7 +9,6 @@ Source: apiserver/pkg/registry/generic/registry/store.go and pkg/registry/rest, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -72,13 +71,18 @@ class Change:
 NO_ADMISSION = Change()
 
 
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    """A store that cannot write is the server's 503."""
-    try:
-        yield
-    except Unavailable as error:
-        raise status.unavailable(f"the store cannot write: {error}") from None
+class _Writing:
+    """Within it, a store that cannot write is the server's 503."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Unavailable):
+            raise status.unavailable(f"the store cannot write: {error}") from None
+
+
+_WRITING = _Writing()
 
 
 @functools.cache
@@ -308,7 +312,7 @@ class Resource:
         return error
 
     async def _put(self, key: str, obj: Object, expect: int) -> Entry:
-        with _writing():
+        with _WRITING:
             return await self.store.put(
                 key, self.encode(obj), expect=expect, note=self._note(obj), ttl=self.strategy.ttl
             )
@@ -387,7 +391,7 @@ class Resource:
 
     async def _visible(self, entry: Entry) -> Entry:
         """The entry once readers see it too: it may be another writer's, still on its way to the disk."""
-        with _writing():
+        with _WRITING:
             await self.store.reach(entry.revision)
         return entry
 
@@ -451,7 +455,7 @@ class Resource:
 
     async def _erase(self, key: str, expect: int) -> bool:
         """False: somebody else wrote in between."""
-        with _writing():
+        with _WRITING:
             try:
                 await self.store.delete(key, expect=expect)
             except Mismatch:

@@ -86,9 +86,10 @@ def _wrong_certificates(data: bytes) -> str:
 class Requester:
     """Writes into a new request who asks: nobody asks in another's name."""
 
+    resource = REQUESTS
+
     async def admit(self, attributes: Attributes) -> None:
-        kind = attributes.endpoint.resource.kind
-        if attributes.new is None or attributes.operation != "CREATE" or (kind.group, kind.plural) != REQUESTS:
+        if attributes.new is None or attributes.operation != "CREATE":
             return
         user, spec = attributes.request.user, attributes.new.setdefault("spec", {})
         told = {
@@ -101,6 +102,3 @@ class Requester:
             spec.pop(name, None)
             if value:
                 spec[name] = value
-
-    async def validate(self, attributes: Attributes) -> None:
-        return

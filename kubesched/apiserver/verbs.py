@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import posixpath
 import random
 from collections.abc import Awaitable, Callable
@@ -217,7 +216,7 @@ async def create(request: Request, endpoint: Endpoint) -> Answer:
         kind = endpoint.resource.kind
         raise status.invalid(kind.group, kind.kind, "", [missing])
     await aside.run(request.size, managed.update, None, obj, options.manager, endpoint.fields_context())
-    change = dataclasses.replace(endpoint.admission(request, options), size=request.size)
+    change = endpoint.admission(request, options)
     item = await endpoint.resource.create(obj, endpoint.namespace, change, dry_run=options.dry_run)
     warn(request, endpoint, item)
     return render.item(endpoint.resource, item, form)

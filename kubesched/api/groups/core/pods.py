@@ -26,11 +26,11 @@ def _prepare_create(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
     if spec.get("affinity") or spec.get("topologySpreadConstraints"):
         spec = obj["spec"] = shared.plain(spec)
+        placing.merge_label_keys(spec, obj["metadata"].get("labels") or {})
     state: Object = {"phase": "Pending", "qosClass": podrules.quality(spec)}
     if spec.get("schedulingGates"):
         state["conditions"] = [{**_GATED, "lastTransitionTime": obj["metadata"].get("creationTimestamp")}]
     obj["status"] = state
-    placing.merge_label_keys(spec, obj["metadata"].get("labels") or {})
 
 
 def _grace(obj: Object, wanted: int | None) -> int:
