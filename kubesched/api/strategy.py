@@ -93,6 +93,9 @@ STATUS = Part(_all_but_status, resets={"f:spec": fieldset.LEAF})
 """The status of a kind that has one."""
 
 
+_NEVER_COUNTED = frozenset({"apiVersion", "kind", "metadata"})
+
+
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """Hooks of one kind. All work on whole objects as plain dicts; those that change do so in place.
@@ -100,7 +103,7 @@ class Strategy:
     Order on create: ``default`` (after decoding), ``prepare_create``, ``validate``. On update: ``default``,
     ``prepare_update``, ``validate_update``. The server does metadata, status separation and generation itself: with
     ``has_status`` a write of the object keeps the old status, a write of its status keeps the rest; with
-    ``has_generation`` the generation is counted up when ``spec_changed`` says so.
+    ``has_generation`` the generation is counted up when `is_changed` says so.
     """
 
     default: Callable[[Object], None] = _nothing
@@ -115,7 +118,7 @@ class Strategy:
     has_status: bool = False  # a status is never taken from a create or an update of the whole object
     created_with_status: bool = False  # but from a create: nodes register with theirs
     has_generation: bool = False  # counted from 1
-    generation_of: tuple[str, ...] = ("spec",)  # the fields whose change counts
+    generation_of: tuple[str, ...] | None = ("spec",)  # the fields whose change counts; None: all but the metadata
     create_on_update: bool = False  # PUT may create
     unconditional_update: bool = True  # PUT may leave resourceVersion out
     grace: Callable[[Object, int | None], int] | None = (
@@ -132,6 +135,13 @@ class Strategy:
     selectable: tuple[str, ...] = ()  # their names
     columns: Sequence[Column] = ()  # none: name and time of creation
     ttl: float | None = None  # seconds after which an untouched object goes (events)
+
+    def is_changed(self, new: Object, old: Object) -> bool:
+        """Whether something changed that the generation counts."""
+        names = self.generation_of
+        if names is None:
+            names = tuple((new.keys() | old.keys()) - _NEVER_COUNTED - ({"status"} if self.has_status else set()))
+        return any(new.get(name) != old.get(name) for name in names)
 
     def part(self, subresource: str) -> Part | None:
         """The rules of a subresource that writes a part of the object."""

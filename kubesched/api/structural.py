@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Schemas of custom resources: structural OpenAPI v3. What is allowed in one, and what it says of an object.
+"""Schemas of custom resources: structural OpenAPI v3, and what one says of an object.
+
+What is allowed in a schema, `structure` says.
 
 Source: apiextensions-apiserver/pkg/apiserver/schema and pkg/apiserver/validation, kube-openapi/pkg/validation, v1.36.
 """
@@ -16,24 +18,26 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from kubesched.api import schema, status
 from kubesched.api.schema import Field, ListType, Shape, Type
 from kubesched.api.status import Cause, FieldError, invalid_value
 
 Schema = Mapping[str, Any]
 
-_INT_OR_STRING = "x-kubernetes-int-or-string"
-_PRESERVE = "x-kubernetes-preserve-unknown-fields"
-_EMBEDDED = "x-kubernetes-embedded-resource"
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_JUNCTORS = ("allOf", "anyOf", "oneOf")
+INT_OR_STRING = "x-kubernetes-int-or-string"
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+EMBEDDED = "x-kubernetes-embedded-resource"
+TYPES = ("array", "boolean", "integer", "number", "object", "string")
+JUNCTORS = ("allOf", "anyOf", "oneOf")
+_SORTED = orjson.OPT_SORT_KEYS
 _SHAPES = {
     "boolean": Shape.BOOLEAN,
     "integer": Shape.INTEGER,
     "number": Shape.NUMBER,
     "string": Shape.STRING,
 }
-_LOGIC_FORBIDS = ("description", "type", "default", "additionalProperties", "nullable", _PRESERVE, _EMBEDDED)
 
 
 # ---- the type ----
@@ -41,7 +45,7 @@ _LOGIC_FORBIDS = ("description", "type", "default", "additionalProperties", "nul
 
 def type_of(found: Schema | None) -> Type:
     """The type of a custom resource with this schema; kind, apiVersion and metadata are what all objects have."""
-    root = _type(found or {_PRESERVE: True, "type": "object"})
+    root = _type(found or {PRESERVE: True, "type": "object"})
     common = {
         "apiVersion": Field("apiVersion", _SCALAR["string"]),
         "kind": Field("kind", _SCALAR["string"]),
@@ -57,7 +61,7 @@ _ANY = Type("", Shape.ANY)
 
 
 def _type(found: Schema) -> Type:
-    if found.get(_INT_OR_STRING):
+    if found.get(INT_OR_STRING):
         return Type("", Shape.INT_OR_STRING)
     kind = found.get("type", "")
     if kind in _SCALAR:
@@ -68,15 +72,17 @@ def _type(found: Schema) -> Type:
         return _ANY
     atomic = found.get("x-kubernetes-map-type") == "atomic"
     values = found.get("additionalProperties")
-    if isinstance(values, Mapping) or values is True:
-        element = _type(values) if isinstance(values, Mapping) and values else _ANY
-        return Type("", Shape.MAP, element=element, atomic=atomic)
+    if isinstance(values, Mapping):
+        return Type("", Shape.MAP, element=_type(values) if values else _ANY, atomic=atomic)
+    if values and not found.get("properties"):
+        return Type("", Shape.MAP, element=_ANY, atomic=atomic)
     fields = {name: Field(name, _type(item), default=item.get("default")) for name, item in _properties(found)}
-    if found.get(_EMBEDDED):
+    if found.get(EMBEDDED):
         for name in ("apiVersion", "kind"):
             fields.setdefault(name, Field(name, _SCALAR["string"]))
         fields.setdefault("metadata", Field("metadata", schema.named(f"{schema.META}.ObjectMeta")))
-    return Type("", Shape.OBJECT, fields=fields, atomic=atomic, preserve_unknown=bool(found.get(_PRESERVE)))
+    keeps = bool(found.get(PRESERVE) or values)
+    return Type("", Shape.OBJECT, fields=fields, atomic=atomic, preserve_unknown=keeps)
 
 
 def _list_type(found: Schema) -> Type:
@@ -88,74 +94,6 @@ def _list_type(found: Schema) -> Type:
 
 def _properties(found: Schema) -> Iterator[tuple[str, Schema]]:
     yield from (found.get("properties") or {}).items()
-
-
-# ---- is it structural ----
-
-
-def check(found: Schema, field: str, *, root: bool = True) -> list[FieldError]:
-    """What keeps a schema from being structural, or from being served here."""
-    out: list[FieldError] = []
-    kind = found.get("type", "")
-    if root and kind != "object":
-        out.append(_required_type(f"{field}.type", kind))
-    elif not kind and not found.get(_INT_OR_STRING) and not found.get(_PRESERVE):
-        out.append(status.required(f"{field}.type", "must not be empty for specified object fields"))
-    elif kind and kind not in _TYPES:
-        out.append(status.not_supported(f"{field}.type", kind, _TYPES))
-    if found.get("properties") and found.get("additionalProperties") not in (None, False):
-        why = "must not be set if properties is also set"
-        out.append(status.forbidden_field(f"{field}.additionalProperties", why))
-    if kind == "array" and found.get("items") is None:
-        out.append(status.required(f"{field}.items", "must be specified"))
-    out += _check_lists(found, field)
-    if "pattern" in found and _compiled(found["pattern"]) is None:
-        out.append(invalid_value(f"{field}.pattern", found["pattern"], "must be a valid regular expression"))
-    for name, item in _properties(found):
-        out += check(item, f"{field}.properties[{name}]", root=False)
-    if isinstance(found.get("items"), Mapping):
-        out += check(found["items"], f"{field}.items", root=False)
-    if isinstance(found.get("additionalProperties"), Mapping):
-        out += check(found["additionalProperties"], f"{field}.additionalProperties", root=False)
-    return out + _check_logic(found, field)
-
-
-def _required_type(field: str, kind: str) -> FieldError:
-    if not kind:
-        return status.required(field, "must not be empty at the root")
-    return invalid_value(field, kind, "must be object at the root")
-
-
-def _check_lists(found: Schema, field: str) -> list[FieldError]:
-    out: list[FieldError] = []
-    kind, keys = found.get("x-kubernetes-list-type"), found.get("x-kubernetes-list-map-keys") or ()
-    if kind is not None and kind not in ("atomic", "set", "map"):
-        out.append(status.not_supported(f"{field}.x-kubernetes-list-type", kind, ["atomic", "set", "map"]))
-    if kind == "map":
-        if not keys:
-            why = "must not be empty if x-kubernetes-list-type is map"
-            out.append(status.required(f"{field}.x-kubernetes-list-map-keys", why))
-        items = found.get("items") or {}
-        for i, key in enumerate(keys):
-            if key not in (items.get("properties") or {}):
-                at = f"{field}.x-kubernetes-list-map-keys[{i}]"
-                out.append(invalid_value(at, key, "entries must all be names of item properties"))
-    return out
-
-
-def _check_logic(found: Schema, field: str) -> list[FieldError]:
-    """Alternatives may only judge values, never say what there is."""
-    out: list[FieldError] = []
-    parts = [(f"{field}.{name}[{i}]", item) for name in _JUNCTORS for i, item in enumerate(found.get(name) or ())]
-    if found.get("not") is not None:
-        parts.append((f"{field}.not", found["not"]))
-    for at, item in parts:
-        if found.get(_INT_OR_STRING) and set(item) == {"type"}:
-            continue  # the customary way to write it
-        forbidden = [name for name in _LOGIC_FORBIDS if item.get(name) not in (None, "", False)]
-        out += [status.forbidden_field(f"{at}.{name}", "must be empty to be structural") for name in forbidden]
-        out += _check_logic(item, at)
-    return out
 
 
 # ---- defaults ----
@@ -190,9 +128,19 @@ def _copy(value: Any) -> Any:
 # ---- validation ----
 
 
-def validate(value: Any, found: Schema, field: str = "") -> list[FieldError]:
-    """What is wrong with a value, in the words of upstream's validator."""
-    return list(_validate(value, found, field))
+_UNSEEN = object()
+"""There is no old value, or none that a value comes from."""
+
+
+def validate(value: Any, found: Schema, field: str = "", old: Any = _UNSEEN) -> list[FieldError]:
+    """What is wrong with a value, in the words of upstream's validator.
+
+    What did not change since ``old`` may stay wrong: a schema may become stricter than the objects that are there.
+    """
+    out = list(_validate(value, found, field, old))
+    if old is _UNSEEN or not any(_repeated(old, found, field)):
+        out += _repeated(value, found, field)
+    return out
 
 
 def _type_name(value: Any) -> str:
@@ -216,11 +164,21 @@ def _in(field: str, text: str) -> str:
     return f"{field} in body {text}"
 
 
-def _validate(value: Any, found: Schema, field: str) -> Iterator[FieldError]:
+def _validate(value: Any, found: Schema, field: str, old: Any = _UNSEEN) -> list[FieldError]:
+    out = list(_wrong(value, found, field, old))
+    return [] if out and old is not _UNSEEN and _alike(value, old) else out
+
+
+def _alike(value: Any, old: Any) -> bool:
+    """Whether both are the same JSON: ``True`` is not 1."""
+    return value == old and orjson.dumps(value, option=_SORTED) == orjson.dumps(old, option=_SORTED)
+
+
+def _wrong(value: Any, found: Schema, field: str, old: Any) -> Iterator[FieldError]:
     if value is None and found.get("nullable"):
         return
     actual, wanted = _type_name(value), found.get("type", "")
-    if found.get(_INT_OR_STRING):
+    if found.get(INT_OR_STRING):
         if actual not in ("integer", "string"):
             text = _in(field, f'must be of type integer,string: "{actual}"')
             yield FieldError(Cause.TYPE_INVALID, field, actual, text)
@@ -232,9 +190,9 @@ def _validate(value: Any, found: Schema, field: str) -> Iterator[FieldError]:
         yield status.not_supported(field, value, [str(item) for item in found["enum"]])
     match value:
         case dict():
-            yield from _validate_object(value, found, field)
+            yield from _validate_object(value, found, field, old)
         case list():
-            yield from _validate_list(value, found, field)
+            yield from _validate_list(value, found, field, old)
         case str():
             yield from _validate_text(value, found, field)
         case bool():
@@ -244,7 +202,7 @@ def _validate(value: Any, found: Schema, field: str) -> Iterator[FieldError]:
     yield from _validate_logic(value, found, field)
 
 
-def _validate_object(value: dict[str, Any], found: Schema, field: str) -> Iterator[FieldError]:
+def _validate_object(value: dict[str, Any], found: Schema, field: str, old: Any) -> Iterator[FieldError]:
     for name in found.get("required") or ():
         if name not in value:
             yield status.required(_below(field, name))
@@ -254,43 +212,63 @@ def _validate_object(value: dict[str, Any], found: Schema, field: str) -> Iterat
         yield invalid_value(field, value, _in(field, f"should have at least {found['minProperties']} properties"))
     known = found.get("properties") or {}
     rest = found.get("additionalProperties")
+    before = old if isinstance(old, dict) and found.get("x-kubernetes-map-type") != "atomic" else {}
     for name, item in value.items():
-        if name in known:
-            yield from _validate(item, known[name], _below(field, name))
-        elif isinstance(rest, Mapping):
-            yield from _validate(item, rest, _below(field, name))
+        inner = known.get(name, rest)
+        if isinstance(inner, Mapping):
+            yield from _validate(item, inner, _below(field, name), before.get(name, _UNSEEN))
 
 
 def _below(field: str, name: str) -> str:
     return f"{field}.{name}" if field else name
 
 
-def _validate_list(value: list[Any], found: Schema, field: str) -> Iterator[FieldError]:
+def _validate_list(value: list[Any], found: Schema, field: str, old: Any) -> Iterator[FieldError]:
     if len(value) > found.get("maxItems", math.inf):
         yield status.too_many(field, len(value), found["maxItems"])
     if len(value) < found.get("minItems", 0):
         yield invalid_value(field, len(value), _in(field, f"should have at least {found['minItems']} items"))
     items = found.get("items")
     if isinstance(items, Mapping):
+        before = _by_keys(old, found)
         for i, item in enumerate(value):
-            yield from _validate(item, items, f"{field}[{i}]")
-    yield from _validate_unique(value, found, field)
+            yield from _validate(item, items, f"{field}[{i}]", before.get(_identity(item, found), _UNSEEN))
 
 
-def _validate_unique(value: list[Any], found: Schema, field: str) -> Iterator[FieldError]:
-    kind = found.get("x-kubernetes-list-type")
-    keys = found.get("x-kubernetes-list-map-keys") or ()
-    seen: list[Any] = []
-    for i, item in enumerate(value):
-        if kind == "map" and isinstance(item, dict):
-            identity: Any = {key: item[key] for key in keys if key in item}
-        elif kind == "set":
-            identity = item
-        else:
-            return
-        if identity in seen:
-            yield status.duplicate(f"{field}[{i}]", identity)
-        seen.append(identity)
+def _by_keys(value: Any, found: Schema) -> dict[bytes, Any]:
+    """The items of a list of type map; those of others cannot be told apart."""
+    if not isinstance(value, list) or found.get("x-kubernetes-list-type") != "map":
+        return {}
+    return {_identity(item, found): item for item in value}
+
+
+def _identity(item: Any, found: Schema) -> bytes:
+    """What an item of a list must not share with another; empty where there is no such thing."""
+    kind, keys = found.get("x-kubernetes-list-type"), found.get("x-kubernetes-list-map-keys") or ()
+    if kind == "map" and isinstance(item, dict):
+        item = {key: item[key] for key in keys if key in item}
+    elif kind != "set":
+        return b""
+    return orjson.dumps(item, option=_SORTED)
+
+
+def _repeated(value: Any, found: Schema, field: str) -> Iterator[FieldError]:
+    """Items of lists of the types set and map that stand twice."""
+    if isinstance(value, dict):
+        known, rest = found.get("properties") or {}, found.get("additionalProperties")
+        for name, item in value.items():
+            inner = known.get(name, rest)
+            if isinstance(inner, Mapping):
+                yield from _repeated(item, inner, _below(field, name))
+    elif isinstance(value, list):
+        seen: set[bytes] = set()
+        for i, item in enumerate(value):
+            identity = _identity(item, found)
+            if identity and identity in seen:
+                yield status.duplicate(f"{field}[{i}]", orjson.loads(identity))
+            seen.add(identity)
+            if isinstance(found.get("items"), Mapping):
+                yield from _repeated(item, found["items"], f"{field}[{i}]")
 
 
 def _validate_text(value: str, found: Schema, field: str) -> Iterator[FieldError]:
@@ -298,7 +276,7 @@ def _validate_text(value: str, found: Schema, field: str) -> Iterator[FieldError
         yield status.too_long(field, found["maxLength"])
     if len(value) < found.get("minLength", 0):
         yield invalid_value(field, value, _in(field, f"should be at least {found['minLength']} chars long"))
-    pattern = _compiled(found["pattern"]) if found.get("pattern") else None
+    pattern = compiled(found["pattern"]) if found.get("pattern") else None
     if pattern is not None and not pattern.search(value):
         yield invalid_value(field, value, _in(field, f"should match '{found['pattern']}'"))
     form = found.get("format", "")
@@ -330,7 +308,7 @@ def _validate_logic(value: Any, found: Schema, field: str) -> Iterator[FieldErro
     for item in found.get("allOf") or ():
         yield from _validate(value, item, field)
     alternatives = found.get("anyOf")
-    if alternatives and not found.get(_INT_OR_STRING) and all(validate(value, item, field) for item in alternatives):
+    if alternatives and not found.get(INT_OR_STRING) and all(validate(value, item, field) for item in alternatives):
         yield FieldError(Cause.INVALID, field, "", _in(field, "must validate at least one schema (anyOf)"))
     choices = found.get("oneOf")
     if choices:
@@ -344,7 +322,7 @@ def _validate_logic(value: Any, found: Schema, field: str) -> Iterator[FieldErro
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str] | None:
+def compiled(pattern: str) -> re.Pattern[str] | None:
     """A Go regular expression; None for what cannot be read."""
     try:
         return re.compile(pattern.replace(r"\z", r"\Z"))

@@ -260,12 +260,13 @@ def strategy_of(definition: Object, version_name: str) -> Strategy:
     asked = rules.Rules(schema)
 
     def validate(obj: Object, old: Object | None = None) -> list[FieldError]:
-        found = structural.validate(_body(obj), schema)
+        before = () if old is None else (_body(old),)
+        found = structural.validate(_body(obj), schema, "", *before)
         return found + asked.validate(obj, old, found)
 
     def validate_status(new: Object, old: Object) -> list[FieldError]:
-        part = {name: new[name] for name in ("status",) if name in new}
-        found = structural.validate(part, {"properties": schema.get("properties") or {}})
+        part, before = ({name: obj[name] for name in ("status",) if name in obj} for obj in (new, old))
+        found = structural.validate(part, {"properties": schema.get("properties") or {}}, "", before)
         return found + asked.validate(new, old, found)
 
     def select(obj: Object) -> dict[str, str]:
@@ -278,7 +279,7 @@ def strategy_of(definition: Object, version_name: str) -> Strategy:
         parts={"status": dataclasses.replace(STATUS, validate=validate_status)} if has_status else {},
         has_status=has_status,
         has_generation=True,
-        generation_of=_all_but(("metadata", "status") if has_status else ("metadata",), schema),
+        generation_of=None,
         unconditional_update=False,
         returns_deleted=False,
         scale=_scale(at(version, "subresources", "scale")),
@@ -296,11 +297,6 @@ def _selected(value: Any) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _all_but(names: Sequence[str], schema: structural.Schema) -> tuple[str, ...]:
-    known = set(schema.get("properties") or {}) | {"spec"}
-    return tuple(sorted(known - {*names, "kind", "apiVersion"}))
 
 
 def _scale(found: Object | None) -> Scale | None:

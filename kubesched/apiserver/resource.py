@@ -424,7 +424,7 @@ class Resource:
             if self.strategy.has_status:
                 carry(new, old, "status")
             self.strategy.prepare_update(new, old)
-        if self.strategy.has_generation and any(new.get(f) != old.get(f) for f in self.strategy.generation_of):
+        if self.strategy.has_generation and self.strategy.is_changed(new, old):
             new_meta["generation"] += 1
         if not new_meta["generation"]:
             del new_meta["generation"]

@@ -26,7 +26,6 @@ from kubesched.cel.schemas import Schema
 RULES = "x-kubernetes-validations"
 _LIST_TYPE = "x-kubernetes-list-type"
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
-_JUNCTORS = ("allOf", "anyOf", "oneOf")
 _MAX_MESSAGE = 5 * 1024  # bytes of what a messageExpression gives
 _UNSEEN = object()
 """There is no old value."""
@@ -167,19 +166,8 @@ def _walk(schema: Schema, path: str, within: str) -> Iterator[tuple[str, Schema,
 
 
 def _check_form(path: str, schema: Schema) -> Iterator[FieldError]:
-    for at, junctor in _junctors(schema, path):
-        if junctor.get(RULES):
-            yield status.forbidden_field(f"{at}.{RULES}", "rules of alternatives are not supported by this server")
     for i, rule in enumerate(schema.get(RULES) or ()):
         yield from _check_rule(f"{path}.{RULES}[{i}]", rule, schema)
-
-
-def _junctors(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
-    for name in _JUNCTORS:
-        for i, inner in enumerate(schema.get(name) or ()):
-            yield f"{path}.{name}[{i}]", inner
-    if isinstance(schema.get("not"), Mapping):
-        yield f"{path}.not", schema["not"]
 
 
 def _check_rule(at: str, rule: Mapping[str, Any], schema: Schema) -> Iterator[FieldError]:

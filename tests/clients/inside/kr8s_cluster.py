@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-
 _COMPARE_LISTS = ("test_pod_list", "test_pod_list_sync")
 _SETTLED_S = 30
 
