@@ -9,6 +9,7 @@ often the longer it takes to serve everybody.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,26 +50,64 @@ class _Want(NamedTuple):
         return self.labels.matches(note.labels) and self.fields.matches(note.fields)
 
 
-@dataclass(slots=True, eq=False)
 class _Member:
-    """One watcher: what it has not been sent yet."""
+    """One watcher: the chunks of its stream, and those that it has not taken yet.
 
-    chunks: list[bytes] = field(default_factory=list)
-    size: int = 0
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    closed: bool = False
+    A future and no task waits for the next chunk: it comes a thousand times for each update that a thousand watch.
+    """
+
+    def __init__(self, left: Callable[[_Member], None], *, bookmarks: bool) -> None:
+        self.bookmarks = bookmarks
+        self._left = left
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._end: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def begin(self, opening: Sequence[bytes], timeout: float) -> None:
+        """Send what there is first, however much it is; end the stream by itself after ``timeout`` seconds."""
+        self._chunks[:0] = opening
+        self._end = asyncio.get_running_loop().call_later(timeout, self.close)
 
     def send(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        if self.size > MAX_BUFFERED:
-            self.closed = True  # too slow: it starts again from where it was
+        if self._closed:
+            return
+        self._size += len(chunk)
+        if self._size > MAX_BUFFERED:
+            self._closed = True  # too slow: it starts again from where it was
         else:
-            self.chunks.append(chunk)
-        self.ready.set()
+            self._chunks.append(chunk)
+        self._wake()
 
     def close(self) -> None:
-        self.closed = True
-        self.ready.set()
+        """End the stream behind what was sent."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._chunks:
+            if self._closed:
+                await self.aclose()
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        return b"".join(chunks)
+
+    async def aclose(self) -> None:
+        """The stream is over, also one that nobody began to read."""
+        self._closed = True
+        if self._end is not None:
+            self._end.cancel()
+        self._left(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,13 +131,10 @@ class Watchers:
         self._groups: dict[_Want, _Group] = {}
         self._subscription: Subscription | None = None
         self._flush: asyncio.TimerHandle | None = None
+        self._marking: asyncio.TimerHandle | None = None
         self._cost = 0.0  # seconds that the last flush took
         self._serial = 0
         self._closed = False
-
-    @property
-    def count(self) -> int:
-        return sum(len(group.members) for group in self._groups.values())
 
     def close(self) -> None:
         """End every watch cleanly."""
@@ -106,6 +142,8 @@ class Watchers:
         if self._subscription is not None:
             self._subscription.cancel()
             self._subscription = None
+        if self._marking is not None:
+            self._marking.cancel()
         for group in self._groups.values():
             for member in group.members:
                 member.close()
@@ -122,17 +160,18 @@ class Watchers:
         self._serial += 1
         serial = self._serial if form.convert == "Table" else 0  # the first line of a Table differs
         want = _Want(namespace, options.labels, options.fields, form, include, serial)
-        group = self._groups.get(want) or _Group(want)
+        group = _Group(want)
         opening: list[bytes] = []
+        member = _Member(functools.partial(self._leave, want), bookmarks=options.bookmarks)
         revision = parse_revision(options.revision)
         if options.initial_events:
             await self._resource.reach(revision)
             opening, revision = await self._state(group, options.bookmarks)
-        member = _Member()
         opening += self._join(group, member, revision)
         for line in opening:
             self._observe(len(line), 1)
-        return Stream(self._chunks(want, member, opening, options.bookmarks, timeout), form.stream_type)
+        member.begin(opening, timeout)
+        return Stream(member, form.stream_type)
 
     async def _state(self, group: _Group, bookmarks: bool) -> tuple[list[bytes], int]:
         """What there is, as of a revision, and a mark where it ends."""
@@ -157,42 +196,14 @@ class Watchers:
             try:
                 store.watch(self._resource.scope(group.want.namespace), revision, events.extend).cancel()
             except Compacted as error:
-                member.closed = True
+                member.close()
                 why = f"too old resource version: {revision} ({error.oldest})"
                 return [_event("ERROR", status.expired(why).status(), group.want.form)]
-        self._groups[group.want] = group
+        group = self._groups.setdefault(group.want, group)
         group.members.add(member)
+        if self._marking is None:
+            self._mark_later()
         return [line for event in events for line in self._lines(group, event)]
-
-    async def _chunks(
-        self, want: _Want, member: _Member, opening: list[bytes], bookmarks: bool, timeout: float
-    ) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + timeout
-        marked = loop.time()
-        try:
-            if opening:
-                yield b"".join(opening)
-            while not (member.closed and not member.chunks):
-                if member.chunks:
-                    chunk = b"".join(member.chunks)
-                    member.chunks.clear()
-                    member.size = 0
-                    yield chunk
-                    continue
-                now = loop.time()
-                if now >= ends:
-                    break
-                wait = min(ends, marked + BOOKMARK_EVERY if bookmarks else ends) - now
-                member.ready.clear()
-                try:
-                    await asyncio.wait_for(member.ready.wait(), max(wait, 0.001))
-                except TimeoutError:
-                    if bookmarks and not member.closed:
-                        marked = loop.time()
-                        yield self._bookmark(want, self._resource.store.revision)
-        finally:
-            self._leave(want, member)
 
     def _leave(self, want: _Want, member: _Member) -> None:
         group = self._groups.get(want)
@@ -200,6 +211,24 @@ class Watchers:
             group.members.discard(member)
             if not group.members:
                 del self._groups[want]
+
+    # ---- bookmarks ----
+
+    def _mark_later(self) -> None:
+        self._marking = asyncio.get_running_loop().call_later(BOOKMARK_EVERY, self._mark)
+
+    def _mark(self) -> None:
+        """Say to those who asked for it how far they are: behind what has happened until now."""
+        self._marking = None
+        self.flush()
+        for group in self._groups.values():
+            those = [member for member in group.members if member.bookmarks]
+            if those:
+                line = self._bookmark(group.want, self._resource.store.revision)
+                for member in those:
+                    member.send(line)
+        if self._groups:
+            self._mark_later()
 
     # ---- events ----
 
@@ -232,7 +261,10 @@ class Watchers:
                 group.pending.clear()
                 for member in group.members:
                     member.send(chunk)
-        self._cost = loop.time() - began
+        loop.call_soon(self._measure, began)  # behind the members that were woken, who write
+
+    def _measure(self, began: float) -> None:
+        self._cost = asyncio.get_running_loop().time() - began
 
     def _lines(self, group: _Group, event: Event) -> list[bytes]:
         """What an event is for a group: nothing, or one line."""

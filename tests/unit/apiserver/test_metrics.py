@@ -142,3 +142,18 @@ def test_index_lists_what_there_is(server: Server) -> None:
     assert {"/metrics", "/api/v1", "/apis/apps", "/apis/apps/v1", "/readyz/ping", "/openapi/v3", "/version"} <= {*paths}
     for path in paths:
         assert server.ask("GET", path).status == 200, path
+
+
+def test_a_watch_that_nobody_began_to_read_is_sent_nothing(server: Server) -> None:
+    """Its client left before the first byte."""
+
+    async def play() -> None:
+        streams = [await server.send("GET", PODS, query={"watch": "1"}) for _ in range(2)]
+        for stream in streams:
+            assert isinstance(stream, Stream)
+        await streams[0].chunks.aclose()  # type: ignore[union-attr]
+        await server.send("POST", PODS, pod())
+        await anext(streams[1].chunks)  # type: ignore[union-attr]
+
+    server.run(play())
+    assert only(scraped(server), "apiserver_watch_events_total", resource="pods") == 1

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
+import pytest
 
 from kubesched.api import proto, schema
 from kubesched.apiserver.message import Response, Stream
@@ -146,3 +147,39 @@ def test_what_cannot_be_streamed_is_not_acceptable(server: Server) -> None:
 def test_head_of_a_watch_opens_none(server: Server) -> None:
     answer = server.run(server.send("HEAD", PODS, query={"watch": "true"}))
     assert isinstance(answer, Response)
+
+
+def test_a_bookmark_comes_behind_what_it_covers(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that waits for its flush is older than the revision that a bookmark says was reached."""
+    monkeypatch.setattr("kubesched.apiserver.watch.BOOKMARK_EVERY", 0.05)
+    monkeypatch.setattr("kubesched.apiserver.watch.FLUSH_AFTER", 60)
+
+    async def play() -> None:
+        revision = str(server.app.store.revision)
+        plain = await watch(server, resourceVersion=revision)
+        marked = await watch(server, resourceVersion=revision, allowWatchBookmarks="true")
+        await server.send("POST", PODS, pod("a"))
+        first, *others = await read(marked, 2)
+        assert (first["type"], others[0]["type"]) == ("ADDED", "BOOKMARK")
+        assert others[0]["object"]["metadata"]["resourceVersion"] == first["object"]["metadata"]["resourceVersion"]
+        assert kinds(await read(marked, 1)) == [("BOOKMARK", "")]  # and again
+        assert kinds(await read(plain, 1)) == [("ADDED", "a")]
+
+    server.run(play())
+
+
+def test_watches_that_are_opened_meanwhile_are_not_lost(server: Server) -> None:
+    """One waits for a revision to come; another that asks for the same objects begins before it comes."""
+
+    async def play() -> None:
+        revision = server.app.store.revision
+        asked = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        early = asyncio.ensure_future(watch(server, resourceVersion=str(revision + 1), **asked))
+        await asyncio.sleep(0)
+        later = await watch(server, resourceVersion=str(revision))
+        await server.send("POST", PODS, pod("a"))
+        assert kinds(await read(await early, 1)) == kinds(await read(later, 1)) == [("ADDED", "a")]
+        await server.send("POST", PODS, pod("b"))
+        assert kinds(await read(await early, 1)) == kinds(await read(later, 1)) == [("ADDED", "b")]
+
+    server.run(play())
