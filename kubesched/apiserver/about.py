@@ -1,55 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths that name no resource: health, version, metrics, discovery, OpenAPI. And who may ask at all."""
+"""Paths that name no resource: health, version, metrics, discovery, OpenAPI."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import orjson
 
-from kubesched.api import gotext, status
+from kubesched.api import status
 from kubesched.apiserver import metrics
-from kubesched.apiserver.message import ANONYMOUS, Answer, Request, Response, User
+from kubesched.apiserver.message import Answer, Request, Response
 
 if TYPE_CHECKING:
     from kubesched.apiserver.app import App
 
 VERSION = "v1.36.0"
-_PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 _CHECKS = {
     "/healthz": ("ping", "log", "store"),
     "/livez": ("ping", "log", "store"),
     "/readyz": ("ping", "log", "store", "shutdown"),
 }
-
-
-def may_everything(user: User) -> bool:
-    """Whether a user may do all there is: everybody who is known may."""
-    return user.name != ANONYMOUS.name and "system:unauthenticated" not in user.groups
-
-
-def authorize(request: Request, counted: Counter[str]) -> None:
-    """Anybody who is known may do everything; who is not may see health and version. Verdicts are counted.
-
-    Raises
-    ------
-    StatusError
-        403.
-    """
-    if may_everything(request.user) or _is_public(request.path):
-        counted["allowed"] += 1
-        return
-    counted["no-opinion"] += 1  # upstream's word for nobody's consent
-    path = gotext.quote(request.path)
-    why = f"User {gotext.quote(request.user.name)} cannot {request.method.lower()} path {path}"
-    raise status.forbidden("", "", "", why)
-
-
-def _is_public(path: str) -> bool:
-    return any(path == public or path.startswith(f"{public}/") for public in _PUBLIC)
 
 
 async def answer(request: Request, app: App) -> Answer:

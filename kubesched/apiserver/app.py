@@ -13,6 +13,11 @@ from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object, Strategy
 from kubesched.apiserver import about, admission, routes, signing, subresources, verbs
 from kubesched.apiserver.addresses import ServiceAddresses
+from kubesched.apiserver.authorization import attributes, policy
+from kubesched.apiserver.authorization.aggregation import Aggregation
+from kubesched.apiserver.authorization.authorizer import Authorizer
+from kubesched.apiserver.authorization.escalation import CreateOnUpdate, NoEscalation
+from kubesched.apiserver.authorization.impersonation import impersonated
 from kubesched.apiserver.custom import DEFINITIONS, CustomResources, with_rules
 from kubesched.apiserver.documents import Documents
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
@@ -83,14 +88,18 @@ class App:
         self._watchers: dict[Kind, Watchers] = {}
         self._targets: dict[tuple[Kind, str], Endpoint] = {}
         self._custom: CustomResources | None = None
+        kinds_of_policy = [self.resource_of(policy.GROUP, "v1", plural) for plural in policy.RESOURCES.values()]
+        self.authorizer = Authorizer(store, kinds_of_policy, self.metrics.authorizations)
+        self._aggregation: Aggregation | None = None
         self._admission = admission.Chain(
             [
                 admission.NamespaceLifecycle(self.resource_of("", "v1", "namespaces")),
                 admission.DefaultTolerationSeconds(),
                 signing.Requester(),
                 ServiceAddresses(self.resource_of("", "v1", "services")),
+                *(NoEscalation(self.authorizer, plural) for plural in policy.RESOURCES.values()),
             ],
-            [admission.ImmortalNamespaces()],
+            [CreateOnUpdate(self.authorizer), admission.ImmortalNamespaces()],
         )
 
     # ---- who there is ----
@@ -184,13 +193,19 @@ class App:
         return Endpoint(resource, watchers, type_, gvk, blank, subresource=subresource, admit=self._admission)
 
     async def start(self) -> None:
-        """Serve the custom resources that are defined, and those that will be."""
+        """Know who may do what, and serve the custom resources that are defined; both are followed from then on."""
+        await self.authorizer.start()
+        self._aggregation = Aggregation(self)
+        self._aggregation.start()
         self._custom = CustomResources(self)
         await self._custom.start()
 
     def close(self) -> None:
         """End all watches; requests that are under way finish."""
         self.ready = False
+        self.authorizer.close()
+        if self._aggregation is not None:
+            self._aggregation.close()
         if self._custom is not None:
             self._custom.close()
         for watchers in self._watchers.values():
@@ -204,7 +219,8 @@ class App:
         began = self.metrics.begin(request.method)
         route = None
         try:
-            about.authorize(request, self.metrics.authorizations)
+            request.user = impersonated(request.user, request.headers, self.authorizer.check)
+            self.authorizer.check(attributes.of(request))
             route = routes.find(request.path, self.kinds)
             answer = await (about.answer(request, self) if route is None else self._dispatch(request, route))
         except status.StatusError as error:

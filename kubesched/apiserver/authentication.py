@@ -18,12 +18,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kubesched.api import status
-from kubesched.apiserver.message import User
+from kubesched.apiserver.message import AUTHENTICATED, User, account_groups
 from kubesched.apiserver.tokens import BadToken, Claims, Tokens
 
 _log = logging.getLogger(__name__)
 
-AUTHENTICATED = "system:authenticated"
 ADMINISTRATOR = User("kubernetes-admin", ("system:masters", AUTHENTICATED))
 _EXTRA = "authentication.kubernetes.io/"
 _REMEMBERED_S = 10.0  # as upstream: so long may a token outlive what it is bound to
@@ -130,8 +129,7 @@ def user_of(claims: Claims) -> User:
     for kind, bound in (("pod", claims.pod), ("node", claims.node)):
         if bound is not None:
             extra |= {f"{_EXTRA}{kind}-name": [bound.name], f"{_EXTRA}{kind}-uid": [bound.uid]}
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{claims.namespace}")
-    return User(claims.subject, _with_authenticated(groups), claims.account.uid, extra)
+    return User(claims.subject, (*account_groups(claims.namespace), AUTHENTICATED), claims.account.uid, extra)
 
 
 def _with_authenticated(groups: list[str] | tuple[str, ...]) -> tuple[str, ...]:

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cluster has before anybody made anything: namespaces, the API server's own Service, priority classes.
+"""What a cluster has before anybody made anything: namespaces, the API server's own Service, priority classes, roles.
 
-Source: pkg/controlplane/controller and pkg/registry/scheduling/rest, v1.36.
+Source: pkg/controlplane/controller, pkg/registry/scheduling/rest and pkg/registry/rbac/rest, v1.36.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from typing import TYPE_CHECKING
 
-from kubesched.api import status
+from kubesched.api import shared, status
 from kubesched.api.groups.core import endpoints
 from kubesched.api.strategy import Object
 from kubesched.apiserver import addresses
+from kubesched.apiserver.authorization import defaults, policy, rules
 
 if TYPE_CHECKING:
     from kubesched.apiserver.app import App
@@ -67,6 +69,55 @@ async def prepare(app: App, address: str = "127.0.0.1", port: int = 6443) -> Non
         "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
     }
     await _ensure(app, "", "v1", "endpoints", "default", found)
+
+
+async def grant(app: App) -> None:
+    """Make the roles and bindings that are missing; those that are there get back the rules and subjects they lack.
+
+    Who has annotated one with ``autoupdate: false`` keeps it as it is. All are written at once.
+    """
+    found = [*defaults.roles(), *defaults.bindings()]
+    await asyncio.gather(*(_grant(app, obj) for obj in found))
+
+
+async def _grant(app: App, obj: Object) -> None:
+    metadata = obj["metadata"]
+    resource = app.resource_of(policy.GROUP, "v1", policy.RESOURCES[obj["kind"]])
+    namespace = metadata.get("namespace", "")
+    try:
+        await resource.create(shared.plain(obj), namespace)
+        return
+    except status.StatusError as error:
+        if error.reason != "AlreadyExists":
+            raise
+    live = resource.decode(await resource.get(namespace, metadata["name"]))
+    if not _lacks(live, obj):
+        return
+    await resource.update(namespace, metadata["name"], lambda live: _completed(live, obj))
+
+
+def _lacks(live: Object, wanted: Object) -> bool:
+    """Whether a role or binding is to be completed, and is not complete."""
+    if (live["metadata"].get("annotations") or {}).get(defaults.AUTO_UPDATE) == "false":
+        return False
+    return bool(_missing_rules(live, wanted) or _missing_subjects(live, wanted))
+
+
+def _completed(live: Object, wanted: Object) -> Object:
+    for field, missing in (("rules", _missing_rules), ("subjects", _missing_subjects)):
+        if added := missing(live, wanted):
+            live[field] = [*(live.get(field) or ()), *added]
+    return live
+
+
+def _missing_rules(live: Object, wanted: Object) -> list[Object]:
+    owned = [rules.ready(rule) for rule in live.get("rules") or ()]
+    return [rule for rule in wanted.get("rules", ()) if rules.missing(owned, [rule])]
+
+
+def _missing_subjects(live: Object, wanted: Object) -> list[Object]:
+    there = live.get("subjects") or ()
+    return [subject for subject in wanted.get("subjects", ()) if subject not in there]
 
 
 async def _ensure(app: App, group: str, version: str, plural: str, namespace: str, obj: Object) -> None:

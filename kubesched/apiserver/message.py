@@ -22,7 +22,18 @@ class User:
     extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+ACCOUNT = "system:serviceaccount:"
+"""What the names of service accounts as users begin with: namespace and name follow, with a colon between."""
+AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
+
+
+def account_groups(namespace: str) -> tuple[str, ...]:
+    """The groups of a namespace's service accounts, without that of everybody who is known."""
+    return "system:serviceaccounts", f"system:serviceaccounts:{namespace}"
+
+
+ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
 
 
 async def _no_body() -> bytes:

@@ -11,6 +11,8 @@ from typing import Any
 
 from kubesched.api import status
 from kubesched.api.strategy import Object
+from kubesched.apiserver.authorization.attributes import Attributes
+from kubesched.apiserver.authorization.policy import Policy, Verdict
 from kubesched.apiserver.message import Request, User
 
 Authenticate = Callable[[str, tuple[str, ...]], Awaitable[User | None]]
@@ -49,19 +51,31 @@ async def token(review: Object, authenticate: Authenticate) -> Object:
     return {**review, "status": answer}
 
 
-def access(review: Object, allowed: Callable[[User], bool], asker: User, namespace: str = "") -> Object:
+def access(review: Object, decide: Callable[[Attributes], Verdict], asker: User, namespace: str = "") -> Object:
     """The access reviews: whether a user (the client itself, where the review names none) may do something."""
     spec = review.get("spec") or {}
     kind = review.get("kind", "")
     wrong = _validate_access(kind, spec, namespace)
     if wrong:
         raise status.invalid("authorization.k8s.io", kind, "", wrong)
-    subject = (
-        asker if kind == "SelfSubjectAccessReview" else User(spec.get("user", ""), tuple(spec.get("groups") or ()))
-    )
-    if allowed(subject):
-        return {**review, "status": {"allowed": True}}
-    return {**review, "status": {"allowed": False}}
+    verdict = decide(_asked(spec, asker if kind == "SelfSubjectAccessReview" else _subject(spec)))
+    answer: Object = {"allowed": verdict.allowed}
+    if verdict.reason:
+        answer["reason"] = verdict.reason
+    return {**review, "status": answer}
+
+
+def _subject(spec: Object) -> User:
+    return User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), spec.get("extra") or {})
+
+
+def _asked(spec: Object, user: User) -> Attributes:
+    path = spec.get("nonResourceAttributes")
+    if path is not None:
+        return Attributes(user, path.get("verb", ""), path=path.get("path") or "/")
+    what = spec["resourceAttributes"]
+    fields = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
+    return Attributes(user, *(what.get(field, "") for field in fields))
 
 
 def _validate_access(kind: str, spec: Object, namespace: str) -> list[status.FieldError]:
@@ -83,10 +97,25 @@ def _validate_access(kind: str, spec: Object, namespace: str) -> list[status.Fie
     return wrong
 
 
-def rules(review: Object, *, everything: bool) -> Object:
+def rules(review: Object, user: User, policy: Policy) -> Object:
     """SelfSubjectRulesReview: all that the client may do in a namespace."""
-    if not (review.get("spec") or {}).get("namespace"):
+    namespace = (review.get("spec") or {}).get("namespace")
+    if not namespace:
         raise status.bad_request("no namespace on request")
-    resources = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}] if everything else []
-    paths = [{"verbs": ["*"], "nonResourceURLs": ["*"]}] if everything else []
-    return {**review, "status": {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}}
+    granted, error = policy.rules_of(user, namespace)
+    answer: Object = {
+        "resourceRules": [_part(rule, _OF_RESOURCES) for rule in granted if rule.get("resources")],
+        "nonResourceRules": [_part(rule, _OF_PATHS) for rule in granted if rule.get("nonResourceURLs")],
+        "incomplete": False,
+    }
+    if error:
+        answer["evaluationError"] = error
+    return {**review, "status": answer}
+
+
+_OF_RESOURCES = ("verbs", "apiGroups", "resources", "resourceNames")
+_OF_PATHS = ("verbs", "nonResourceURLs")
+
+
+def _part(rule: Object, fields: tuple[str, ...]) -> Object:
+    return {field: rule[field] for field in fields if rule.get(field)}

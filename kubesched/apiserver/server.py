@@ -155,6 +155,7 @@ async def _start(config: ServerConfig, authority: Authority, store: Store) -> Se
         raise errors.StorageError(where, f"cannot be listened on: {error.strerror or error}") from error
     await app.start()
     await bootstrap.prepare(app, _endpoint(config.host), port)
+    await bootstrap.grant(app)
     return Server(config, authority, app, front, port)
 
 

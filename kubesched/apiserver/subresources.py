@@ -14,7 +14,7 @@ from kubesched.api import meta, schema, selectors, status
 from kubesched.api.columns import at
 from kubesched.api.options import WriteOptions, delete_options
 from kubesched.api.strategy import Object
-from kubesched.apiserver import about, negotiate, patches, render, reviews, verbs
+from kubesched.apiserver import negotiate, patches, render, reviews, verbs
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.eviction import evict
 from kubesched.apiserver.message import Answer, Request
@@ -226,9 +226,9 @@ async def _review(request: Request, endpoint: Endpoint, app: App) -> Answer:
         case "TokenReview":
             answer = await reviews.token(review, app.authenticate)
         case "SelfSubjectRulesReview":
-            answer = reviews.rules(review, everything=about.may_everything(request.user))
+            answer = reviews.rules(review, request.user, app.authorizer.policy)
         case _:
-            answer = reviews.access(review, about.may_everything, request.user, endpoint.namespace)
+            answer = reviews.access(review, app.authorizer.decide, request.user, endpoint.namespace)
     return render.plain({**answer, "metadata": answer.get("metadata") or {}}, form, 201)
 
 

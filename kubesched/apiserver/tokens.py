@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from kubesched.apiserver.message import ACCOUNT
+
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 _ALGORITHM = "ES256"
 _NOT_BEFORE_S = 60  # by how much the clocks of two servers may differ
@@ -61,7 +63,7 @@ class Claims:
 
     @property
     def subject(self) -> str:
-        return f"system:serviceaccount:{self.namespace}:{self.account.name}"
+        return f"{ACCOUNT}{self.namespace}:{self.account.name}"
 
     def encode(self, issuer: str, now: int) -> dict[str, Any]:
         bound = {"serviceaccount": self.account, "pod": self.pod, "node": self.node, "secret": self.secret}

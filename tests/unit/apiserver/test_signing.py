@@ -17,7 +17,7 @@ PATH = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 def ask(server: Server, request: bytes, **more: object) -> Answer:
     spec = {"request": encoded(request), "signerName": "example.com/s", "usages": ["client auth"], **more}
     body = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "x"}}
-    user = User("jane", ("a", "b"), "uid-1", {"key": ("value",)})
+    user = User("jane", ("a", "system:masters"), "uid-1", {"key": ("value",)})
     return server.ask("POST", PATH, {**body, "spec": spec}, user=user)
 
 
@@ -37,10 +37,10 @@ def forged(request: x509.CertificateSigningRequest) -> bytes:
 
 
 def test_nobody_asks_in_anothers_name(server: Server) -> None:
-    answer = ask(server, pem(certificate_request()), username="root", groups=["system:masters"], extra={"a": ["b"]})
+    answer = ask(server, pem(certificate_request()), username="root", groups=["root"], extra={"a": ["b"]})
     assert answer.status == 201, answer.body
     spec = answer.body["spec"]
-    assert (spec["username"], spec["groups"], spec["uid"]) == ("jane", ["a", "b"], "uid-1")
+    assert (spec["username"], spec["groups"], spec["uid"]) == ("jane", ["a", "system:masters"], "uid-1")
     assert spec["extra"] == {"key": ["value"]}
     taken = server.merge(f"{PATH}/x", {"spec": {"username": "root"}})
     assert taken.body["spec"]["username"] == "jane"

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one rule of a role allows, and whether rules allow all that others do.
+
+Rules are plain dicts, as roles hold them. Source: pkg/apis/rbac/v1/evaluation_helpers.go,
+component-helpers/auth/rbac/validation and pkg/registry/rbac/validation/policy_compact.go, v1.36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+from kubesched.api import gotext
+from kubesched.api.strategy import Object
+from kubesched.apiserver.authorization.attributes import Attributes
+
+EVERYTHING: tuple[Object, ...] = (
+    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+    {"verbs": ["*"], "nonResourceURLs": ["*"]},
+)
+
+
+class Rule(NamedTuple):
+    """A rule, ready to be asked often."""
+
+    verbs: frozenset[str]
+    groups: frozenset[str]
+    resources: frozenset[str]
+    names: frozenset[str | None]
+    paths: tuple[str, ...]
+
+    def allows(self, asked: Attributes) -> bool:
+        """Whether it allows what is asked."""
+        if asked.verb not in self.verbs and "*" not in self.verbs:
+            return False
+        if asked.path:
+            return any(_covers_path(path, asked.path) for path in self.paths)
+        if asked.group not in self.groups and "*" not in self.groups:
+            return False
+        return self.names_resource(asked.whole_resource) and (not self.names or asked.name in self.names)
+
+    def names_resource(self, resource: str) -> bool:
+        """Whether it is about a resource, or a subresource: by its name, any, or that subresource of any."""
+        mine = self.resources
+        if resource in mine or "*" in mine:
+            return True
+        _, slash, subresource = resource.partition("/")
+        return bool(slash) and f"*/{subresource}" in mine
+
+
+def ready(rule: Object) -> Rule:
+    """From a role's rule."""
+    return Rule(
+        frozenset(rule.get("verbs") or ()),
+        frozenset(rule.get("apiGroups") or ()),
+        frozenset(rule.get("resources") or ()),
+        frozenset(rule.get("resourceNames") or ()),
+        tuple(rule.get("nonResourceURLs") or ()),
+    )
+
+
+def _covers_path(owner: str, path: str) -> bool:
+    """Whether a path of a rule, which may end in ``*``, takes another in."""
+    return owner == path or (owner.endswith("*") and path.startswith(owner.rstrip("*")))
+
+
+# ---- escalation ------------------------------------------------------------------------------------------------------
+
+
+class _Atom(NamedTuple):
+    """The smallest permission: one verb on one resource (of one name, if there is one) or on one path."""
+
+    verb: str
+    group: str = ""
+    resource: str = ""
+    name: str | None = None
+    path: str = ""
+
+
+def _atoms(rule: Object) -> Iterator[_Atom]:
+    verbs = rule.get("verbs") or ()
+    named: Sequence[str | None] = rule.get("resourceNames") or [None]
+    for group, resource, verb in product(rule.get("apiGroups") or (), rule.get("resources") or (), verbs):
+        for name in named:
+            yield _Atom(verb, group, resource, name)
+    for path, verb in product(rule.get("nonResourceURLs") or (), verbs):
+        yield _Atom(verb, path=path)
+
+
+def _covers(owner: Rule, atom: _Atom) -> bool:
+    if atom.verb not in owner.verbs and "*" not in owner.verbs:
+        return False
+    if atom.path:
+        return any(_covers_path(path, atom.path) for path in owner.paths)
+    if atom.group not in owner.groups and "*" not in owner.groups:
+        return False
+    return owner.names_resource(atom.resource) and (not owner.names or atom.name in owner.names)
+
+
+def missing(owned: Sequence[Rule], wanted: Sequence[Object]) -> list[str]:
+    """What of the wanted rules the owned ones do not allow, in upstream's words, sorted; O(owned x permissions)."""
+    lacking = [atom for rule in wanted for atom in _atoms(rule) if not any(_covers(mine, atom) for mine in owned)]
+    together: dict[tuple[str, str, str | None], list[str]] = {}
+    texts = set()
+    for atom in lacking:
+        if atom.path:
+            texts.add(f"{{NonResourceURLs:{_list([atom.path])}, Verbs:{_list([atom.verb])}}}")
+        else:
+            together.setdefault((atom.group, atom.resource, atom.name), []).append(atom.verb)
+    for (group, resource, name), verbs in together.items():
+        named = "" if name is None else f", ResourceNames:{_list([name])}"
+        texts.add(f"{{APIGroups:{_list([group])}, Resources:{_list([resource])}{named}, Verbs:{_list(verbs)}}}")
+    return sorted(texts)
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"[{quoted(texts)}]"
+
+
+def quoted(texts: Sequence[str]) -> str:
+    """Texts as Go prints them with ``%q``, without the brackets."""
+    return " ".join(map(gotext.quote, texts))
