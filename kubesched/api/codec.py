@@ -134,6 +134,9 @@ def _check_names(found: Any, wanted: Named) -> tuple[str, str]:
     if not isinstance(found, dict):
         what = f"json: cannot unmarshal {normal.described(found)} into Go value of type {_FIND_KIND}"
         raise DecodeError(f"couldn't get version/kind; json parse error: {what}")
+    expected = kinds.api_version(wanted.group, wanted.version)
+    if found.get("kind") == wanted.kind and found.get("apiVersion") == expected:
+        return wanted.kind, wanted.version
     for name in ("apiVersion", "kind"):
         if not isinstance(found.get(name) or "", str):
             what = f"json: cannot unmarshal {normal.described(found[name])} into Go struct field .{name} of type string"

@@ -7,8 +7,10 @@ Source: apimachinery/pkg/api/validation/objectmeta.go and apiserver/pkg/registry
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
+import random
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +26,7 @@ ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 IMMUTABLE = "field is immutable"
 
+_RANDOM = random.Random(os.urandom(64))
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX = 5
 _MAX_GENERATED = 63 - _SUFFIX
@@ -31,7 +34,17 @@ _MAX_GENERATED = 63 - _SUFFIX
 
 def timestamp(now: datetime.datetime) -> str:
     """A time in the form of metadata: UTC, whole seconds."""
-    return now.astimezone(datetime.UTC).isoformat(timespec="seconds")[:-6] + "Z"  # strftime takes four times as long
+    return _written((now - _EPOCH) // _SECOND)
+
+
+_EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
+_SECOND = datetime.timedelta(seconds=1)
+
+
+@functools.lru_cache(maxsize=256)
+def _written(seconds: int) -> str:
+    """A second since the epoch: in each, many objects are written."""
+    return (_EPOCH + seconds * _SECOND).isoformat()[:-6] + "Z"
 
 
 def parse_time(text: str) -> datetime.datetime:
@@ -76,8 +89,8 @@ def fill_system_fields(metadata: Object, now: str) -> None:
 
 
 def new_uid() -> str:
-    """A random UUID, version 4; ``uuid.uuid4`` takes several times as long to write it."""
-    digits = os.urandom(16).hex()
+    """A random UUID, version 4, unique and no secret; ``uuid.uuid4`` takes ten times as long."""
+    digits = f"{_RANDOM.getrandbits(128):032x}"
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 

@@ -15,6 +15,9 @@ Rule = Callable[[str], tuple[str, ...]]
 """What is wrong with a text; empty when nothing is."""
 
 
+_compiled = functools.cache(re.compile)  # when the first text comes: all together take too long for a start
+
+
 class _Format(NamedTuple):
     pattern: str
     message: str
@@ -121,7 +124,7 @@ def _rule(form: _Format) -> Rule:
         wrong: list[str] = []
         if form.maximum and size(text) > form.maximum:
             wrong.append(long)
-        if not re.fullmatch(form.pattern, text):
+        if not _compiled(form.pattern).fullmatch(text):
             wrong.append(mismatch)
         return tuple(wrong)
 
@@ -151,8 +154,8 @@ def label(text: str) -> tuple[str, ...]:
     wrong: list[str] = []
     if size(text) > _LABEL_FORMAT.maximum:
         wrong.append(f"must be no more than {_LABEL_FORMAT.maximum} characters")
-    if not re.fullmatch(_LABEL, text):
-        dotted = re.fullmatch(_SUBDOMAIN, text)
+    if not _compiled(_LABEL).fullmatch(text):
+        dotted = _compiled(_SUBDOMAIN).fullmatch(text)
         wrong.append("must not contain dots" if dotted else _LABEL_FORMAT.mismatch())
     return tuple(wrong)
 
@@ -176,7 +179,7 @@ def qualified_name(text: str) -> tuple[str, ...]:
         found.append("name part must be non-empty")
     elif size(name) > _KEY_FORMAT.maximum:
         found.append(f"name part must be no more than {_KEY_FORMAT.maximum} bytes")
-    if not re.fullmatch(_KEY, name):
+    if not _compiled(_KEY).fullmatch(name):
         found.append(f"name part {_KEY_FORMAT.mismatch()}")
     return tuple(found)
 
@@ -209,9 +212,9 @@ def port_name(text: str) -> tuple[str, ...]:
     wrong: list[str] = []
     if size(text) > 15:
         wrong.append("must be no more than 15 characters")
-    if not re.fullmatch("[-a-z0-9]+", text):
+    if not _compiled("[-a-z0-9]+").fullmatch(text):
         wrong.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
-    if not re.search("[a-z]", text):
+    if not _compiled("[a-z]").search(text):
         wrong.append("must contain at least one letter (a-z)")
     if "--" in text:
         wrong.append("must not contain consecutive hyphens")

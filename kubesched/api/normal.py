@@ -524,10 +524,8 @@ def _written(struct: _Struct, fields: list[Field], missing: list[Field]) -> Read
             names[f"r{i}"] = struct.handlers[field.name]
             leaves += [f"        name = {field.name!r}; v{i} = r{i}(v{i}, unknown)"]
             leaves += [f"        if v{i} is DROP: return general(value, unknown)"]
-    for i, field in enumerate(missing):
-        names[f"z{i}"] = _zero_of(field)
     items = [f"{field.name!r}: v{i}" for i, field in enumerate(fields)]
-    items += [f"{field.name!r}: z{i}()" for i, field in enumerate(missing)]
+    items += [f"{field.name!r}: {_zero_of(field)()!r}" for field in missing]
     lines = [
         "def read(value, unknown):",
         f"    {', '.join(values)}, = value.values()" if values else "",
