@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from kubesched.api import codec, gotext, patch, status
+from kubesched.api import codec, gotext, patch, restoring, status
 from kubesched.api.options import WriteOptions
 from kubesched.api.schema import Type
 from kubesched.api.strategy import Object
@@ -70,7 +70,8 @@ def changer(
         try:
             new, unknown = codec.normalise(rest, type_, strict=strict)
         except codec.DecodeError as error:
-            raise refuse(str(error)) from None
+            told = restoring.refusal(rest, type_) if media_type == STRATEGIC else ""
+            raise refuse(told or str(error)) from None
         report(request, options, [*twice, *unknown], refuse)
         return dict.fromkeys(name for name in changed if name in new) | new | same if same else new
 

@@ -294,6 +294,30 @@ def test_json_patch_when_it_does_not_apply_then_422_without_causes(server: Serve
     assert server.ask("GET", f"{MAPS}/m").body == made
 
 
+MISFITS: list[tuple[Any, str, str]] = [
+    ({"metadata": {"labels": "x"}}, "map[metadata:map[labels:x]]", "cannot restore map from string"),
+    ({"metadata": {"labels": {"a": 1}}}, "map[metadata:map[labels:map[a:1]]]", "cannot convert int64 to string"),
+    ({"metadata": {"labels": {"a": True}}}, "map[metadata:map[labels:map[a:true]]]", "unrecognized type: string"),
+    ({"metadata": 1}, "map[metadata:1]", "cannot restore struct from: int64"),
+    ({"spec": {"hostNetwork": "x"}}, "map[spec:map[hostNetwork:x]]", "unrecognized type: bool"),
+    ({"spec": {"hostname": []}}, "map[spec:map[hostname:[]]]", "unrecognized type: string"),
+    ({"spec": {"priority": "x"}}, "map[spec:map[priority:x]]", "unrecognized type: int32"),
+    ({"spec": {"priority": 1.5}}, "map[spec:map[priority:1.5]]", "cannot convert float64 to int32"),
+    ({"spec": {"activeDeadlineSeconds": {}}}, "map[spec:map[activeDeadlineSeconds:map[]]]", "unrecognized type: int64"),
+    ({"spec": {"securityContext": [1]}}, "map[spec:map[securityContext:[1]]]", "cannot restore struct from: slice"),
+]
+"""Strategic patches of which no pod can be made, as they are printed, and what upstream's converter says (kubectl's own
+acceptance, test/cmd/core.sh, looks for the first)."""
+
+
+@pytest.mark.parametrize(("body", "printed", "text"), MISFITS)
+def test_strategic_patch_when_no_object_can_be_made_of_it(server: Server, body: Any, printed: str, text: str) -> None:
+    server.ask("POST", "/api/v1/namespaces/default/pods", pod())
+    answer = patched(server, STRATEGIC, body, "/api/v1/namespaces/default/pods/p")
+    assert (answer.status, answer.body["reason"]) == (422, "Invalid")
+    assert answer.body["message"] == f' "" is invalid: patch: Invalid value: "{printed}": {text}'
+
+
 def test_json_patch_when_long_then_413(server: Server) -> None:
     server.ask("POST", MAPS, {"metadata": {"name": "m"}})
     answer = patched(server, JSON_PATCH, [{"op": "test", "path": "/data", "value": None}] * 10_001)
