@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kubesched.api import fieldset, gotext, meta, shared, status
+from kubesched.api import fieldset, gotext, meta, shared, status, stored
 from kubesched.api.fieldset import FieldsError, Set
 from kubesched.api.schema import Type
 
@@ -146,8 +146,9 @@ def _take(
     """Take what changed away from everybody else; what each lost that was not simply removed."""
     changed = fieldset.union(difference.modified, difference.added)
     lost: dict[Manager, Set] = {}
+    touched = changed.keys() | difference.removed.keys()
     for manager, owned in list(owners.items()):
-        if manager == taker:
+        if manager == taker or (owned.fields and touched.isdisjoint(owned.fields)):
             continue
         if both := fieldset.intersection(owned.fields, changed):
             lost[manager] = both
@@ -377,12 +378,23 @@ def _entry_order(item: tuple[Manager, _Owned]) -> tuple[str, str, str, str, str]
     return manager.operation, owned.time or "", manager.name, owned.version, manager.subresource
 
 
+_SETS = shared.Memo()
+
+
+def _shared(fields: Set) -> Set:
+    """A set, shared if it came before: objects of one template have the same ones."""
+    if type(fields) is shared.Shared:
+        return fields
+    key = stored.dumps(fields)
+    return _SETS.get(key) or _SETS.put(key, fields)
+
+
 def _entry(manager: Manager, owned: _Owned) -> Object:
     out: Object = {"manager": manager.name, "operation": manager.operation, "apiVersion": owned.version}
     if owned.time:
         out["time"] = owned.time
     out["fieldsType"] = "FieldsV1"
-    out["fieldsV1"] = owned.fields
+    out["fieldsV1"] = _shared(owned.fields)
     if manager.subresource:
         out["subresource"] = manager.subresource
     return out

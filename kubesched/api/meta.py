@@ -276,11 +276,23 @@ def validate_manager(manager: str, field: str) -> list[FieldError]:
 
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 _EMPTY = {"name": "", "namespace": "", "uid": ""}
+_WRITTEN = (*_FIXED, "generateName", "labels", "annotations", "ownerReferences", "finalizers")
 
 
-def validate_update(new: Object, old: Object, field: str = "metadata") -> list[FieldError]:
-    """What an update of metadata may not do."""
-    out: list[FieldError] = []
+def _stays(new: Object, old: Object) -> bool:
+    """Whether only what the server counts and tracks is another."""
+    if not new.get("resourceVersion") or new.get("generation", 0) < old.get("generation", 0):
+        return False
+    return [*map(new.get, _WRITTEN)] == [*map(old.get, _WRITTEN)]
+
+
+def validate_update(
+    new: Object, old: Object, *, namespaced: bool, name_rule: names.Rule, field: str = "metadata"
+) -> list[FieldError]:
+    """What is wrong with metadata after an update; what stays as it was, was judged when it was written."""
+    if _stays(new, old):
+        return 2 * _validate_managed(new.get("managedFields") or [], f"{field}.managedFields")  # upstream asks twice
+    out = validate(new, namespaced=namespaced, name_rule=name_rule, field=field)
     if old.get("deletionTimestamp"):
         extra = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
         if extra:

@@ -35,7 +35,7 @@ def merge(target: Any, patch: Any) -> Any:
     """
     if not isinstance(patch, dict):
         return patch
-    out = dict(target) if isinstance(target, dict) else {}
+    out = shared.copy(target) if isinstance(target, dict) else {}
     for name, value in patch.items():
         if value is None:
             out.pop(name, None)
@@ -219,7 +219,7 @@ def _merge_map(original: Object | None, patch: Object, kind: Type) -> Object:
         if directive == "delete":
             return {}
         raise _bad_directive(directive, patch)
-    original = dict(original or ())
+    original = shared.copy(original or {})
     _retain_keys(original, patch)
     _merge_ordered(original, patch, kind)
     for name, value in patch.items():
@@ -428,7 +428,7 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field | None, dele
 
 def _element(*lists: list[Any]) -> type:
     """What the elements of lists are, all of them."""
-    found = {type(item) for items in lists for item in items}
+    found = {dict if isinstance(item, dict) else type(item) for items in lists for item in items}
     if list in found:
         raise status.bad_request("lists of lists are not supported")
     if len(found) > 1:

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import orjson
 
-_MOST_BYTES = 2 << 20  # of all keys of one `Memo`; what hangs on them takes some fifteen times as much
-_LARGE = 64 << 10  # bytes of a part that is not looked up
+_MOST_BYTES = 2 << 20  # of all keys of one `Newest`; what hangs on them takes some fifteen times as much
+LARGE = 64 << 10  # bytes of a part that is not looked up
 _MOST_ONCE = 4096  # parts that are not shared yet; arbitrary
 
 SIGHTS = 2
@@ -62,6 +62,11 @@ def plain(value: Any) -> Any:
     return orjson.loads(orjson.dumps(value))  # ten times as quick as copy.deepcopy
 
 
+def copy(value: dict[str, Any]) -> dict[str, Any]:
+    """A copy of which every field may be set; of something shared it is a `plain` one."""
+    return plain(value) if type(value) is Shared else dict(value)
+
+
 def change(value: dict[str, Any], function: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """What ``function``, which changes in place, makes of a value: the value itself, or, of a shared one, another.
 
@@ -90,13 +95,31 @@ def keep(value: Any, function: Callable[..., Any], found: Any) -> None:
         value.kept[function] = found
 
 
+class Newest(dict[bytes, Shared]):
+    """Shared values by their bytes; those that came first go first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
+
+    def add(self, key: bytes, value: Shared) -> list[bytes]:
+        """Put a value in; the keys that had to go."""
+        self._bytes += 0 if key in self else len(key)
+        self[key] = value
+        gone = []
+        while self._bytes > _MOST_BYTES:
+            gone.append(next(iter(self)))
+            del self[gone[-1]]
+            self._bytes -= len(gone[-1])
+        return gone
+
+
 class Memo:
-    """Shared values of one type by their bytes; those that came first go first."""
+    """Shared values of one type by their bytes."""
 
     def __init__(self) -> None:
         self._once: dict[int, int] = {}  # sights, by a hash of the bytes: where two have one, it is shared early
-        self._known: dict[bytes, Shared] = {}
-        self._bytes = 0
+        self._known = Newest()
         self._lock = threading.Lock()  # large bodies are read in threads
 
     def get(self, key: bytes) -> Shared | None:
@@ -110,16 +133,11 @@ class Memo:
 
     def _put(self, key: bytes, value: dict[str, Any]) -> dict[str, Any]:
         sights = self._once.get(hash(key), 0) + 1
-        if len(key) > _LARGE or sights < SIGHTS:
+        if len(key) > LARGE or sights < SIGHTS:
             if len(self._once) >= _MOST_ONCE:
                 self._once.clear()
             self._once[hash(key)] = sights
             return value
         found: Shared = share(value)
-        self._bytes += 0 if key in self._known else len(key)
-        self._known[key] = found
-        while self._bytes > _MOST_BYTES:
-            first = next(iter(self._known))
-            del self._known[first]
-            self._bytes -= len(first)
+        self._known.add(key, found)
         return found

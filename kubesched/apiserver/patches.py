@@ -79,7 +79,10 @@ def changer(
 
 
 def _untouched(changed: Any, live: Object) -> Object:
-    """The fields that a patch left alone."""
+    """The fields that a patch left alone; of metadata a copy, for the server writes into it."""
     if not isinstance(changed, dict):
         return {}
-    return {name: value for name, value in changed.items() if name != "metadata" and value is live.get(name)}
+    same = {name: value for name, value in changed.items() if value is live.get(name)}
+    if "metadata" in same:
+        same["metadata"] = dict(live["metadata"])
+    return same

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from kubesched.api import fieldset, managed, meta, names, shared, status
+from kubesched.api import fieldset, managed, meta, names, shared, status, stored
 from kubesched.api.conversion import Conversion, printed
 from kubesched.api.fieldset import Set
 from kubesched.api.kinds import Kind
@@ -46,9 +46,9 @@ class Note:
 
 @dataclass(slots=True)
 class Item:
-    """One object on its way out: an entry of the store, or an object that was not stored; ``created`` if it is new.
+    """One object on its way out: an entry of the store (perhaps decoded already), or an object that was not stored.
 
-    Both are in the version that is stored.
+    Both are in the version that is stored. ``created`` if it is new.
     """
 
     entry: Entry | None = None
@@ -103,10 +103,12 @@ class Resource:
     conversion: Conversion | None = None  # where objects are stored in another version than the kind's
     _head: bytes = field(init=False)  # of answers
     _kept: int = field(init=False)  # length of the head of what is stored
+    _marks: stored.Marks = field(init=False)
 
     def __post_init__(self) -> None:
         self._head = self._opening(self.kind.api_version)
         self._kept = len(self._opening(self.kind.storage_version))
+        self._marks = stored.POD if self.kind.kind == "Pod" else stored.FIELDS
 
     def _opening(self, api_version: str) -> bytes:
         """What the JSON of an object begins with."""
@@ -124,7 +126,7 @@ class Resource:
         revision = metadata.pop("resourceVersion", None)
         rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion", "metadata")}
         opening = {"kind": self.kind.kind, "apiVersion": self.kind.storage_version, "metadata": metadata}
-        out = orjson.dumps({**opening, **rest})
+        out = stored.dumps({**opening, **rest})
         if revision is not None:
             metadata["resourceVersion"] = revision
         return b"%b" % out  # orjson's own bytes keep their buffer, made for the worst case
@@ -135,7 +137,7 @@ class Resource:
 
     def _stored(self, entry: Entry) -> Object:
         """The same as it is stored, which is what is judged and changed here."""
-        obj: Object = orjson.loads(entry.value)
+        obj = stored.loads(entry.value, self._marks)
         if self.conversion is None:
             obj["apiVersion"] = self.kind.api_version
         obj["metadata"]["resourceVersion"] = str(entry.revision)
@@ -436,8 +438,9 @@ class Resource:
             new_meta.setdefault("deletionGracePeriodSeconds", old_meta["deletionGracePeriodSeconds"])
 
     def _check_update(self, new: Object, old: Object, subresource: str) -> None:
-        errors = meta.validate(new["metadata"], namespaced=self.kind.namespaced, name_rule=names.path_segment)
-        errors += meta.validate_update(new["metadata"], old["metadata"])
+        errors = meta.validate_update(
+            new["metadata"], old["metadata"], namespaced=self.kind.namespaced, name_rule=names.path_segment
+        )
         errors += self._check_finalizers(new["metadata"])
         part = self.strategy.part(subresource)
         if part is not None:
@@ -468,7 +471,7 @@ class Resource:
         name: str,
         options: DeleteOptions,
         validate: Callable[[Object], Awaitable[None]] | None = None,
-    ) -> tuple[Object, bool]:
+    ) -> tuple[Item, bool]:
         """Delete, or begin to: the object as it was last, and whether it is gone."""
         key = self.kind.key(namespace, name)
         for _ in range(_UPDATE_ATTEMPTS):
@@ -503,7 +506,7 @@ class Resource:
 
     async def _delete_once(
         self, key: str, entry: Entry, obj: Object, options: DeleteOptions
-    ) -> tuple[Object, bool] | None:
+    ) -> tuple[Item, bool] | None:
         """None: somebody else wrote in between; look again."""
         metadata = obj["metadata"]
         before = dict(metadata)  # a delete changes nothing else, and no value in place
@@ -511,7 +514,7 @@ class Resource:
             return await self._hold(key, entry, obj, options)
         graceful = self._begin_grace(obj, options)
         if graceful is None:
-            return obj, False
+            return Item(entry, obj), False
         finalizers = self._deletion_finalizers(metadata, options)
         if finalizers:
             metadata["finalizers"] = finalizers
@@ -519,31 +522,32 @@ class Resource:
             metadata.pop("finalizers", None)
         if finalizers and not graceful:
             self._mark(metadata)
-        if finalizers or graceful:
-            if not options.dry_run and metadata != before:
-                try:
-                    entry = await self._put(key, obj, entry.revision)
-                except Mismatch:
-                    return None
-                metadata["resourceVersion"] = str(entry.revision)
-            if finalizers or metadata["deletionGracePeriodSeconds"]:
-                return obj, False
-        return (obj, True) if options.dry_run or await self._erase(key, entry.revision) else None
+        differs = metadata != before
+        if differs and (finalizers or graceful) and not options.dry_run:
+            try:
+                entry = await self._put(key, obj, entry.revision)
+            except Mismatch:
+                return None
+            differs = False
+        found = Item(None if differs else entry, obj)
+        if finalizers or (graceful and metadata["deletionGracePeriodSeconds"]):
+            return found, False
+        return (found, True) if options.dry_run or await self._erase(key, entry.revision) else None
 
-    async def _hold(self, key: str, entry: Entry, obj: Object, options: DeleteOptions) -> tuple[Object, bool] | None:
+    async def _hold(self, key: str, entry: Entry, obj: Object, options: DeleteOptions) -> tuple[Item, bool] | None:
         """Begin the end of an object that something of its own keeps (the content of a namespace)."""
         metadata = obj["metadata"]
         if metadata.get("deletionTimestamp"):
-            return obj, False
+            return Item(entry, obj), False
         metadata["deletionTimestamp"] = meta.timestamp(self.now())
         if finalizers := self._deletion_finalizers(metadata, options):
             metadata["finalizers"] = finalizers
         if self.strategy.ending is not None:
             self.strategy.ending(obj)
         if options.dry_run:
-            return obj, False
+            return Item(object=obj), False
         try:
-            return self._stored(await self._put(key, obj, entry.revision)), False
+            return Item(await self._put(key, obj, entry.revision), obj), False
         except Mismatch:
             return None
 

@@ -168,14 +168,14 @@ def _bound(pod: Object, name: str, metadata: Object, node: str, app: App) -> Obj
     uid = metadata.get("uid")
     if uid and uid != pod["metadata"]["uid"]:
         raise status.conflict("", "pods", name, status.other_uid(uid, pod["metadata"]["uid"]))
-    spec = pod.setdefault("spec", {})
+    spec = pod.get("spec") or {}
     if pod["metadata"].get("deletionTimestamp"):
         raise status.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     if spec.get("nodeName"):
         raise status.conflict("", "pods/binding", name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
     if spec.get("schedulingGates"):
         raise status.conflict("", "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
-    spec["nodeName"] = node
+    pod["spec"] = {**spec, "nodeName": node}
     for part in ("annotations", "labels"):
         if metadata.get(part):
             pod["metadata"].setdefault(part, {}).update(metadata[part])

@@ -449,13 +449,13 @@ async def delete(request: Request, endpoint: Endpoint) -> Answer:
     options = await _delete_options(request, endpoint)
     resource = endpoint.resource
     change = endpoint.admission(request, WriteOptions(dry_run=options.dry_run))
-    obj, gone = await resource.delete(endpoint.namespace, endpoint.name, options, _validator(change))
+    item, gone = await resource.delete(endpoint.namespace, endpoint.name, options, _validator(change))
     if gone and not resource.strategy.returns_deleted:
-        kind, metadata = resource.kind, obj["metadata"]
+        kind, metadata = resource.kind, resource.object_of(item)["metadata"]
         outcome = status.success(name=metadata["name"], group=kind.group, kind=kind.plural, uid=metadata["uid"])
         return render.plain(outcome, form)
     code = 202 if not gone and options.orphan is False else 200
-    answer = render.item(resource, Item(object=obj), form)
+    answer = render.item(resource, item, form)
     answer.status = code
     return answer
 

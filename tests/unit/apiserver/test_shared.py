@@ -12,13 +12,15 @@ from uuid import RFC_4122, UUID
 import orjson
 import pytest
 
-from kubesched.api import meta, shared
-from tests.unit.apiserver.conftest import Server, pod, refused, shown
+from kubesched.api import meta, shared, stored
+from tests.unit.apiserver.conftest import JSON, MERGE, Server, pod, refused, shown
 from tests.unit.apiserver.test_pod_validation import PODS, REFUSED, TAKEN, mounted, one
 
 Obj = dict[str, Any]
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 SPECS = [*TAKEN, *(spec for spec, _ in REFUSED)]
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
 ANNOTATIONS = [{}, {"kubernetes.io/config.mirror": "x"}, {"container.apparmor.security.beta.kubernetes.io/c": "?"}]
 
 
@@ -32,7 +34,7 @@ def mixed(rng: random.Random) -> Obj:
     return out
 
 
-def requests(seed: int) -> Iterator[tuple[str, str, Obj]]:
+def requests(seed: int) -> Iterator[tuple[str, str, Any]]:
     """Objects with specifications of which many come again."""
     rng = random.Random(seed)
     pool = [mixed(rng) for _ in range(40)]
@@ -62,13 +64,40 @@ def requests(seed: int) -> Iterator[tuple[str, str, Obj]]:
             again["spec"] = copy.deepcopy(rng.choice([spec, spec, rng.choice(pool)]))
             again["metadata"]["labels"] = {"changed": "yes"}
             yield "PUT", f"{PODS}/{name}", again
+        yield from later(rng, f"{PODS}/{name}")
+
+
+def later(rng: random.Random, path: str) -> Iterator[tuple[str, str, Any]]:
+    """What happens to a pod, if it was made."""
+    yield from rng.sample(
+        [
+            ("PATCH", f"{path}/status", {"status": {"podIP": f"10.0.0.{rng.randrange(3)}"}}),
+            ("PATCH", f"{path}/status", [{"op": "replace", "path": "/status/phase", "value": "Running"}]),
+            ("PATCH", path, {"metadata": {"labels": {"later": "yes"}, "managedFields": rng.choice([None, [{}]])}}),
+            ("PATCH", path, [{"op": "replace", "path": "/spec/containers/0/image", "value": "nginx:2"}]),
+            ("PATCH", path, {"spec": {"tolerations": [{"operator": "Exists"}]}}),
+            (STRATEGIC, path, {"spec": {"containers": [{"name": "c", "image": "nginx:3"}]}}),
+            (STRATEGIC, path, {"spec": {"activeDeadlineSeconds": 9}, "metadata": {"annotations": {"a": "b"}}}),
+            ("PATCH", f"{path}/ephemeralcontainers", {"spec": {"ephemeralContainers": [{"name": "e", "image": "e"}]}}),
+            ("PATCH", f"{path}/resize", {"spec": {"containers": [{"name": "c", "resources": {}}]}}),
+            ("POST", f"{path}/eviction", {"metadata": {"name": path.rpartition("/")[2]}}),
+            ("POST", f"{path}/binding", {"target": {"kind": "Node", "name": "n"}}),
+            ("GET", path, None),
+        ],
+        rng.randrange(6),
+    )
+    if rng.random() < 0.5:
+        yield "DELETE", path, {"gracePeriodSeconds": rng.choice([0, 5])}
 
 
 def answers(server: Server, seed: int) -> list[Any]:
     found = []
     for method, path, body in requests(seed):
-        answer = server.ask(method, path, body)
-        found.append((answer.status, answer.body, answer.headers.get("Warning")))
+        media_type = JSON_PATCH if isinstance(body, list) else MERGE if method == "PATCH" else JSON
+        if method == STRATEGIC:
+            method, media_type = "PATCH", STRATEGIC
+        answer = server.ask(method, path, body, content_type=media_type)
+        found.append((method, answer.status, answer.body, answer.headers.get("Warning")))
     return found
 
 
@@ -81,10 +110,19 @@ def test_nobody_sees_what_is_shared(server: Server, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(shared, "SIGHTS", sights)
     uids = iter(str(UUID(int=n)) for n in range(10_000))
     found = answers(server, seed)
-    assert {status for status, *_ in found} >= {200, 201, 422}
+    assert {(method, code) for method, code, *_ in found} >= {
+        ("POST", 201),
+        ("POST", 422),
+        ("PUT", 200),
+        ("PATCH", 200),
+        ("PATCH", 422),
+        ("DELETE", 200),
+    }
 
     monkeypatch.setattr(shared.Memo, "get", lambda memo, key: None)
     monkeypatch.setattr(shared.Memo, "put", lambda memo, key, value: value)
+    monkeypatch.setattr(stored, "loads", lambda data, marks: orjson.loads(data))
+    monkeypatch.setattr(stored, "dumps", orjson.dumps)
     uids = iter(str(UUID(int=n)) for n in range(10_000))
     assert answers(other, seed) == found
 
