@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from kubesched.api import status
-from kubesched.apiserver import metrics
+from kubesched.apiserver import issuer, metrics
 from kubesched.apiserver.message import Answer, Request, Response
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ async def answer(request: Request, app: App) -> Answer:
         return await _metrics(app)
     if path == "/":
         return Response(200, orjson.dumps({"paths": _paths(app)}, option=orjson.OPT_INDENT_2))
+    if (published := issuer.answer(path, app.published)) is not None:
+        return published
     for root in _CHECKS:
         if path == root or path.startswith(f"{root}/"):
             return _health(request, app, root, path[len(root) + 1 :])
@@ -43,8 +45,13 @@ async def answer(request: Request, app: App) -> Answer:
     raise status.no_such_path()
 
 
+_FIRST = frozenset(
+    ("api", "apis", "version", "healthz", "livez", "readyz", "openapi", "metrics", "openid", ".well-known")
+)
+
+
 def _known(path: str) -> bool:
-    return path.split("/")[1:2][0] in ("api", "apis", "version", "healthz", "livez", "readyz", "openapi", "metrics")
+    return path.split("/")[1:2][0] in _FIRST
 
 
 def _paths(app: App) -> list[str]:
@@ -53,7 +60,7 @@ def _paths(app: App) -> list[str]:
     groups = [group for group in app.kinds.groups() if group]
     versions = [f"/apis/{group}/{version}" for group in groups for version in app.kinds.versions(group)]
     plain = ("/api", "/api/v1", "/apis", "/apis/", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version")
-    return sorted([*plain, *_CHECKS, *checks, *(f"/apis/{group}" for group in groups), *versions])
+    return sorted([*plain, *_CHECKS, *app.published, *checks, *(f"/apis/{group}" for group in groups), *versions])
 
 
 async def _metrics(app: App) -> Response:

@@ -11,13 +11,14 @@ from typing import Protocol
 from kubesched.api import codec, groups, status
 from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object, Strategy
-from kubesched.apiserver import about, admission, routes, signing, subresources, verbs
+from kubesched.apiserver import about, admission, issuer, routes, signing, subresources, verbs
 from kubesched.apiserver.addresses import ServiceAddresses
 from kubesched.apiserver.authorization import attributes, policy
 from kubesched.apiserver.authorization.aggregation import Aggregation
 from kubesched.apiserver.authorization.authorizer import Authorizer
 from kubesched.apiserver.authorization.escalation import CreateOnUpdate, NoEscalation
 from kubesched.apiserver.authorization.impersonation import impersonated
+from kubesched.apiserver.bootstraptokens import BootstrapTokens
 from kubesched.apiserver.custom import DEFINITIONS, CustomResources, with_rules
 from kubesched.apiserver.documents import Documents
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
@@ -84,10 +85,12 @@ class App:
         self.metrics = Metrics()
         self.now = now
         self.ready = True  # /readyz; false while draining
+        self.published: issuer.Published = {}  # about the issuer of accounts' tokens
         self._resources: dict[Kind, Resource] = {}
         self._watchers: dict[Kind, Watchers] = {}
         self._targets: dict[tuple[Kind, str], Endpoint] = {}
         self._custom: CustomResources | None = None
+        self.bootstrap_tokens = BootstrapTokens(self.resource_of("", "v1", "secrets"), now)
         kinds_of_policy = [self.resource_of(policy.GROUP, "v1", plural) for plural in policy.RESOURCES.values()]
         self.authorizer = Authorizer(store, kinds_of_policy, self.metrics.authorizations)
         self._aggregation: Aggregation | None = None
@@ -106,7 +109,8 @@ class App:
 
     async def authenticate(self, token: str, audiences: tuple[str, ...]) -> User | None:
         """Who a bearer token is; None: nobody."""
-        return None if self._accounts is None else await self._accounts.authenticate(token, audiences)
+        account = None if self._accounts is None else await self._accounts.authenticate(token, audiences)
+        return account or (None if audiences else await self.bootstrap_tokens.authenticate(token))
 
     async def issue_token(
         self, account: Object, spec: Object, seconds: int

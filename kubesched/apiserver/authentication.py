@@ -37,6 +37,10 @@ async def _unchecked(claims: Claims) -> bool:
     return True
 
 
+async def _nobody(token: str) -> User | None:
+    return None
+
+
 class Authentication:
     """Judges credentials; what `front.Authenticator` asks for.
 
@@ -48,6 +52,8 @@ class Authentication:
         A token that may do everything; "" is none.
     alive
         Asked about a token whose signature and times are good.
+    bootstrap
+        Asked about every other token; None: it is nobody's.
     now
         The wall clock, seconds since the epoch.
     """
@@ -58,12 +64,14 @@ class Authentication:
         *,
         admin_token: str = "",
         alive: Alive = _unchecked,
+        bootstrap: Callable[[str], Awaitable[User | None]] = _nobody,
         issued: Callable[[bytes], bool] = lambda der: True,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._tokens = tokens
         self._admin_token = admin_token.encode()
         self._alive = alive
+        self._bootstrap = bootstrap
         self._issued = issued
         self._now = now
         self._verdicts: OrderedDict[bytes, tuple[User, float]] = OrderedDict()
@@ -107,6 +115,9 @@ class Authentication:
         try:
             claims = self._tokens.verify(token)
         except BadToken as error:
+            joining = await self._bootstrap(token)
+            if joining is not None:
+                return joining
             _log.info("a token was refused: %s", error)
             raise status.unauthorized() from error
         if not await self._alive(claims):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubesched.api.kinds import Registry, built_in
-from kubesched.apiserver import bootstrap
+from kubesched.apiserver import bootstrap, issuer
 from kubesched.apiserver.accounts import ServiceAccounts
 from kubesched.apiserver.app import App, system_now
 from kubesched.apiserver.authentication import Authentication
@@ -144,7 +144,11 @@ async def _start(config: ServerConfig, authority: Authority, store: Store) -> Se
     accounts = ServiceAccounts(tokens, store, kinds, system_now)
     app = App(store, kinds, accounts=accounts)
     authentication = Authentication(
-        tokens, admin_token=config.admin_token, alive=accounts.alive, issued=authority.issued
+        tokens,
+        admin_token=config.admin_token,
+        alive=accounts.alive,
+        bootstrap=app.bootstrap_tokens.authenticate,
+        issued=authority.issued,
     )
     tls = authority.server_context(config.names, config.addresses)
     front = Front(app, authentication, tls=tls, limits=config.limits)
@@ -153,8 +157,10 @@ async def _start(config: ServerConfig, authority: Authority, store: Store) -> Se
     except OSError as error:
         where = f"{config.host}:{config.port}"
         raise errors.StorageError(where, f"cannot be listened on: {error.strerror or error}") from error
+    address = _endpoint(config.host)
+    app.published = issuer.documents(tokens.issuer, tokens.jwks(), f"https://{address}:{port}")
     await app.start()
-    await bootstrap.prepare(app, _endpoint(config.host), port)
+    await bootstrap.prepare(app, address, port)
     await bootstrap.grant(app)
     return Server(config, authority, app, front, port)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jwt
 import pytest
 
 from kubesched.testing import RunningServer
@@ -38,9 +39,9 @@ class Client:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         return self.admin("POST", f"{CORE}/serviceaccounts/robot/token", body)
 
-    def with_token(self, token: str) -> tuple[int, Any]:
+    def with_token(self, token: str, path: str = CORE) -> tuple[int, Any]:
         bare = self.server.server.authority.client_context(None)
-        return ask(self.server.port, bare, "GET", CORE, Authorization=f"Bearer {token}")
+        return ask(self.server.port, bare, "GET", path, Authorization=f"Bearer {token}")
 
     def review(self, token: str, *audiences: str) -> Any:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
@@ -119,3 +120,59 @@ def test_token_when_it_cannot_be_bound_then_upstreams_errors(client: Client) -> 
     code, message = refused(apiVersion="v1", kind="Pod", name="p", uid="wrong")
     assert code == 409
     assert "the UID in the bound object reference (wrong) does not match the UID in record." in message
+
+
+def test_keys_when_published_then_others_can_judge_a_token(client: Client) -> None:
+    token = client.token()[1]["status"]["token"]
+    code, configuration = client.with_token(token, "/.well-known/openid-configuration")
+    assert code == 200
+    assert configuration["id_token_signing_alg_values_supported"] == ["ES256"]
+    address, _, path = configuration["jwks_uri"].partition("/openid/")
+    assert address == f"https://127.0.0.1:{client.server.port}"
+    code, keys = client.with_token(token, f"/openid/{path}")
+    assert code == 200
+    issuer = configuration["issuer"]
+    [key] = jwt.PyJWKSet.from_dict(keys).keys
+    assert key.key_id == jwt.get_unverified_header(token)["kid"]
+    claims = jwt.decode(token, key.key, algorithms=["ES256"], audience=issuer, issuer=issuer)
+    assert claims["sub"] == "system:serviceaccount:default:robot"
+    bare = client.server.server.authority.client_context(None)
+    assert ask(client.server.port, bare, "GET", "/openid/v1/jwks")[0] == 403
+
+
+def test_bootstrap_token_when_its_secret_is_good_then_it_is_who_joins(client: Client) -> None:
+    def secret(**changes: str) -> Any:
+        data = {
+            "token-id": "abcdef",
+            "token-secret": "0123456789abcdef",
+            "usage-bootstrap-authentication": "true",
+            "auth-extra-groups": "system:bootstrappers:workers",
+            **changes,
+        }
+        metadata = {"name": "bootstrap-token-abcdef", "namespace": "kube-system"}
+        return {"metadata": metadata, "type": "bootstrap.kubernetes.io/token", "stringData": data}
+
+    path, token = "/api/v1/namespaces/kube-system/secrets", "abcdef.0123456789abcdef"
+    assert client.with_token(token)[0] == 401
+    client.made(path, secret())
+    assert client.with_token(token)[0] == 403
+    assert client.with_token("abcdef.0123456789abcdeX")[0] == 401
+    assert client.with_token("abcdef.0000000000000000")[0] == 401
+    review = client.review(token)
+    assert review["user"] == {
+        "username": "system:bootstrap:abcdef",
+        "groups": ["system:bootstrappers", "system:bootstrappers:workers", "system:authenticated"],
+    }
+    for changes in (
+        {"expiration": "2020-01-01T00:00:00Z"},
+        {"expiration": "tomorrow"},
+        {"usage-bootstrap-authentication": "false"},
+        {"auth-extra-groups": "system:masters"},
+        {"token-id": "fedcba"},
+    ):
+        assert client.admin("PUT", f"{path}/bootstrap-token-abcdef", secret(**changes))[0] == 200
+        assert client.with_token(token)[0] == 401, changes
+    assert (
+        client.admin("PUT", f"{path}/bootstrap-token-abcdef", secret(expiration="2999-01-01T00:00:00+01:00"))[0] == 200
+    )
+    assert client.with_token(token)[0] == 403
