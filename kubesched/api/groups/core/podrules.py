@@ -6,7 +6,6 @@ Errors come in upstream's order. Source: pkg/apis/core/validation/validation.go,
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -407,11 +406,12 @@ def _quality(spec: Object) -> str:
     return "Guaranteed" if guaranteed else "Burstable"
 
 
-def _positive(asking: list[Object], part: str) -> Counter[str]:
+def _positive(asking: list[Object], part: str) -> dict[str, int]:
     """Sums of what is asked of processors and memory."""
-    sums: Counter[str] = Counter()
+    sums: dict[str, int] = {}
     for resources in asking:
-        for name, text in (resources.get(part) or {}).items():
-            if name in ("cpu", "memory"):
-                sums[name] += quantity.parse_nano(text)
-    return +sums
+        amounts = resources.get(part) or {}
+        for name in ("cpu", "memory"):
+            if name in amounts and (nano := quantity.parse_nano(amounts[name])) > 0:
+                sums[name] = sums.get(name, 0) + nano
+    return sums
