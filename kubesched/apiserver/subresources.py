@@ -7,17 +7,18 @@ the part. The others are functions in a table. Source: pkg/registry, v1.36.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kubesched.api import meta, schema, selectors, status
 from kubesched.api.columns import at
 from kubesched.api.options import WriteOptions, delete_options
+from kubesched.api.status import FieldError
 from kubesched.api.strategy import Object
 from kubesched.apiserver import negotiate, patches, render, reviews, verbs
 from kubesched.apiserver.endpoint import Endpoint, GroupVersionKind
 from kubesched.apiserver.eviction import evict
-from kubesched.apiserver.message import Answer, Request
+from kubesched.apiserver.message import Answer, Request, Response
 from kubesched.apiserver.resource import Item
 from kubesched.apiserver.routes import Route
 
@@ -40,11 +41,11 @@ async def dispatch(request: Request, endpoint: Endpoint, route: Route, app: App)
     """Answer a request for a subresource."""
     kind = route.kind
     subresource = kind.subresources[route.subresource]
+    if _VERBS.get(request.method) not in subresource.verbs:
+        raise status.method_not_allowed()
     own = _CONNECT.get((kind.plural, route.subresource))
     if own is not None:
         return await own(request, endpoint, app)
-    if _VERBS.get(request.method) not in subresource.verbs:
-        raise status.method_not_allowed()
     if route.subresource == "scale":
         return await _scale(request, endpoint)
     handler = _HANDLERS.get((kind.plural, route.subresource))
@@ -197,14 +198,75 @@ async def _evict(request: Request, endpoint: Endpoint, app: App) -> Answer:
     return render.plain(status.success(201), verbs.form_of(request, endpoint), 201)
 
 
-async def _no_host(request: Request, endpoint: Endpoint, app: App) -> Answer:
-    """Logs and streams are the business of the node that runs the pod."""
+async def _log(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """The log of a container is on the node that runs the pod; before there is one, it is empty."""
+    wrong = list(_wrong_log_options(request))
+    if wrong:
+        raise status.invalid("", "PodLogOptions", endpoint.name, wrong)
+    pod = await _pod(endpoint, app)
+    _container(request, pod)
+    if not at(pod, "spec", "nodeName"):
+        return Response(200, b"", "text/plain")
+    raise _no_node(pod)
+
+
+def _wrong_log_options(request: Request) -> Iterator[FieldError]:
+    numbers: dict[str, int | None] = {}
+    for name in ("limitBytes", "sinceSeconds", "tailLines"):
+        given = request.query.get(name, ("",))[0]
+        try:
+            numbers[name] = int(given) if given else None
+        except ValueError:
+            raise status.bad_request(f'strconv.ParseInt: parsing "{given}": invalid syntax') from None
+    lines, limit, since = numbers["tailLines"], numbers["limitBytes"], numbers["sinceSeconds"]
+    if lines is not None and lines < 0:
+        yield status.invalid_value("tailLines", lines, "must be greater than or equal to 0")
+    if limit is not None and limit < 1:
+        yield status.invalid_value("limitBytes", limit, "must be greater than 0")
+    if since is not None and request.query.get("sinceTime"):
+        yield status.forbidden_field("", "at most one of `sinceTime` or `sinceSeconds` may be specified")
+    elif since is not None and since < 1:
+        yield status.invalid_value("sinceSeconds", since, "must be greater than 0")
+
+
+async def _stream(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """A stream to a container: the business of the node that runs the pod."""
+    pod = await _pod(endpoint, app)
+    _container(request, pod)
+    raise _no_node(pod)
+
+
+async def _to_pod(request: Request, endpoint: Endpoint, app: App) -> Answer:
+    """A connection to what listens in a pod."""
+    raise _no_node(await _pod(endpoint, app))
+
+
+async def _pod(endpoint: Endpoint, app: App) -> Object:
     pods = app.resource_of("", "v1", "pods")
-    pod = pods.decode(await pods.get(endpoint.namespace, endpoint.name))
-    node = (pod.get("spec") or {}).get("nodeName")
+    return pods.decode(await pods.get(endpoint.namespace, endpoint.name))
+
+
+def _container(request: Request, pod: Object) -> None:
+    """Whether the request says which container it means."""
+    spec, name = pod.get("spec") or {}, pod["metadata"]["name"]
+    known = [
+        container["name"]
+        for part in ("initContainers", "containers", "ephemeralContainers")
+        for container in spec.get(part) or ()
+    ]
+    wanted = request.query.get("container", ("",))[0]
+    if wanted and wanted not in known:
+        raise status.bad_request(f"container {wanted} is not valid for pod {name}")
+    if not wanted and len(spec.get("containers") or ()) > 1:
+        choice = " ".join(known)
+        raise status.bad_request(f"a container name must be specified for pod {name}, choose one of: [{choice}]")
+
+
+def _no_node(pod: Object) -> status.StatusError:
+    name, node = pod["metadata"]["name"], at(pod, "spec", "nodeName")
     if not node:
-        raise status.bad_request(f"pod {endpoint.name} does not have a host assigned")
-    raise status.unavailable(f'the node "{node}" of pod {endpoint.name} cannot be reached')
+        return status.bad_request(f"pod {name} does not have a host assigned")
+    return status.unavailable(f'the node "{node}" of pod {name} cannot be reached')
 
 
 async def _no_backend(request: Request, endpoint: Endpoint, app: App) -> Answer:
@@ -281,11 +343,11 @@ _MIN_TOKEN_SECONDS = 600
 _MAX_TOKEN_SECONDS = 2**32
 
 _CONNECT: dict[tuple[str, str], _Handler] = {
-    ("pods", "log"): _no_host,
-    ("pods", "exec"): _no_host,
-    ("pods", "attach"): _no_host,
-    ("pods", "portforward"): _no_host,
-    ("pods", "proxy"): _no_host,
+    ("pods", "log"): _log,
+    ("pods", "exec"): _stream,
+    ("pods", "attach"): _stream,
+    ("pods", "portforward"): _to_pod,
+    ("pods", "proxy"): _to_pod,
     ("services", "proxy"): _no_backend,
     ("nodes", "proxy"): _no_backend,
 }

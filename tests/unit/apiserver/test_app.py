@@ -390,3 +390,29 @@ def test_a_stored_object_takes_the_memory_of_its_bytes(server: Server) -> None:
     finally:
         tracemalloc.stop()
     assert 20_000 < each < 25_000
+
+
+def test_streams_of_pods_when_no_node_has_it_then_upstreams_words(server: Server) -> None:
+    made = pod("p", initContainers=[{"name": "i", "image": "x"}])
+    made["spec"]["containers"] = [{"name": name, "image": "x"} for name in "ab"]
+    assert server.ask("POST", PODS, made).status == 201
+
+    def said(method: str, part: str, **query: str) -> tuple[int, str]:
+        answer = server.ask(method, f"{PODS}/p/{part}", query=query)
+        return answer.status, answer.body["message"] if answer.status >= 400 else answer.body
+
+    which = (400, "a container name must be specified for pod p, choose one of: [i a b]")
+    for part in ("log", "exec", "attach"):
+        assert said("GET", part) == which
+        assert said("GET", part, container="c") == (400, "container c is not valid for pod p")
+    unassigned = (400, "pod p does not have a host assigned")
+    assert said("GET", "log", container="i") == (200, ""), "what did not start has said nothing yet"
+    assert said("POST", "exec", container="a") == unassigned
+    assert said("POST", "portforward") == said("GET", "proxy") == unassigned
+    assert said("DELETE", "log")[0] == said("PATCH", "exec")[0] == 405
+    assert said("GET", "log", container="a", tailLines="-1") == (
+        422,
+        'PodLogOptions "p" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0',
+    )
+    assert said("GET", "log", container="a", limitBytes="0")[0] == 422
+    assert said("GET", "log", container="a", sinceSeconds="1", sinceTime="2026-01-01T00:00:00Z")[0] == 422

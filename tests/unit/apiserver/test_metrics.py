@@ -45,7 +45,7 @@ def test_requests_are_counted_by_upstreams_labels(server: Server) -> None:
     server.merge(f"{PODS}/p", {"metadata": {"labels": {"a": "b"}}})
     applied = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"c": "d"}}}
     server.ask("PATCH", f"{PODS}/p", applied, query={"fieldManager": "m", "force": "true"}, content_type=APPLY)
-    server.ask("GET", f"{PODS}/p/log")
+    server.ask("GET", f"{PODS}/p/exec")
     server.ask("GET", "/readyz/ping")
     server.ask("DELETE", f"{PODS}/p")
     found = scraped(server)
@@ -64,7 +64,7 @@ def test_requests_are_counted_by_upstreams_labels(server: Server) -> None:
     assert only(found, total, verb="LIST", scope="cluster", **mine) == 1
     assert only(found, total, verb="PATCH", code="200", **mine) == 1
     assert only(found, total, verb="APPLY", code="200", **mine) == 1
-    assert only(found, total, verb="CONNECT", subresource="log", code="400", **mine) == 1
+    assert only(found, total, verb="CONNECT", subresource="exec", code="400", **mine) == 1
     assert only(found, total, verb="GET", subresource="/readyz", code="200", component="", scope="") == 1
     assert only(found, total, verb="DELETE", code="200", **mine) == 1
     seconds = "apiserver_request_duration_seconds"
