@@ -11,6 +11,7 @@ Source: structured-merge-diff v6 (fieldpath, typed), as vendored by Kubernetes v
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import orjson
 
 from kubesched.api import alike, gotext, shared
 from kubesched.api.schema import ListType, Shape, Type
+from kubesched.api.shared import Shared
 
 Set = dict[str, Any]
 Node = dict[str, Any]
@@ -322,6 +324,8 @@ def _compare(left: Any, right: Any, kind: Type) -> _Nodes:
         return _SAME
     if _is_map(kind, left, right) and _both(left, right, dict) and (left or right):
         if not _is_atomic(kind) or kind.shape is Shape.ANY:
+            if type(left) is Shared and type(right) is Shared:
+                return _compare_shared(left, right, kind)
             return _compare_maps(left or {}, right or {}, kind)
     elif _is_list(kind, left, right) and _both(left, right, list) and (left or right) and not _is_atomic(kind):
         return _compare_lists(left or [], right or [], kind)
@@ -395,7 +399,9 @@ def _whole_map(kind: Type) -> Callable[[Any], Node]:
                 out[element] = function(item)
         if flat and len(shapes) < _MOST_FLAT and out.keys() <= declared:
             shapes.setdefault(frozenset(value), out)
-        shared.keep(value, whole, out)
+        if type(value) is Shared:
+            out = shared.share(out)
+            shared.keep(value, whole, out)
         return out
 
     return whole
@@ -449,6 +455,16 @@ def _whole_list(kind: Type) -> Callable[[Any], Node]:
         return out
 
     return whole
+
+
+def _compare_shared(left: Shared, right: Shared, kind: Type) -> _Nodes:
+    """The same of two that are shared: most often what a template says takes the place of nothing."""
+    known: tuple[Callable[[], Any], _Nodes] | None = shared.recall(right, _compare)
+    if known is None or known[0]() is not left:
+        removed, modified, added = map(shared.share, _compare_maps(left, right, kind))
+        known = weakref.ref(left), (removed, modified, added)
+        shared.keep(right, _compare, known)
+    return known[1]
 
 
 def _compare_maps(left: dict[str, Any], right: dict[str, Any], kind: Type) -> _Nodes:
@@ -566,15 +582,15 @@ def _once(items: list[Any], kind: Type) -> dict[str, Any]:
 def _woven(mine: list[str], theirs: list[str]) -> Iterator[tuple[str, int]]:
     """Names of both lists in the order of the merged one, with the place of those that are mine alone."""
     wanted, present = set(theirs), set(mine)
-    shared = [name for name in theirs if name in present]
+    common = [name for name in theirs if name in present]
     done: set[str] = set()
     i = j = at = 0
     while i < len(mine) or j < len(theirs):
-        while at < len(shared) and shared[at] in done:
+        while at < len(common) and common[at] in done:
             at += 1
         name = mine[i] if i < len(mine) else None
         differ = name is not None and j < len(theirs) and name != theirs[j]
-        if differ and name in wanted and at < len(shared) and shared[at] != name:
+        if differ and name in wanted and at < len(common) and common[at] != name:
             i += 1  # it comes later, where the applier has it
             continue
         if name is not None and name not in wanted:

@@ -95,21 +95,16 @@ def update(live: Object | None, new: Object, manager: str, context: Context) -> 
     Never fails: an object that cannot be walked keeps no managed fields, as upstream does.
     """
     owners = _owners_of_request(live, new, context.subresource)
-    before = context.blank if live is None else live
     new["metadata"].pop("managedFields", None)
     if not owners and live is not None:
         return  # an object whose fields are not tracked stays so until somebody applies
-    kept = before["metadata"].pop("managedFields", None)
+    before = context.blank if live is None else _without_managed(live)
+    who = Manager(manager or "unknown", "Update", context.version, context.subresource)
     try:
-        _update(
-            owners, before, new, Manager(manager or "unknown", "Update", context.version, context.subresource), context
-        )
+        _update(owners, before, new, who, context)
         _cap(owners)
     except FieldsError:
         owners = {}
-    finally:
-        if kept is not None:
-            before["metadata"]["managedFields"] = kept
     _write(new, owners)
 
 

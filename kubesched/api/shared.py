@@ -29,7 +29,7 @@ def _read_only(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
 class Shared(dict[str, Any]):
     """An object that is shared, or a part of one."""
 
-    __slots__ = ("kept",)
+    __slots__ = ("__weakref__", "kept")
 
     def __init__(self, fields: dict[str, Any]) -> None:
         super().__init__(fields)

@@ -8,7 +8,7 @@ import logging
 import secrets
 from typing import Protocol
 
-from kubesched.api import codec, groups, status
+from kubesched.api import codec, groups, shared, status
 from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object, Strategy
 from kubesched.apiserver import about, admission, issuer, routes, signing, subresources, verbs
@@ -193,7 +193,7 @@ class App:
         gvk = GroupVersionKind(kind.group, kind.version, kind.kind)
         type_ = kind.type
         bare = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {}}
-        blank, _ = codec.normalise(bare, type_, strict=False)
+        blank = shared.share(codec.normalise(bare, type_, strict=False)[0])
         return Endpoint(resource, watchers, type_, gvk, blank, subresource=subresource, admit=self._admission)
 
     async def start(self) -> None:

@@ -76,3 +76,21 @@ def test_equal_parts_are_the_same_whether_they_are_shared_or_not() -> None:
     }
     other = {**pod, "spec": shared.share(pod["spec"])}
     assert fieldset.compare(pod, other, POD) == fieldset.compare(other, pod, POD) == ({}, {}, {})
+
+
+def test_shared_specifications_are_compared_with_the_one_that_is_there() -> None:
+    after = shared.share({"containers": [{"name": "a", "image": "2"}], "nodeName": "n"})
+    wanted: list[tuple[Any, Any]] = [
+        ({}, ({}, {}, {"f:containers": {".": {}, 'k:{"name":"a"}': {".": {}, "f:name": {}, "f:image": {}}}})),
+        (
+            {"containers": [{"name": "a", "image": "1"}]},
+            ({}, {"f:containers": {'k:{"name":"a"}': {"f:image": {}}}}, {}),
+        ),
+        ({"containers": [{"name": "a", "image": "2"}], "hostname": "h"}, ({"f:hostname": {}}, {}, {})),
+    ]
+    for before, (removed, modified, added) in [*wanted, *wanted]:
+        expected = ({"f:spec": removed} if removed else {}, {"f:spec": modified} if modified else {})
+        left = {"spec": shared.share(before)}
+        for _ in range(2):
+            found = fieldset.compare(left, {"spec": after}, POD)
+            assert found == (*expected, {"f:spec": {**added, "f:nodeName": {}}})
