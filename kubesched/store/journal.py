@@ -167,6 +167,7 @@ class Journal:
         run("PRAGMA synchronous = FULL")
         run("PRAGMA wal_autocheckpoint = 0")
         run("PRAGMA cell_size_check = ON")
+        run("PRAGMA secure_delete = FAST")  # some builds write every page that is freed, to clear it: twice the writes
         application, schema = (run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         if (application, schema) == (0, 0) and not run("SELECT 1 FROM sqlite_schema").fetchall():
             self._connection.executescript(
