@@ -22,7 +22,7 @@ Object = dict[str, Any]
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024  # bytes that all copy operations of a patch may add
 
-_EMPTY = Type("", Shape.OBJECT)
+_NOTHING = object()
 
 
 # ---- merge patch ----
@@ -244,7 +244,7 @@ def _merge_field(original: Object, name: str, value: Any, kind: Type, deleting: 
     field = _field(kind, name)
     strategy = _strategy(field)
     if isinstance(value, dict):
-        original[name] = value if strategy == "replace" else _merge_map(current, value, _type(field))
+        original[name] = value if strategy == "replace" else _merge_map(current, value, field.type)
     elif strategy == "merge" or deleting:
         original[name] = _merge_list(current or [], value, field, deleting)
     else:
@@ -271,20 +271,24 @@ def _without_directives(value: Any) -> tuple[Any, bool]:
     return value, True
 
 
-def _field(kind: Type, name: str) -> Field | None:
-    """The field of a type; maps have the same for every key. None: unknown, merged as JSON is."""
-    if kind.shape is Shape.MAP and kind.element is not None:
-        return Field(name, kind.element)
-    return kind.fields.get(name)
+def _field(kind: Type, name: str) -> Field:
+    """The field of a type, asked where two values meet; within maps and free JSON nothing may.
 
-
-def _type(field: Field | None) -> Type:
-    return _EMPTY if field is None else field.type
-
-
-def _strategy(field: Field | None) -> str:
+    Raises
+    ------
+    StatusError
+        400, with upstream's text.
+    """
+    if kind.shape is Shape.MAP:
+        raise status.bad_request("merging an object in json but data type is not struct, instead is: map")
+    field = kind.fields.get(name)
     if field is None:
-        return ""
+        struct = kind.name.rpartition(".")[2]
+        raise status.bad_request(f"unable to find api field in struct {struct} for the json field {gotext.quote(name)}")
+    return field
+
+
+def _strategy(field: Field) -> str:
     return next((name for name in field.patch_strategy if name != "retainKeys"), "")
 
 
@@ -314,7 +318,7 @@ def _merge_ordered(original: Object, patch: Object, kind: Type) -> None:
         order = _list(patch.pop(directive))
         name = _suffix(directive, _ORDER)
         field = _field(kind, name)
-        key = field.merge_key if field else ""
+        key = field.merge_key
         current, wanted = original.get(name), patch.get(name)
         before = [] if current is None else list(_list(current))
         _check_order(_list(wanted) if wanted is not None else [], order, key)
@@ -405,11 +409,11 @@ def _bad_directive(directive: Any, patch: Object) -> status.StatusError:
     return status.bad_request(f"unknown patch type: {directive} in map: {gotext.printed(patch)}")
 
 
-def _merge_list(original: list[Any], patch: list[Any], field: Field | None, deleting: bool) -> list[Any]:
+def _merge_list(original: list[Any], patch: list[Any], field: Field, deleting: bool) -> list[Any]:
     if not original and not patch:
         return original
     maps = _element(original, patch) is dict
-    key = field.merge_key if field is not None and maps else ""
+    key = field.merge_key if maps else ""
     if not maps:
         if deleting:
             gone = {item for item in patch if not isinstance(item, list)}  # no list holds lists
@@ -418,10 +422,10 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field | None, dele
         order: list[Any] = patch
     else:
         if not key:
-            raise status.bad_request(f"cannot merge lists without merge key for {field.name if field else ''}")
+            raise status.bad_request(f"cannot merge lists without merge key for {field.name}")
         original, order = _follow_directives(original, patch, key)
-        element = field.type.element if field is not None and field.type.element is not None else _EMPTY
-        merged = _merge_elements(list(original), order, key, element)
+        assert field.type.element is not None  # only lists have merge keys
+        merged = _merge_elements(list(original), order, key, field.type.element)
     theirs, ours = _partition(merged, order, key)
     return _in_order(theirs, ours, order, original, key)
 
@@ -462,7 +466,7 @@ def _follow_directives(original: list[Any], patch: list[Any], key: str) -> tuple
     if replace:
         return plain, []
     return [
-        old for old in original if not (isinstance(old, dict) and old.get(key, _EMPTY) in gone)
+        old for old in original if not (isinstance(old, dict) and old.get(key, _NOTHING) in gone)
     ] if gone else original, plain
 
 

@@ -141,3 +141,30 @@ def test_elements_of_two_kinds_are_refused() -> None:
             {"metadata": {"finalizers": [{"uid": "u"}]}},
             schema.of("", "v1", "ConfigMap"),
         )
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "obj", "why"),
+    [
+        (
+            "apps",
+            "ControllerRevision",
+            {"data": {"b": {"c": 1}}},
+            'unable to find api field in struct RawExtension for the json field "b"',
+        ),
+        (
+            "certificates.k8s.io",
+            "CertificateSigningRequest",
+            {"spec": {"extra": {"b": ["c"]}}},
+            "merging an object in json but data type is not struct, instead is: map",
+        ),
+    ],
+)
+def test_nothing_meets_within_maps_and_free_json(group: str, kind: str, obj: Obj, why: str) -> None:
+    """Lists and objects that are new come in; those that meet others of their name have no rule to be merged by."""
+    type_ = schema.of(group, "v1", kind)
+    [(name, inner)] = obj.items()
+    assert patch.strategic({}, obj, type_) == obj
+    assert patch.strategic({name: {}}, {name: inner}, type_) == obj
+    with pytest.raises(status.StatusError, match=re.escape(why)):
+        patch.strategic(obj, obj, type_)
