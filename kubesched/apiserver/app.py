@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import datetime
 import logging
-import secrets
 from typing import Protocol
 
-from kubesched.api import codec, groups, shared, status
+from kubesched.api import codec, groups, meta, shared, status
 from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object, Strategy
 from kubesched.apiserver import about, admission, issuer, routes, signing, subresources, verbs
@@ -219,7 +218,7 @@ class App:
 
     async def __call__(self, request: Request) -> Answer:
         """Answer a request; never raises but for a cancelled one."""
-        audit = secrets.token_hex(16)
+        audit = meta.new_uid()
         began = self.metrics.begin(request.method)
         route = None
         try:

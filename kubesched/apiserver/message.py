@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kubesched.api import status
+from kubesched.api import meta, status
 from kubesched.api.options import WriteOptions
 
 
@@ -123,7 +122,7 @@ class Application(Protocol):
 
 def failed(error: status.StatusError) -> Response:
     """The response that says what went wrong, with what every answer carries: it may never reach the application."""
-    headers = {"Audit-Id": uuid.uuid4().hex, "Cache-Control": "no-cache, private"}
+    headers = {"Audit-Id": meta.new_uid(), "Cache-Control": "no-cache, private"}
     if error.retry_after:
         headers["Retry-After"] = str(error.retry_after)
     return Response(error.code, error.encode(), headers=headers)

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import pytest
 import uvloop
@@ -498,7 +499,7 @@ def test_credentials_when_bad_then_401_and_the_application_is_not_asked() -> Non
         client = await found.client()
         code, headers, body = await client.ask(GET + b"Authorization: Bearer bad\r\n\r\n")
         assert code == 401
-        assert headers["Audit-Id"]
+        assert UUID(headers["Audit-Id"]).version == 4
         assert b'"reason":"Unauthorized"' in body
         assert not found.application.requests
         assert (await client.ask(GET + b"Authorization: Bearer good\r\n\r\n"))[0] == 200
