@@ -34,6 +34,9 @@ PODS = "/api/v1/namespaces/default/pods"
 LISTED = "/api/v1/namespaces/listed/pods"
 POD_BYTES = 3_800
 LIST_SIZE = 5_000
+MAPS = "/api/v1/namespaces/default/configmaps"
+WRITERS = 8
+"""Clients that share the updates that are watched: each waits for its answer before its next one."""
 
 
 def pod(name: str) -> bytes:
@@ -91,6 +94,33 @@ class Connection(asyncio.Protocol):
             del self._buffer[: self._need]
             self._need = 0
             self._answer.set_result((code, body))
+
+    async def count(self, path: str, what: bytes) -> int:
+        """How often something stands in a large answer, which is looked through while it comes, and not kept."""
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        head, rest, found, left = b"", b"", 0, -1
+
+        def take(data: bytes) -> None:
+            nonlocal head, rest, found, left
+            if left < 0:
+                head, end, data = (head + data).partition(b"\r\n\r\n")
+                if not end:
+                    return
+                assert head.startswith(b"HTTP/1.1 200 "), head
+                left = int(head.partition(b"Content-Length: ")[2].partition(b"\r")[0])
+            left -= len(data)
+            found += (rest + data[: len(what) - 1]).count(what) + data.count(what)
+            rest = (rest + data[-len(what) :])[1 - len(what) :]
+            if left <= 0 and not ended.done():
+                assert left == 0, left
+                ended.set_result(found)
+
+        self.follow = take
+        self.transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode())
+        try:
+            return await ended
+        finally:
+            self.follow = None
 
     async def ask(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> tuple[int, bytes]:
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nUser-Agent: bench\r\n"
@@ -270,8 +300,7 @@ async def lists(found: Clients) -> None:
         expect(await connection.ask("POST", LISTED, pod(f"p{number:07}")), 201)
 
     async def ask(connection: Connection, number: int) -> None:
-        code, body = await connection.ask("GET", LISTED)
-        assert (code, body.count(b'"uid":"')) == (200, LIST_SIZE), code
+        assert await connection.count(LISTED, b'"managedFields":[') == LIST_SIZE
 
     await found.do(f"create {LIST_SIZE} to list", LIST_SIZE, make)
     one = Clients(found.port, found.tls, found.pid, found.connections[:1])
@@ -281,52 +310,92 @@ async def lists(found: Clients) -> None:
     print(f"{'most memory meanwhile':34} {rss_mb(found.pid, 'VmHWM'):8,.0f} MB")
 
 
-async def watches(found: Clients, options: argparse.Namespace) -> None:
-    """Updates of one object, each of which every watcher must see once and in order."""
-    connection = found.connections[0]
-    path = "/api/v1/namespaces/default/configmaps"
-    body = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"w"},"data":{"at":"0000000"}}'
-    expect(await connection.ask("POST", path, body), 201)
-    watchers = Clients(found.port, found.tls, found.pid)
-    await watchers.connect(options.watchers)
-    sent, delays, seen = list[float](), list[float](), [0] * options.watchers
+async def memory(options: argparse.Namespace) -> None:
+    """What the server takes with many pods, after they were created and after it read them from disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        with apiserver(Path(folder), options.store) as (process, port, tls):
+            async with clients(port, tls, process.pid, options.connections) as found:
+                objects = Objects(found, options.stored)
+                await found.do(f"create {options.stored:,}", options.stored, objects.create)
+                await objects.check(options.stored)
+                print(f"{'memory with these pods':34} {rss_mb(process.pid):8,.0f} MB")
+        if options.store == "sqlite":
+            with apiserver(Path(folder), options.store) as (process, port, tls):
+                async with clients(port, tls, process.pid, 1) as found:
+                    await Objects(found, options.stored).check(options.stored)
+                    print(f"{'and after a restart':34} {rss_mb(process.pid):8,.0f} MB")
 
-    def follow(number: int) -> Callable[[bytes], None]:
-        rest = b""
+
+class Watched:
+    """Objects that are updated at a rate, each by one client, and watchers that must see each update once, in order."""
+
+    def __init__(self, found: Clients, options: argparse.Namespace) -> None:
+        self.found, self.rate, self.updates = found, options.rate, options.updates
+        self.writers = found.connections[:WRITERS]
+        self.sent: dict[tuple[int, int], float] = {}  # by writer and number
+        self.delays: list[float] = []
+        self.left = options.watchers * options.updates
+
+    async def prepare(self) -> None:
+        for n, writer in enumerate(self.writers):
+            made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"w{n}"}, "data": {"at": ""}}
+            expect(await writer.ask("POST", MAPS, orjson.dumps(made)), 201)
+
+    def follow(self) -> Callable[[bytes], None]:
+        """What a watcher does with what comes."""
+        rest, seen = b"", [0] * len(self.writers)
 
         def take(data: bytes) -> None:
             nonlocal rest
             now, (*lines, rest) = time.perf_counter(), (rest + data).split(b"\n")
             for line in lines:
-                at = line.find(b'"at":"')
-                if at < 0 or b'"MODIFIED"' not in line:
+                at = line.find(b'"at":"') + 6
+                if at < 6 or b'"MODIFIED"' not in line:
                     continue
-                update = int(line[at + 6 : at + 13])
-                assert update == seen[number] + 1, (number, update, seen[number])
-                seen[number] = update
-                delays.append(now - sent[update - 1])
+                writer, _, number = line[at : line.index(b'"', at)].partition(b".")
+                update = (int(writer), int(number))
+                assert update[1] == seen[update[0]] + 1, (update, seen)
+                seen[update[0]] += 1
+                self.delays.append(now - self.sent[update])
+                self.left -= 1
 
         return take
 
-    for number, watcher in enumerate(watchers.connections):
-        watcher.follow = follow(number)
-        watcher.transport.write(f"GET {path}?watch=1&resourceVersion=0 HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    async def write(self, n: int, writer: Connection, began: float) -> None:
+        """A writer's share of the updates, in time."""
+        path, kind, every = f"{MAPS}/w{n}", "application/merge-patch+json", len(self.writers)
+        for number, at in enumerate(range(n, self.updates, every), 1):
+            await asyncio.sleep(max(0.0, began + at / self.rate - time.perf_counter()))
+            self.sent[n, number] = time.perf_counter()
+            expect(await writer.ask("PATCH", path, b'{"data":{"at":"%d.%d"}}' % (n, number), kind), 200)
+
+    async def run(self) -> float:
+        """Updates a second that were reached."""
+        began = time.perf_counter()
+        await asyncio.gather(*(self.write(n, writer, began) for n, writer in enumerate(self.writers)))
+        took = time.perf_counter() - began
+        while self.left:
+            await asyncio.sleep(0.05)
+            assert time.perf_counter() - began < took + 60, "events are missing"
+        return self.updates / took
+
+
+async def watches(found: Clients, options: argparse.Namespace) -> None:
+    watched = Watched(found, options)
+    await watched.prepare()
+    watchers = Clients(found.port, found.tls, found.pid)
+    await watchers.connect(options.watchers)
+    for watcher in watchers.connections:
+        watcher.follow = watched.follow()
+        watcher.transport.write(f"GET {MAPS}?watch=1&resourceVersion=0 HTTP/1.1\r\nHost: h\r\n\r\n".encode())
     await asyncio.sleep(2)
-    before, began = cpu_s(found.pid), time.perf_counter()
-    for number in range(1, options.updates + 1):
-        await asyncio.sleep(max(0.0, began + number / options.rate - time.perf_counter()))
-        sent.append(time.perf_counter())
-        update = b'{"data":{"at":"%07d"}}' % number
-        expect(await connection.ask("PATCH", f"{path}/w", update, "application/merge-patch+json"), 200)
-    took = time.perf_counter() - began
-    while min(seen) < options.updates:
-        await asyncio.sleep(0.05)
-        assert time.perf_counter() - began < 120, "events are missing"
-    own = sum(cpu_s(found.pid)) - sum(before)
-    delays.sort()
+    before = sum(cpu_s(found.pid))
+    reached = await watched.run()
+    own = sum(cpu_s(found.pid)) - before
+    delays = sorted(watched.delays)
     n = len(delays)
     print(
-        f"{f'{options.watchers} watchers':34} {options.updates / took:8,.0f} updates/s   "
+        f"{f'{options.watchers} watchers':34} {reached:8,.0f} updates/s   "
         f"p50 {delays[n // 2] * 1e3:.1f} ms   p99 {delays[n * 99 // 100] * 1e3:.1f} ms   "
         f"{n:,} events, CPU {own / n * 1e6:.1f} us each"
     )
@@ -336,6 +405,10 @@ async def watches(found: Clients, options: argparse.Namespace) -> None:
 async def run(options: argparse.Namespace) -> None:
     if "beside" in options.only:
         await beside(options)
+    if "memory" in options.only:
+        await memory(options)
+    if options.only in (["beside"], ["memory"]):
+        return
     with tempfile.TemporaryDirectory() as folder, apiserver(Path(folder), options.store) as (process, port, tls):
         print(f"{'memory after the start':34} {rss_mb(process.pid):8,.0f} MB")
         async with clients(port, tls, process.pid, options.connections) as found:
@@ -348,9 +421,10 @@ async def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parts = ("beside", "objects", "lists", "watches")
+    parts = ("beside", "objects", "lists", "watches", "memory")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=10_000, help="pods created, read, patched, deleted")
+    parser.add_argument("--stored", type=int, default=150_000, help="pods whose memory is measured")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--store", choices=("sqlite", "memory"), default="sqlite")
     parser.add_argument("--watchers", type=int, default=1_000)
