@@ -16,6 +16,8 @@ from typing import Any
 
 import orjson
 
+from kubesched.api import gotext
+
 MAX_DEPTH = 200
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
@@ -102,10 +104,7 @@ _CONTEXTS = (
 
 def _explain(body: bytes, why: str) -> str:
     """What is wrong, in upstream's words: the other reader knows better where it stopped and why."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        return f"invalid UTF-8 at byte {error.start}"
+    text = body.decode("latin-1")  # upstream shows the byte that it stopped at
     try:
         json.loads(text, parse_constant=_refuse)
     except Malformed as error:
@@ -114,12 +113,18 @@ def _explain(body: bytes, why: str) -> str:
         at, message = error.pos, error.msg
         if at >= len(text) or message.startswith("Unterminated string"):
             return "unexpected end of JSON input"
+        if text[at] in _LITERALS and message.startswith("Expecting value"):
+            return _in_literal(text[at:], _LITERALS[text[at]])
         context = next((said for start, said in _CONTEXTS if message.startswith(start)), "")
         if not context:  # a comma or the end was expected
             context = "after object key:value pair" if _in_object(text[:at]) else "after array element"
         return f"invalid character {_quoted(text[at])} {context}"
     except (RecursionError, ValueError):
         return why
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return f"invalid UTF-8 at byte {error.start}"
     return why  # what only one of them minds: lone surrogates, numbers without end
 
 
@@ -129,10 +134,21 @@ def _refuse(constant: str) -> None:
     raise Malformed(f"invalid character '{constant.lstrip('-')[0]}' {where}")
 
 
+_LITERALS = {"t": "true", "f": "false", "n": "null"}
+
+
+def _in_literal(text: str, literal: str) -> str:
+    """Where a word that begins like a literal is none."""
+    at = next(i for i, wanted in enumerate(literal) if text[i : i + 1] != wanted)
+    if at >= len(text):
+        return "unexpected end of JSON input"
+    return f"invalid character {_quoted(text[at])} in literal {literal} (expecting {_quoted(literal[at])})"
+
+
 def _in_object(text: str) -> bool:
     """Whether the innermost open bracket is a brace."""
     open_: list[int] = []
-    for bracket in _STRING.sub(b"", text.encode()).translate(None, _NO_BRACKET):
+    for bracket in _STRING.sub(b"", text.encode("latin-1")).translate(None, _NO_BRACKET):
         if _STEP[bracket] > 0:
             open_.append(bracket)
         elif open_:
@@ -141,9 +157,9 @@ def _in_object(text: str) -> bool:
 
 
 def _quoted(char: str) -> str:
-    return {"'": "'\\''", '"': "'\"'", "\\": "'\\\\'"}.get(char) or (
-        f"'{char}'" if char.isprintable() else f"'\\x{ord(char):02x}'"
-    )
+    """A character as Go shows a rune."""
+    special = {"'": "\\'", '"': '"'}.get(char)
+    return f"'{gotext.quote(char)[1:-1] if special is None else special}'"
 
 
 def pairs(body: bytes) -> Any:

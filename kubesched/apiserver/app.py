@@ -35,6 +35,8 @@ _COLLECTION: dict[str, tuple[str, verbs.Verb]] = {
     "POST": ("create", verbs.create),
     "DELETE": ("deletecollection", verbs.delete_collection),
 }
+_IN_NAMESPACE = ("create", "deletecollection")
+"""What is done to a collection of one namespace only."""
 _OBJECT: dict[str, tuple[str, verbs.Verb]] = {
     "GET": ("get", verbs.get),
     "HEAD": ("get", verbs.get),
@@ -246,8 +248,8 @@ class App:
             raise status.method_not_allowed()
         if route.kind.virtual:
             return await subresources.ask(request, self.endpoint(route), self)
-        if found[0] == "create" and route.kind.namespaced and not route.namespace:
-            raise status.method_not_allowed()
+        if found[0] in _IN_NAMESPACE and route.kind.namespaced and not route.namespace:
+            raise status.no_such_path() if route.kind.custom else status.method_not_allowed()
         return await found[1](request, self.endpoint(route))
 
 

@@ -100,7 +100,7 @@ class Documents:
         if len(parts) == 1 and (version := _aggregated_version(request.headers.get("accept", ""))):
             make = functools.partial(discovery.aggregated, kinds, root, version)
             content_type = f"{codec.JSON};g=apidiscovery.k8s.io;v={version};as={_AGGREGATED}"
-            return _respond(request, self.get(root, version, make=make), content_type, {"Vary": "Accept"})
+            return _respond(request, self.get(_AGGREGATED, root, version, make=make), content_type, {"Vary": "Accept"})
         address = request.headers.get("host", "")
         makers: dict[tuple[str, int], Callable[[], bytes | None]] = {
             ("api", 1): lambda: discovery.api_versions(address),

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from kubesched.api import codec, managed, meta, status
+from kubesched.api import codec, jsontext, managed, meta, status
 from kubesched.api.options import (
     DeleteOptions,
     ListOptions,
@@ -176,7 +176,8 @@ def _token(revision: int, scope: str, key: str) -> str:
 
 def _read_token(token: str, scope: str, newest: int) -> tuple[str, int]:
     try:
-        found = orjson.loads(base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True))
+        text = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        found = jsontext.loads(text)
         version, revision, start = found.get("v", ""), found.get("rv", 0), found.get("start", "")
         if type(revision) is not int or not isinstance(start, str):
             raise ValueError(f"{found}")
@@ -211,10 +212,6 @@ async def create(request: Request, endpoint: Endpoint) -> Answer:
     warn_of_owners(request, metadata)
     if endpoint.name and not metadata.get("name"):
         metadata["name"] = endpoint.name
-    if not metadata.get("name") and not metadata.get("generateName"):
-        missing = status.required("metadata.name", "name or generateName is required")
-        kind = endpoint.resource.kind
-        raise status.invalid(kind.group, kind.kind, "", [missing])
     await aside.run(request.size, managed.update, None, obj, options.manager, endpoint.fields_context())
     change = endpoint.admission(request, options)
     item = await endpoint.resource.create(obj, endpoint.namespace, change, dry_run=options.dry_run)

@@ -418,7 +418,8 @@ KEY = "invalid continue token: continue key is not valid"
     ("query", "text"),
     [
         ({"continue": "nonsense!"}, KEY),
-        ({"continue": "bm9uc2Vuc2U"}, KEY),
+        ({"continue": "bm9uc2Vuc2U"}, f"{KEY}: invalid character 'o' in literal null (expecting 'u')"),
+        ({"continue": "abc"}, f"{KEY}: invalid character 'i' looking for beginning of value"),
         ({"continue": "W10"}, KEY),
         (
             {"continue": token(v="meta.k8s.io/v2")},
@@ -526,14 +527,48 @@ def test_options_of_deletes_that_cannot_be_read(server: Server, body: bytes) -> 
         ("PATCH", MAPS, 405),
         ("POST", f"{MAPS}/m", 405),
         ("DELETE", "/api/v1/namespaces", 405),
+        ("DELETE", "/api/v1/pods", 405),
+        ("DELETE", "/apis/apps/v1/deployments", 405),
+        ("GET", "/api/v2", 404),
+        ("GET", "/apis/v2", 404),
         ("BREW", MAPS, 405),
         ("POST", "/version", 405),
         ("GET", "/nothing", 404),
     ],
 )
 def test_paths(server: Server, method: str, path: str, code: int) -> None:
+    for version in ("v2", "v2beta1"):  # what discovery keeps of its versions is not what a path names
+        form = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        assert server.ask("GET", "/apis", Accept=form).status == server.ask("GET", "/api", Accept=form).status == 200
     answer = server.ask(method, path, b"{}" if method in ("PUT", "PATCH", "POST") else None, content_type=MERGE)
     assert (answer.status, answer.body["kind"]) == (code, "Status")
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"a":"\n"}', "invalid character '\\n' in string literal"),
+        (b"\xff\xfe", "invalid character '\u00ff' looking for beginning of value"),
+        ("\ufeff{}".encode(), "invalid character '\u00ef' looking for beginning of value"),
+        ('{"\u00e9":\u00e9}'.encode(), "invalid character '\u00c3' looking for beginning of value"),
+        (b"[trUe]", "invalid character 'U' in literal true (expecting 'u')"),
+        (b"\x80", "invalid character '\\u0080' looking for beginning of value"),
+        (b'{"a":1\t"b"}', "invalid character '\"' after object key:value pair"),
+    ],
+)
+def test_body_that_is_no_json_then_upstream_shows_the_byte(server: Server, body: bytes, text: str) -> None:
+    answer = server.ask("POST", MAPS, body)
+    assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
+    assert f"json parse error: {text} (" in answer.body["message"]
+
+
+def test_object_without_a_name_when_more_is_wrong_then_all_is_told(server: Server) -> None:
+    path = "/api/v1/namespaces/default/pods"
+    answer = server.ask("POST", path, {"metadata": {}, "spec": {"containers": []}})
+    assert answer.body["message"] == (
+        'Pod "" is invalid: [metadata.name: Required value: name or generateName is required, spec.containers: '
+        "Required value]"
+    )
 
 
 @pytest.mark.parametrize(
