@@ -18,7 +18,7 @@ import logging
 import ssl
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
@@ -173,9 +173,9 @@ class Front:
         together: list[Bytes] = [first]
         size, most = len(first), self.limits.buffered_bytes
         for piece in pieces:
-            for begin in range(0, len(piece), most):
-                together.append(piece[begin : begin + most])
-                size += len(together[-1])
+            for part in (piece,) if len(piece) <= most else _cut(piece, most):
+                together.append(part)
+                size += len(part)
                 if size >= most:
                     connection.write(b"".join(together))
                     await connection.drained()
@@ -225,6 +225,11 @@ def _query(query: str) -> Mapping[str, Sequence[str]]:
     except ValueError:
         raise status.bad_request("the query is malformed") from None
     return {name: tuple(values) for name, values in found.items()}
+
+
+def _cut(piece: Bytes, most: int) -> Iterator[Bytes]:
+    for begin in range(0, len(piece), most):
+        yield piece[begin : begin + most]
 
 
 def _gzip(pieces: Iterable[Bytes]) -> bytes:

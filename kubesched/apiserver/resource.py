@@ -177,12 +177,11 @@ class Resource:
         return orjson.dumps(shown)
 
     def _items(self, entries: Sequence[Entry]) -> Iterator[Bytes]:
-        head, kept = self._item_head, self._kept
-        for at, entry in enumerate(entries):
-            if at:
-                yield b","
-            yield b'%b"resourceVersion":"%d",' % (head, entry.revision)
+        comma, head, kept = b"", self._item_head, self._kept
+        for entry in entries:
+            yield b'%b%b"resourceVersion":"%d",' % (comma, head, entry.revision)
             yield memoryview(entry.value)[kept:]
+            comma = b","
 
     @property
     def _item_head(self) -> bytes:
