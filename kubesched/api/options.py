@@ -178,12 +178,18 @@ class ListOptions:
     initial_events: bool | None = None  # sendInitialEvents
 
 
-def list_options(query: Query) -> ListOptions:
-    """Raises StatusError: 400 for what cannot be read, 422 for what does not fit together."""
-    if not query:
+def list_options(query: Query, *, watched: bool = False) -> ListOptions:
+    """The options of a list or watch; ``watched``: the path says that it is one.
+
+    Raises
+    ------
+    StatusError
+        400 for what cannot be read, 422 for what does not fit together.
+    """
+    if not query and not watched:
         return ListOptions()
     out = ListOptions(
-        watch=bool(_flag(query, "watch")),
+        watch=watched or bool(_flag(query, "watch")),
         bookmarks=bool(_flag(query, "allowWatchBookmarks")),
         revision=_first(query, "resourceVersion"),
         match=_first(query, "resourceVersionMatch"),

@@ -126,6 +126,8 @@ async def _scale_writer(request: Request, endpoint: Endpoint, options: WriteOpti
     """From the Scale that is to the Scale that is wanted."""
     if request.method == "PUT":
         scale = await body_of(request, SCALE, options)
+        verbs.fit_namespace(scale.setdefault("metadata", {}), endpoint)
+        verbs.check_name(scale["metadata"], endpoint)
         return lambda current: scale
     media_type = patches.media_type_of(request, patches.plain(endpoint))
     return patches.changer(await request.read(), media_type, request, schema.of(*SCALE), options)

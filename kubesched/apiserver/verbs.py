@@ -70,8 +70,9 @@ async def get(request: Request, endpoint: Endpoint) -> Answer:
 async def list_or_watch(request: Request, endpoint: Endpoint) -> Answer:
     """GET of a collection."""
     form = form_of(request, endpoint)
-    options = list_options(request.query)
-    watch = (options.watch or endpoint.watch) and request.method != "HEAD"  # which has no body, and so no end
+    streams = request.method != "HEAD"  # which has no body, and so no end
+    options = list_options(request.query, watched=endpoint.watch and streams)
+    watch = options.watch and streams
     _check_fields(endpoint, options)
     if endpoint.name:
         _select_name(endpoint.name, options)

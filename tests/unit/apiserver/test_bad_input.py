@@ -121,6 +121,19 @@ def test_scale_when_its_type_is_wrong_then_422(server: Server, patch: Obj, text:
     assert text in cause["message"]
 
 
+@pytest.mark.parametrize(
+    ("metadata", "text"),
+    [
+        ({}, "the name of the object (d based on URL) was undeterminable: name must be provided"),
+        ({"name": "e"}, "the name of the object (e) does not match the name on the URL (d)"),
+    ],
+)
+def test_scale_when_it_is_put_without_its_name_then_400(server: Server, metadata: Obj, text: str) -> None:
+    server.ask("POST", DEPLOYMENTS, deployment())
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": 2}}
+    assert bad_request(server.ask("PUT", f"{DEPLOYMENTS}/d/scale", scale)) == text
+
+
 def test_scale_of_a_custom_resource_takes_no_strategic_patch(server: Server) -> None:
     define(server)
     server.ask("POST", THINGS, thing())

@@ -54,6 +54,28 @@ def test_events_come_in_order(server: Server) -> None:
     server.run(play())
 
 
+def test_watch_by_its_path_begins_with_what_there_is(server: Server) -> None:
+    """The old form: without a revision it needs no history, however much of that is gone."""
+
+    async def play() -> None:
+        for name in ("gone", "a", "b"):
+            await server.send("POST", PODS, pod(name))
+        await server.send("DELETE", f"{PODS}/gone", {"gracePeriodSeconds": 0})
+        path = PODS.replace("/api/v1/", "/api/v1/watch/")
+        for query in ({}, {"resourceVersion": "0"}):
+            answer = await server.send("GET", path, query=query)
+            assert isinstance(answer, Stream)
+            assert kinds(await read(answer.chunks, 2)) == [("ADDED", "a"), ("ADDED", "b")]
+            await answer.chunks.aclose()  # type: ignore[attr-defined]
+        only = await server.send("GET", f"{path}/b")
+        assert isinstance(only, Stream)
+        assert kinds(await read(only.chunks, 1)) == [("ADDED", "b")]
+        await server.send("PATCH", f"{PODS}/b", {"metadata": {"labels": {"x": "1"}}}, content_type=MERGE)
+        assert kinds(await read(only.chunks, 1)) == [("MODIFIED", "b")]
+
+    server.run(play())
+
+
 def test_from_a_revision_nothing_is_missed(server: Server) -> None:
     async def play() -> None:
         await server.send("POST", PODS, pod("a"))
