@@ -299,14 +299,15 @@ class Comparison(NamedTuple):
 
     def without(self, ignored: Set | None) -> Comparison:
         """Leaving fields out of account, and all below them."""
-        if not ignored:
+        if not ignored or ignored.keys().isdisjoint({*self.removed, *self.modified, *self.added}):
             return self
         return Comparison(*(recursive_difference(fields, ignored) for fields in self))
 
 
 def compare(left: Any, right: Any, kind: Type) -> Comparison:
     """Raises FieldsError: a list's element has no key."""
-    return Comparison(*(node or {} for node in _compare(left, right, kind)))
+    removed, modified, added = _compare(left, right, kind)
+    return Comparison(removed or {}, modified or {}, added or {})
 
 
 _Nodes = tuple[Node | None, Node | None, Node | None]

@@ -126,8 +126,9 @@ def _owners_of_request(live: Object | None, new: Object, subresource: str) -> di
 
 def _update(owners: dict[Manager, _Owned], live: Object, new: Object, manager: Manager, context: Context) -> None:
     difference = fieldset.compare(live, new, context.type).without(context.ignored)
-    _take(owners, difference, None, context.version)
-    changed = fieldset.difference(fieldset.union(difference.modified, difference.added), _STRIPPED)
+    written = fieldset.union(difference.modified, difference.added)
+    _take(owners, written, difference.removed, None)
+    changed = fieldset.difference(written, _STRIPPED)
     if not changed:
         return
     before = owners.get(manager)
@@ -135,19 +136,16 @@ def _update(owners: dict[Manager, _Owned], live: Object, new: Object, manager: M
     owners[manager] = _Owned(fields, context.version, meta.timestamp(context.now))
 
 
-def _take(
-    owners: dict[Manager, _Owned], difference: fieldset.Comparison, taker: Manager | None, version: str
-) -> dict[Manager, Set]:
+def _take(owners: dict[Manager, _Owned], changed: Set, removed: Set, taker: Manager | None) -> dict[Manager, Set]:
     """Take what changed away from everybody else; what each lost that was not simply removed."""
-    changed = fieldset.union(difference.modified, difference.added)
     lost: dict[Manager, Set] = {}
-    touched = changed.keys() | difference.removed.keys()
+    touched = changed.keys() | removed.keys()
     for manager, owned in list(owners.items()):
         if manager == taker or (owned.fields and touched.isdisjoint(owned.fields)):
             continue
         if both := fieldset.intersection(owned.fields, changed):
             lost[manager] = both
-        rest = fieldset.difference(fieldset.difference(owned.fields, changed), difference.removed)
+        rest = fieldset.difference(fieldset.difference(owned.fields, changed), removed)
         if rest:
             owners[manager] = _Owned(rest, owned.version, owned.time)
         else:
@@ -258,7 +256,7 @@ def _apply(live: Object, applied: Object, name: str, force: bool, context: Conte
         merged = _prune(merged, owners, last.fields, context.type)
     difference = fieldset.compare(plain, merged, context.type).without(context.ignored)
     times = {who: owned.time for who, owned in owners.items()}
-    lost = _take(owners, difference, manager, context.version)
+    lost = _take(owners, fieldset.union(difference.modified, difference.added), difference.removed, manager)
     if lost and not force:
         raise Conflicts({who: (clash, times[who]) for who, clash in lost.items()})
     own = fieldset.difference(fields, _STRIPPED)

@@ -92,8 +92,9 @@ def loads(data: bytes, marks: Marks) -> Object:
                 cut.append(value)
                 pieces += data[done:start], _HOLE
                 done = start = start + len(text)
-                if data.startswith(b",", start):  # the next item of a list
-                    start += 1
+                if not data.startswith(b",{", start):
+                    break
+                start += 1  # the next item of a list
             start = data.find(mark, start)
     if cut:
         out: Object = orjson.loads(b"".join((*pieces, data[done:])))
