@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from kubesched.api import status
 from kubesched.api.groups.core import services
 from kubesched.api.strategy import Object
-from kubesched.apiserver.admission import Attributes
+from kubesched.apiserver.admission.chain import Attributes
 from kubesched.apiserver.resource import Resource
 from kubesched.store import Event, EventKind
 

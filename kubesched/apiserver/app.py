@@ -10,12 +10,11 @@ from typing import Protocol
 from kubesched.api import codec, groups, meta, shared, status
 from kubesched.api.kinds import Kind, Registry
 from kubesched.api.strategy import Object, Strategy
-from kubesched.apiserver import about, admission, issuer, routes, signing, subresources, verbs
-from kubesched.apiserver.addresses import ServiceAddresses
+from kubesched.apiserver import about, issuer, routes, signing, subresources, verbs
+from kubesched.apiserver.admission import plugins
 from kubesched.apiserver.authorization import attributes, policy
 from kubesched.apiserver.authorization.aggregation import Aggregation
 from kubesched.apiserver.authorization.authorizer import Authorizer
-from kubesched.apiserver.authorization.escalation import CreateOnUpdate, NoEscalation
 from kubesched.apiserver.authorization.impersonation import impersonated
 from kubesched.apiserver.bootstraptokens import BootstrapTokens
 from kubesched.apiserver.custom import DEFINITIONS, CustomResources, with_rules
@@ -95,16 +94,7 @@ class App:
         kinds_of_policy = [self.resource_of(policy.GROUP, "v1", plural) for plural in policy.RESOURCES.values()]
         self.authorizer = Authorizer(store, kinds_of_policy, self.metrics.authorizations)
         self._aggregation: Aggregation | None = None
-        self._admission = admission.Chain(
-            [
-                admission.NamespaceLifecycle(self.resource_of("", "v1", "namespaces")),
-                admission.DefaultTolerationSeconds(),
-                signing.Requester(),
-                ServiceAddresses(self.resource_of("", "v1", "services")),
-                *(NoEscalation(self.authorizer, plural) for plural in policy.RESOURCES.values()),
-            ],
-            [CreateOnUpdate(self.authorizer), admission.ImmortalNamespaces()],
-        )
+        self._admission = plugins.chain(self.resource_of, self.authorizer)
 
     # ---- who there is ----
 

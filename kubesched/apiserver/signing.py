@@ -19,7 +19,7 @@ from kubesched.api import gotext
 from kubesched.api.columns import at
 from kubesched.api.status import FieldError, invalid_value
 from kubesched.api.strategy import Object, Part, Strategy
-from kubesched.apiserver.admission import Attributes
+from kubesched.apiserver.admission.chain import Attributes
 
 REQUESTS = ("certificates.k8s.io", "certificatesigningrequests")
 _REQUEST = "CERTIFICATE REQUEST"
@@ -38,6 +38,13 @@ def with_contents(strategy: Strategy) -> Strategy:
     status = dataclasses.replace(signed, validate=lambda new, old: signed.validate(new, old) + _certificate(new, old))
     parts: dict[str, Part] = {**strategy.parts, "status": status}
     return dataclasses.replace(strategy, validate=validate, parts=parts)
+
+
+def read_request(obj: Object) -> x509.CertificateSigningRequest:
+    """What is inside a request that is valid."""
+    block = _BLOCK.search(base64.b64decode(obj["spec"]["request"]))
+    assert block is not None
+    return x509.load_pem_x509_csr(block[0])
 
 
 def _wrong_request(data: bytes) -> str:

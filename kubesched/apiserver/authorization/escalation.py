@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kubesched.api import status
 from kubesched.api.strategy import Object
-from kubesched.apiserver import admission
+from kubesched.apiserver.admission import chain
 from kubesched.apiserver.authorization import attributes, rules
 from kubesched.apiserver.authorization.attributes import Attributes
 from kubesched.apiserver.authorization.authorizer import Authorizer
@@ -26,7 +26,7 @@ class NoEscalation:
         self._authorizer = authorizer
         self.resource = GROUP, plural
 
-    async def admit(self, write: admission.Attributes) -> None:
+    async def admit(self, write: chain.Attributes) -> None:
         """Last of those that may change an object, so that what is judged is what will be stored."""
         user, new = write.request.user, write.new
         if new is None or MASTERS in user.groups:
@@ -39,7 +39,7 @@ class NoEscalation:
         if why:
             raise status.forbidden(*self.resource, new["metadata"].get("name", ""), why)
 
-    def _lacking(self, write: admission.Attributes, user: User, new: Object, namespace: str) -> str:
+    def _lacking(self, write: chain.Attributes, user: User, new: Object, namespace: str) -> str:
         """What the writer of a role lacks."""
         asked = attributes.of(write.request)
         escalate = Attributes(user, "escalate", GROUP, "*", self.resource[1], "", asked.namespace, asked.name)
@@ -82,6 +82,6 @@ class CreateOnUpdate:
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
 
-    async def validate(self, write: admission.Attributes) -> None:
+    async def validate(self, write: chain.Attributes) -> None:
         if write.operation == "CREATE" and write.request.method != "POST":
             self._authorizer.check(attributes.of(write.request)._replace(verb="create"))

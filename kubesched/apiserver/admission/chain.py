@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who else has a say in a write: plugins that may change an object, then plugins that may refuse it.
 
-Source: apiserver/pkg/admission and its plugins, v1.36.
+Source: apiserver/pkg/admission, v1.36.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from kubesched.api import shared, status
+from kubesched.api import status
 from kubesched.api.options import WriteOptions
 from kubesched.api.strategy import Object
 from kubesched.apiserver.endpoint import Endpoint
 from kubesched.apiserver.message import Request
-from kubesched.apiserver.resource import Change, Resource
+from kubesched.apiserver.resource import Change
 
 
 @dataclass(slots=True)
@@ -33,6 +33,13 @@ class Attributes:
         if self.new is None:
             return "DELETE"
         return "CREATE" if self.old is None else "UPDATE"
+
+    def refusal(self, why: str) -> status.StatusError:
+        """The 403 of somebody who does not let the write pass."""
+        kind = self.endpoint.resource.kind
+        metadata = (self.new or self.old or {}).get("metadata") or {}
+        name = metadata.get("name") or metadata.get("generateName") or "Unknown"
+        return status.forbidden(kind.group, kind.plural, name, why)
 
 
 class Plugin(Protocol):
@@ -85,73 +92,3 @@ class Chain:
                 await plugin.validate(attributes)
 
         return Change(admit if changing else None, validate if refusing else None, request.size)
-
-
-class NamespaceLifecycle:
-    """Nothing is created in a namespace that is not there, or is ending."""
-
-    resource = None
-
-    def __init__(self, namespaces: Resource) -> None:
-        self._namespaces = namespaces
-
-    async def admit(self, attributes: Attributes) -> None:
-        endpoint = attributes.endpoint
-        if attributes.operation != "CREATE" or not endpoint.resource.kind.namespaced:
-            return
-        entry = await self._namespaces.get("", endpoint.namespace)
-        if self._namespaces.note(entry).fields.get("status.phase") != "Terminating":
-            return
-        where = endpoint.namespace
-        kind = endpoint.resource.kind
-        name = (attributes.new or {}).get("metadata", {}).get("name", "")
-        why = f"unable to create new content in namespace {where} because it is being terminated"
-        cause = {
-            "reason": "NamespaceTerminating",
-            "message": f"namespace {where} is being terminated",
-            "field": "metadata.namespace",
-        }
-        raise status.forbidden(kind.group, kind.plural, name, why, causes=[cause])
-
-
-_IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
-
-
-class ImmortalNamespaces:
-    """Three namespaces stay."""
-
-    resource = ("", "namespaces")
-
-    async def validate(self, attributes: Attributes) -> None:
-        if attributes.operation != "DELETE":
-            return
-        name = attributes.old["metadata"]["name"] if attributes.old else ""
-        if name in _IMMORTAL:
-            raise status.forbidden("", "namespaces", name, "this namespace may not be deleted")
-
-
-_OUTAGES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_OUTAGE_S = 300  # upstream's default for both
-
-
-class DefaultTolerationSeconds:
-    """Pods stay five minutes on a node that is not ready or cannot be reached, unless they say how long themselves."""
-
-    resource = ("", "pods")
-
-    async def admit(self, attributes: Attributes) -> None:
-        pod = attributes.new
-        if pod is not None and not attributes.endpoint.subresource:
-            pod["spec"] = shared.change(pod.get("spec", {}), _tolerate)
-
-
-def _tolerate(spec: Object) -> None:
-    own = spec.get("tolerations") or []
-    told = {one.get("key", "") for one in own if one.get("effect", "") in ("", "NoExecute")}
-    added = [
-        {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _OUTAGE_S}
-        for taint in _OUTAGES
-        if told.isdisjoint((taint, ""))
-    ]
-    if added:
-        spec["tolerations"] = [*own, *added]
