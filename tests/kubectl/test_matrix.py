@@ -187,7 +187,7 @@ SCRIPT = [
     Step("get pod p1 --subresource=status -o name", "pod/p1"),
     Step("get pods --chunk-size=1 -A", "p1"),
     Step("describe pod p1", r"Status: +Pending"),
-    Step("logs p1", "does not have a host assigned", 1),
+    Step("logs p1", "^$"),
     Step("exec p1 -- ls", "does not have a host assigned", 1),
     Step("wait --for=condition=Ready pod/p1 --timeout=1s", "timed out", 1),
     Step("wait --for=delete pod/none --timeout=1s"),

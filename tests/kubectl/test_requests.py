@@ -61,8 +61,8 @@ def _deployment(name: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
-def _pod(name: str) -> dict[str, Any]:
-    spec = {"nodeName": "n1", "containers": [{"name": "c", "image": "img"}]}
+def _pod(name: str, container: str = "c") -> dict[str, Any]:
+    spec = {"nodeName": "n1", "containers": [{"name": container, "image": "img"}]}
     return {"metadata": {"name": name, "labels": {"app": "d1"}}, "spec": spec}
 
 
@@ -70,7 +70,7 @@ WORLD: dict[str, dict[str, Any]] = {
     "/api/v1/nodes/n1": {"metadata": {"name": "n1"}},
     f"{DEFAULT}/pods/p1": _pod("p1"),
     f"{DEFAULT}/pods/r1": _pod("r1"),
-    f"{DEFAULT}/pods/it1": _pod("it1"),
+    f"{DEFAULT}/pods/it1": _pod("it1", "it1"),
     f"{DEFAULT}/configmaps/cm1": {"metadata": {"name": "cm1"}},
     f"{DEFAULT}/configmaps/cmx": {"metadata": {"name": "cmx"}},
     f"{DEFAULT}/serviceaccounts/default": {"metadata": {"name": "default"}},

@@ -69,6 +69,18 @@ def test_pods_do_not_choose_their_numbers(server: Server) -> None:
     )
 
 
+def test_a_policy_that_is_none_is_refused_where_it_stands(server: Server) -> None:
+    """Of a pod before it is validated, of a template by its validation."""
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": pod(preemptionPolicy="Always")["spec"]}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    deployments = "/apis/apps/v1/namespaces/default/deployments"
+    answer = server.ask("POST", deployments, {"metadata": {"name": "d"}, "spec": spec})
+    assert answer.body["details"]["causes"][0]["message"] == (
+        'Unsupported value: "Always": supported values: "PreemptLowerPriority", "Never"'
+    )
+    assert "the string value of PreemptionPolicy (Always)" in refused(server, PODS, pod(preemptionPolicy="Always"))
+
+
 def test_numbers_stay_when_a_manifest_comes_again(server: Server) -> None:
     made(server, CLASSES, {"metadata": {"name": "high"}, "value": 100})
     manifest = pod("a", priorityClassName="high")

@@ -384,7 +384,9 @@ def test_what_is_immutable_stays(server: Server, kind: str, field: str) -> None:
 
 
 def test_a_claim_grows_when_it_is_bound(server: Server) -> None:
-    assert create(server, "PersistentVolumeClaim", claim()).status == 201
+    grows = {"metadata": {"name": "growing"}, "provisioner": "a.b/c", "allowVolumeExpansion": True}
+    assert server.ask("POST", "/apis/storage.k8s.io/v1/storageclasses", grows).status == 201
+    assert create(server, "PersistentVolumeClaim", claim(storageClassName="growing")).status == 201
     larger = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
     text = refused(patch(server, "PersistentVolumeClaim", larger))
     assert text.startswith(
@@ -402,6 +404,11 @@ def test_a_claim_grows_when_it_is_bound(server: Server) -> None:
         "PersistentVolumeClaim",
         "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
     )
+
+
+def test_a_claim_gets_a_class_when_it_has_none(server: Server) -> None:
+    assert create(server, "PersistentVolumeClaim", claim()).status == 201
+    assert patch(server, "PersistentVolumeClaim", {"status": {"phase": "Bound"}}, "/status").status == 200
     assert patch(server, "PersistentVolumeClaim", {"spec": {"storageClassName": "fast"}}).status == 200
 
 

@@ -593,10 +593,6 @@ REST = [
         {"hostAliases": [{"ip": "x", "hostnames": ["h"]}]},
         ['spec.hostAliases[0].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'],
     ),
-    (
-        {"preemptionPolicy": "Always"},
-        ['spec.preemptionPolicy: Unsupported value: "Always": supported values: "PreemptLowerPriority", "Never"'],
-    ),
 ]
 
 
