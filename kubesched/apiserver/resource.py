@@ -334,7 +334,7 @@ class Resource:
         """Replace an object by what ``renew`` makes of the live one; without one, ``make`` makes it, or it is a 404.
 
         ``renew`` returns the live object, changed in place, or makes another of it, which may share parts with it. If
-        somebody else writes in between, both are asked again, unless what was made names a revision: then 409.
+        somebody else writes in between, both are asked again; what names the revision that was there is then a 409.
         """
         key = self.kind.key(namespace, name)
         for _ in range(_UPDATE_ATTEMPTS):
@@ -369,7 +369,7 @@ class Resource:
         if renewed is old:
             old = self._stored(entry)
         new = self.stored_of(renewed)
-        named = self._check_revision(new, old)
+        self._check_revision(new, old)
         self._prepare_update(new, old, subresource)
         if change.admit is not None:
             await change.admit(new, old)
@@ -386,8 +386,6 @@ class Resource:
         try:
             return Item(entry=await self._put(key, new, entry.revision))
         except Mismatch:
-            if named:
-                raise self._conflict(old["metadata"]["name"]) from None
             return None
 
     async def _visible(self, entry: Entry) -> Entry:
@@ -396,8 +394,8 @@ class Resource:
             await self.store.reach(entry.revision)
         return entry
 
-    def _check_revision(self, new: Object, old: Object) -> bool:
-        """Compare revisions; whether the client named one. After it, both are the same."""
+    def _check_revision(self, new: Object, old: Object) -> None:
+        """Compare revisions; after it, both are the same. A patch that names none has that of the live object."""
         given, current = new["metadata"].get("resourceVersion"), old["metadata"]["resourceVersion"]
         uid = new["metadata"].get("uid")
         name = old["metadata"]["name"]
@@ -408,12 +406,11 @@ class Resource:
                 wrong = status.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
                 raise status.invalid(self.kind.group, self.kind.plural, name, [wrong])
             new["metadata"]["resourceVersion"] = current
-            return False
+            return
         if given != current:
             if not given.isdigit():
                 raise status.bad_request(f'strconv.ParseUint: parsing "{given}": invalid syntax')
             raise self._conflict(name)
-        return True
 
     def _prepare_update(self, new: Object, old: Object, subresource: str) -> None:
         new_meta, old_meta = new["metadata"], old["metadata"]

@@ -106,6 +106,7 @@ def server() -> Iterator[Server]:
     try:
         made = Server(loop.run_until_complete)
         yield made
+        made.app.close()
         loop.run_until_complete(made.app.store.close())
     finally:
         loop.close()

@@ -11,8 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
+from kubesched.api import status
 from kubesched.apiserver.message import User
-from tests.unit.apiserver.conftest import KEY, Server, pem, pod
+from kubesched.apiserver.resource import Change
+from tests.unit.apiserver.conftest import KEY, MERGE, Server, pem, pod
 
 PODS = "/api/v1/namespaces/default/pods"
 CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
@@ -197,4 +199,35 @@ def test_who_approves_needs_the_right_for_the_signer(server: Server, named: str)
     )
     server.merge(f"{ROLES}/clusterroles/r", {"rules": [update, approve]})
     assert server.ask("PUT", f"{REQUESTS}/x/approval", live, user=ANN).status == 200
-    server.app.close()
+
+
+# ---- writers who cross ----
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_patches_that_cross_are_made_again_unless_they_name_a_revision(server: Server, named: bool) -> None:
+    """Another writer comes between reading and writing, while admission is asked."""
+    path = "/api/v1/namespaces/default/configmaps"
+    live = made(server, path, {"metadata": {"name": "x"}, "data": {"a": "0"}})
+    resource = server.app.resource_of("", "v1", "configmaps")
+    writers = 0
+
+    async def cross(new: Any, old: Any) -> None:
+        nonlocal writers
+        writers += 1
+        if writers == 1:
+            answer = await server.send("PATCH", f"{path}/x", {"data": {"b": "1"}}, content_type=MERGE)
+            assert answer.status == 200
+
+    def renew(found: Any) -> Any:
+        revision = live["metadata"]["resourceVersion"] if named else found["metadata"]["resourceVersion"]
+        metadata = {**found["metadata"], "resourceVersion": revision}
+        return {**found, "metadata": metadata, "data": {**found["data"], "c": "2"}}
+
+    update = resource.update("default", "x", renew, Change(admit=cross))
+    if named:
+        with pytest.raises(status.StatusError, match="the object has been modified"):
+            server.run(update)
+    else:
+        server.run(update)
+        assert server.ask("GET", f"{path}/x").body["data"] == {"a": "0", "b": "1", "c": "2"}

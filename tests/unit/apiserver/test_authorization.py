@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,12 +23,11 @@ READ_PODS = {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"]}
 
 
 @pytest.fixture
-def guarded(server: Server) -> Iterator[Server]:
+def guarded(server: Server) -> Server:
     """A server with the default roles, which follows its policy."""
     server.run(server.app.start())
     server.run(bootstrap.grant(server.app))
-    yield server
-    server.app.close()
+    return server
 
 
 def made(answer: Answer) -> Any:
