@@ -19,7 +19,7 @@ from kubesched.api import gotext, status
 from kubesched.api.strategy import Object
 from kubesched.apiserver.authorization import rules
 from kubesched.apiserver.authorization.attributes import Attributes
-from kubesched.apiserver.authorization.rules import Rule
+from kubesched.apiserver.authorization.rules import Permission, Rule
 from kubesched.apiserver.message import ACCOUNT, User
 
 GROUP = "rbac.authorization.k8s.io"
@@ -112,8 +112,9 @@ class Policy:
         if MASTERS in asked.user.groups:
             return Verdict(True)
         grants = self._granted(asked.user, asked.namespace)
+        needed = Permission.of(asked)
         for rule, source in grants.rules:
-            if rule.allows(asked):
+            if rule.covers(needed):
                 return Verdict(True, f"RBAC: allowed by {source}")
         return Verdict(False, f"RBAC: {_joined(grants.errors)}" if grants.errors else "")
 

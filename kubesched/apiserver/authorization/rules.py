@@ -21,6 +21,21 @@ EVERYTHING: tuple[Object, ...] = (
 )
 
 
+class Permission(NamedTuple):
+    """The smallest there is: one verb on one resource (of one name; None: of every name) or on one path."""
+
+    verb: str
+    group: str = ""
+    resource: str = ""
+    name: str | None = None
+    path: str = ""
+
+    @classmethod
+    def of(cls, asked: Attributes) -> Permission:
+        """What a question needs."""
+        return cls(asked.verb, asked.group, asked.whole_resource, asked.name, asked.path)
+
+
 class Rule(NamedTuple):
     """A rule, ready to be asked often."""
 
@@ -30,17 +45,17 @@ class Rule(NamedTuple):
     names: frozenset[str | None]
     paths: tuple[str, ...]
 
-    def allows(self, asked: Attributes) -> bool:
-        """Whether it allows what is asked."""
-        if asked.verb not in self.verbs and "*" not in self.verbs:
+    def covers(self, wanted: Permission) -> bool:
+        """Whether it gives a permission."""
+        if wanted.verb not in self.verbs and "*" not in self.verbs:
             return False
-        if asked.path:
-            return any(_covers_path(path, asked.path) for path in self.paths)
-        if asked.group not in self.groups and "*" not in self.groups:
+        if wanted.path:
+            return any(_covers_path(path, wanted.path) for path in self.paths)
+        if wanted.group not in self.groups and "*" not in self.groups:
             return False
-        return self.names_resource(asked.whole_resource) and (not self.names or asked.name in self.names)
+        return self._names_resource(wanted.resource) and (not self.names or wanted.name in self.names)
 
-    def names_resource(self, resource: str) -> bool:
+    def _names_resource(self, resource: str) -> bool:
         """Whether it is about a resource, or a subresource: by its name, any, or that subresource of any."""
         mine = self.resources
         if resource in mine or "*" in mine:
@@ -68,46 +83,28 @@ def _covers_path(owner: str, path: str) -> bool:
 # ---- escalation ------------------------------------------------------------------------------------------------------
 
 
-class _Atom(NamedTuple):
-    """The smallest permission: one verb on one resource (of one name, if there is one) or on one path."""
-
-    verb: str
-    group: str = ""
-    resource: str = ""
-    name: str | None = None
-    path: str = ""
-
-
-def _atoms(rule: Object) -> Iterator[_Atom]:
+def _permissions(rule: Object) -> Iterator[Permission]:
     verbs = rule.get("verbs") or ()
     named: Sequence[str | None] = rule.get("resourceNames") or [None]
     for group, resource, verb in product(rule.get("apiGroups") or (), rule.get("resources") or (), verbs):
         for name in named:
-            yield _Atom(verb, group, resource, name)
+            yield Permission(verb, group, resource, name)
     for path, verb in product(rule.get("nonResourceURLs") or (), verbs):
-        yield _Atom(verb, path=path)
-
-
-def _covers(owner: Rule, atom: _Atom) -> bool:
-    if atom.verb not in owner.verbs and "*" not in owner.verbs:
-        return False
-    if atom.path:
-        return any(_covers_path(path, atom.path) for path in owner.paths)
-    if atom.group not in owner.groups and "*" not in owner.groups:
-        return False
-    return owner.names_resource(atom.resource) and (not owner.names or atom.name in owner.names)
+        yield Permission(verb, path=path)
 
 
 def missing(owned: Sequence[Rule], wanted: Sequence[Object]) -> list[str]:
     """What of the wanted rules the owned ones do not allow, in upstream's words, sorted; O(owned x permissions)."""
-    lacking = [atom for rule in wanted for atom in _atoms(rule) if not any(_covers(mine, atom) for mine in owned)]
+    asked = [one for rule in wanted for one in _permissions(rule)]
     together: dict[tuple[str, str, str | None], list[str]] = {}
     texts = set()
-    for atom in lacking:
-        if atom.path:
-            texts.add(f"{{NonResourceURLs:{_list([atom.path])}, Verbs:{_list([atom.verb])}}}")
+    for one in asked:
+        if any(mine.covers(one) for mine in owned):
+            continue
+        if one.path:
+            texts.add(f"{{NonResourceURLs:{_list([one.path])}, Verbs:{_list([one.verb])}}}")
         else:
-            together.setdefault((atom.group, atom.resource, atom.name), []).append(atom.verb)
+            together.setdefault((one.group, one.resource, one.name), []).append(one.verb)
     for (group, resource, name), verbs in together.items():
         named = "" if name is None else f", ResourceNames:{_list([name])}"
         texts.add(f"{{APIGroups:{_list([group])}, Resources:{_list([resource])}{named}, Verbs:{_list(verbs)}}}")
