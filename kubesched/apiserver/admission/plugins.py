@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from kubesched.apiserver import signing
 from kubesched.apiserver.addresses import ServiceAddresses
-from kubesched.apiserver.admission import classes, namespaces, pods, signers
+from kubesched.apiserver.admission import classes, namespaces, pods, rights, signers
 from kubesched.apiserver.admission.chain import Chain
 from kubesched.apiserver.authorization.authorizer import Authorizer
-from kubesched.apiserver.authorization.escalation import CreateOnUpdate, NoEscalation
 from kubesched.apiserver.authorization.policy import RESOURCES
 from kubesched.apiserver.resource import Resource
 
@@ -36,10 +35,10 @@ def chain(resource_of: Callable[[str, str, str], Resource], authorizer: Authoriz
             classes.default_ingress_class(resource_of("networking.k8s.io", "v1", "ingressclasses")),
             signing.Requester(),
             ServiceAddresses(resource_of("", "v1", "services")),
-            *(NoEscalation(authorizer, plural) for plural in RESOURCES.values()),
+            *(rights.NoEscalation(authorizer, plural) for plural in RESOURCES.values()),
         ],
         [
-            CreateOnUpdate(authorizer),
+            rights.CreateOnUpdate(authorizer),
             namespaces.ImmortalNamespaces(),
             pods.OneDefaultPriority(priorities),
             classes.ClaimResize(storage_classes),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nobody gives away what they do not have: what is asked of who writes roles and bindings.
+"""Writes that need more rights than the request itself: of roles and bindings, and of what is made by an update.
 
 Source: pkg/registry/rbac/{role,clusterrole,rolebinding,clusterrolebinding}/policybased and escalation_check.go, v1.36.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from kubesched.api import status
 from kubesched.api.strategy import Object
-from kubesched.apiserver.admission import chain
+from kubesched.apiserver.admission.chain import Attributes
 from kubesched.apiserver.authorization import attributes, rules
-from kubesched.apiserver.authorization.attributes import Attributes
+from kubesched.apiserver.authorization.attributes import Attributes as Asked
 from kubesched.apiserver.authorization.authorizer import Authorizer
 from kubesched.apiserver.authorization.policy import GROUP, MASTERS, RESOURCES
 from kubesched.apiserver.message import User
@@ -26,7 +26,7 @@ class NoEscalation:
         self._authorizer = authorizer
         self.resource = GROUP, plural
 
-    async def admit(self, write: chain.Attributes) -> None:
+    async def admit(self, write: Attributes) -> None:
         """Last of those that may change an object, so that what is judged is what will be stored."""
         user, new = write.request.user, write.new
         if new is None or MASTERS in user.groups:
@@ -39,10 +39,10 @@ class NoEscalation:
         if why:
             raise status.forbidden(*self.resource, new["metadata"].get("name", ""), why)
 
-    def _lacking(self, write: chain.Attributes, user: User, new: Object, namespace: str) -> str:
+    def _lacking(self, write: Attributes, user: User, new: Object, namespace: str) -> str:
         """What the writer of a role lacks."""
         asked = attributes.of(write.request)
-        escalate = Attributes(user, "escalate", GROUP, "*", self.resource[1], "", asked.namespace, asked.name)
+        escalate = Asked(user, "escalate", GROUP, "*", self.resource[1], "", asked.namespace, asked.name)
         if self._authorizer.decide(escalate).allowed:
             return ""
         policy = self._authorizer.policy
@@ -60,7 +60,7 @@ class NoEscalation:
         kind, name = ref.get("kind", ""), ref.get("name", "")
         plural = RESOURCES.get(kind, "")
         if plural in _ROLES:
-            bind = Attributes(user, "bind", ref.get("apiGroup", ""), "*", plural, "", namespace, name)
+            bind = Asked(user, "bind", ref.get("apiGroup", ""), "*", plural, "", namespace, name)
             if self._authorizer.decide(bind).allowed:
                 return ""
         policy = self._authorizer.policy
@@ -82,6 +82,6 @@ class CreateOnUpdate:
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
 
-    async def validate(self, write: chain.Attributes) -> None:
+    async def validate(self, write: Attributes) -> None:
         if write.operation == "CREATE" and write.request.method != "POST":
             self._authorizer.check(attributes.of(write.request)._replace(verb="create"))
