@@ -48,11 +48,9 @@ def _pinned(options: DeleteOptions, pod: Object) -> DeleteOptions:
 
 
 async def _budgets_of(budgets: Resource, pod: Object) -> list[Object]:
-    listing = await budgets.store.list(budgets.scope(pod["metadata"]["namespace"]))
     labels = pod["metadata"].get("labels") or {}
     found = []
-    for entry in listing.entries:
-        budget = budgets.decode(entry)
+    for budget in await budgets.all(pod["metadata"]["namespace"]):
         selector = (budget.get("spec") or {}).get("selector")
         if selector is not None and selectors.of_object(selector).matches(labels):
             found.append(budget)

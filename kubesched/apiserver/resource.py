@@ -229,6 +229,11 @@ class Resource:
             raise self._missing(name)
         return entry
 
+    async def all(self, namespace: str = "") -> list[Object]:
+        """Every object, of one namespace or of all, decoded, by key: for kinds of which there are few."""
+        listing = await self.store.list(self.scope(namespace))
+        return [self.decode(entry) for entry in listing.entries]
+
     async def reach(self, revision: int) -> None:
         """Wait for a revision that a client saw elsewhere; StatusError 504 when it does not come soon."""
         try:

@@ -13,6 +13,7 @@ from kubesched.api import status
 from kubesched.api.strategy import Object
 from kubesched.apiserver.authorization.attributes import Attributes
 from kubesched.apiserver.authorization.policy import Policy, Verdict
+from kubesched.apiserver.authorization.rules import OF_PATHS, OF_RESOURCES, part
 from kubesched.apiserver.message import Request, User
 
 Authenticate = Callable[[str, tuple[str, ...]], Awaitable[User | None]]
@@ -104,18 +105,10 @@ def rules(review: Object, user: User, policy: Policy) -> Object:
         raise status.bad_request("no namespace on request")
     granted, error = policy.rules_of(user, namespace)
     answer: Object = {
-        "resourceRules": [_part(rule, _OF_RESOURCES) for rule in granted if rule.get("resources")],
-        "nonResourceRules": [_part(rule, _OF_PATHS) for rule in granted if rule.get("nonResourceURLs")],
+        "resourceRules": [part(rule, OF_RESOURCES) for rule in granted if rule.get("resources")],
+        "nonResourceRules": [part(rule, OF_PATHS) for rule in granted if rule.get("nonResourceURLs")],
         "incomplete": False,
     }
     if error:
         answer["evaluationError"] = error
     return {**review, "status": answer}
-
-
-_OF_RESOURCES = ("verbs", "apiGroups", "resources", "resourceNames")
-_OF_PATHS = ("verbs", "nonResourceURLs")
-
-
-def _part(rule: Object, fields: tuple[str, ...]) -> Object:
-    return {field: rule[field] for field in fields if rule.get(field)}

@@ -54,8 +54,7 @@ class DefaultClass:
             spec[self._field] = default
 
     async def _default(self) -> str:
-        listing = await self._classes.store.list(self._classes.kind.prefix)
-        found: list[Object] = [self._classes.decode(entry)["metadata"] for entry in listing.entries]  # by name
+        found: list[Object] = [one["metadata"] for one in await self._classes.all()]
         marked = [one for one in found if any((one.get("annotations") or {}).get(m) == "true" for m in self._marks)]
         newest = max((one["creationTimestamp"] for one in marked), default="")
         return next((one["name"] for one in marked if one["creationTimestamp"] == newest), "")

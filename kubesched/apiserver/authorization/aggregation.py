@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from kubesched.api import managed, selectors, status
 from kubesched.api.strategy import Object
 from kubesched.apiserver import routes
+from kubesched.apiserver.authorization import rules
 from kubesched.store import Event, Subscription
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _MANAGER = "clusterrole-aggregation-controller"
-_FIELDS = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
 
 
 class Aggregation:
@@ -62,8 +62,7 @@ class Aggregation:
                 _log.warning("roles were not aggregated: %s", error.message)
 
     async def _renew_all(self) -> None:
-        listing = await self._app.store.list(self._roles.kind.prefix)
-        roles = [self._roles.decode(entry) for entry in listing.entries]  # by name
+        roles = await self._roles.all()
         for role in roles:
             if role.get("aggregationRule") and (wanted := _union(role, roles)) != (role.get("rules") or []):
                 await self._write(role, wanted)
@@ -95,7 +94,7 @@ def _union(role: Object, roles: Sequence[Object]) -> list[Object]:
             if other is role or not chosen.matches(other["metadata"].get("labels") or {}):
                 continue
             for rule in other.get("rules") or ():
-                plain = {field: rule[field] for field in _FIELDS if rule.get(field)}
+                plain = rules.part(rule, rules.FIELDS)
                 if plain not in found:
                     found.append(plain)
     return found

@@ -21,6 +21,16 @@ EVERYTHING: tuple[Object, ...] = (
 )
 
 
+OF_RESOURCES = ("verbs", "apiGroups", "resources", "resourceNames")
+OF_PATHS = ("verbs", "nonResourceURLs")
+FIELDS = tuple(dict.fromkeys(OF_RESOURCES + OF_PATHS))
+
+
+def part(rule: Object, fields: Sequence[str]) -> Object:
+    """These fields of a rule, those that say something."""
+    return {field: rule[field] for field in fields if rule.get(field)}
+
+
 class Permission(NamedTuple):
     """The smallest there is: one verb on one resource (of one name; None: of every name) or on one path."""
 
