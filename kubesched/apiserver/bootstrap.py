@@ -81,29 +81,18 @@ async def grant(app: App) -> None:
 
 
 async def _grant(app: App, obj: Object) -> None:
-    metadata = obj["metadata"]
-    resource = app.resource_of(policy.GROUP, "v1", policy.RESOURCES[obj["kind"]])
+    kind, metadata = policy.RESOURCES[obj["kind"]], obj["metadata"]
     namespace = metadata.get("namespace", "")
-    try:
-        await resource.create(shared.plain(obj), namespace)
+    if await _ensure(app, policy.GROUP, "v1", kind, namespace, shared.plain(obj)):
         return
-    except status.StatusError as error:
-        if error.reason != "AlreadyExists":
-            raise
-    live = resource.decode(await resource.get(namespace, metadata["name"]))
-    if not _lacks(live, obj):
-        return
+    resource = app.resource_of(policy.GROUP, "v1", kind)
     await resource.update(namespace, metadata["name"], lambda live: _completed(live, obj))
 
 
-def _lacks(live: Object, wanted: Object) -> bool:
-    """Whether a role or binding is to be completed, and is not complete."""
-    if (live["metadata"].get("annotations") or {}).get(defaults.AUTO_UPDATE) == "false":
-        return False
-    return bool(_missing_rules(live, wanted) or _missing_subjects(live, wanted))
-
-
 def _completed(live: Object, wanted: Object) -> Object:
+    """With what it lacks; what comes out as it was is not written."""
+    if (live["metadata"].get("annotations") or {}).get(defaults.AUTO_UPDATE) == "false":
+        return live
     for field, missing in (("rules", _missing_rules), ("subjects", _missing_subjects)):
         if added := missing(live, wanted):
             live[field] = [*(live.get(field) or ()), *added]
@@ -120,7 +109,8 @@ def _missing_subjects(live: Object, wanted: Object) -> list[Object]:
     return [subject for subject in wanted.get("subjects", ()) if subject not in there]
 
 
-async def _ensure(app: App, group: str, version: str, plural: str, namespace: str, obj: Object) -> None:
+async def _ensure(app: App, group: str, version: str, plural: str, namespace: str, obj: Object) -> bool:
+    """Make an object, unless one of its name is there; whether it was made."""
     resource = app.resource_of(group, version, plural)
     obj = {"kind": resource.kind.kind, "apiVersion": resource.kind.api_version, **obj}
     if namespace:
@@ -131,3 +121,5 @@ async def _ensure(app: App, group: str, version: str, plural: str, namespace: st
     except status.StatusError as error:
         if error.reason != "AlreadyExists":
             raise
+        return False
+    return True
