@@ -34,7 +34,8 @@ def _flag(query: Query, name: str) -> bool | None:
     return found[0].lower() not in ("false", "0")
 
 
-def _integer(query: Query, name: str) -> int | None:
+def integer(query: Query, name: str) -> int | None:
+    """An integer of 64 bits; None: it is not there. Raises StatusError 400 with upstream's text."""
     text = _first(query, name)
     if not text:
         return None
@@ -132,7 +133,7 @@ def delete_options(query: Query, body: Mapping[str, Any] | None) -> DeleteOption
     """
     if body is None:
         found: Mapping[str, Any] = {
-            "gracePeriodSeconds": _integer(query, "gracePeriodSeconds"),
+            "gracePeriodSeconds": integer(query, "gracePeriodSeconds"),
             "propagationPolicy": _first(query, "propagationPolicy") or None,
             "orphanDependents": _flag(query, "orphanDependents"),
             "dryRun": list(query.get("dryRun", ())),
@@ -193,8 +194,8 @@ def list_options(query: Query, *, watched: bool = False) -> ListOptions:
         bookmarks=bool(_flag(query, "allowWatchBookmarks")),
         revision=_first(query, "resourceVersion"),
         match=_first(query, "resourceVersionMatch"),
-        timeout=_integer(query, "timeoutSeconds"),
-        limit=max(_integer(query, "limit") or 0, 0),  # as upstream: a negative one is none
+        timeout=integer(query, "timeoutSeconds"),
+        limit=max(integer(query, "limit") or 0, 0),  # as upstream: a negative one is none
         continue_token=_first(query, "continue"),
         initial_events=_flag(query, "sendInitialEvents"),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kubesched.api import meta, schema, selectors, status
 from kubesched.api.columns import at
-from kubesched.api.options import WriteOptions, delete_options
+from kubesched.api.options import WriteOptions, delete_options, integer
 from kubesched.api.status import FieldError
 from kubesched.api.strategy import Object
 from kubesched.apiserver import negotiate, patches, render, reviews, verbs
@@ -213,14 +213,7 @@ async def _log(request: Request, endpoint: Endpoint, app: App) -> Answer:
 
 
 def _wrong_log_options(request: Request) -> Iterator[FieldError]:
-    numbers: dict[str, int | None] = {}
-    for name in ("limitBytes", "sinceSeconds", "tailLines"):
-        given = request.query.get(name, ("",))[0]
-        try:
-            numbers[name] = int(given) if given else None
-        except ValueError:
-            raise status.bad_request(f'strconv.ParseInt: parsing "{given}": invalid syntax') from None
-    lines, limit, since = numbers["tailLines"], numbers["limitBytes"], numbers["sinceSeconds"]
+    limit, since, lines = (integer(request.query, name) for name in ("limitBytes", "sinceSeconds", "tailLines"))
     if lines is not None and lines < 0:
         yield status.invalid_value("tailLines", lines, "must be greater than or equal to 0")
     if limit is not None and limit < 1:

@@ -13,7 +13,7 @@ from kubesched.api.columns import at
 from kubesched.api.groups import service_network, traffic
 from kubesched.api.strategy import STATUS, Object, Strategy, fill_empty
 
-_DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+DEFAULT_MARK = "ingressclass.kubernetes.io/is-default-class"
 
 
 def _default_policy(obj: Object) -> None:
@@ -46,7 +46,7 @@ def _addresses(obj: Object) -> str:
 
 
 def _class_name(obj: Object) -> str:
-    default = (obj["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+    default = (obj["metadata"].get("annotations") or {}).get(DEFAULT_MARK) == "true"
     name: str = obj["metadata"]["name"]
     return f"{name} (default)" if default else name
 

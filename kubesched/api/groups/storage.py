@@ -14,8 +14,8 @@ from kubesched.api.groups import csi
 from kubesched.api.status import FieldError
 from kubesched.api.strategy import STATUS, Object, Strategy, fill
 
-_DEFAULT = "storageclass.kubernetes.io/is-default-class"
-_OLD_DEFAULT = "storageclass.beta.kubernetes.io/is-default-class"
+DEFAULT_MARKS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+"""Annotations of which ``"true"`` marks the default class, today's and the old one."""
 
 
 def _default_class(obj: Object) -> None:
@@ -57,7 +57,7 @@ def _validate_class_update(new: Object, old: Object) -> list[FieldError]:
 
 def _class_name(obj: Object) -> str:
     annotations = obj["metadata"].get("annotations") or {}
-    default = "true" in (annotations.get(_DEFAULT), annotations.get(_OLD_DEFAULT))
+    default = "true" in map(annotations.get, DEFAULT_MARKS)
     name: str = obj["metadata"]["name"]
     return f"{name} (default)" if default else name
 

@@ -21,7 +21,7 @@ _BAD_ENDS = ("/..", "/.")
 _SCOPES = ("Cluster", "Namespace")
 _DIRECTIONS = ("Ingress", "Egress")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
-_CLASS = "kubernetes.io/ingress.class"
+OLD_CLASS = "kubernetes.io/ingress.class"
 _MAX_CONTROLLER = 250
 _NAME = "must be a DNS name, not an IP address"
 
@@ -32,10 +32,10 @@ _NAME = "must be a DNS name, not an IP address"
 def ingress(obj: Object) -> list[FieldError]:
     """A new Ingress."""
     out = ingress_update(obj, {})
-    old, name = (obj["metadata"].get("annotations") or {}).get(_CLASS), at(obj, "spec", "ingressClassName")
+    old, name = (obj["metadata"].get("annotations") or {}).get(OLD_CLASS), at(obj, "spec", "ingressClassName")
     if old is not None and name is not None and old != name:
         why = "must match `ingressClassName` when both are specified"
-        out.append(invalid_value(f"annotations.{_CLASS}", old, why))
+        out.append(invalid_value(f"annotations.{OLD_CLASS}", old, why))
     return out
 
 

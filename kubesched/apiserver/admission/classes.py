@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from kubesched.api import quantity
 from kubesched.api.columns import at
+from kubesched.api.groups import networking, storage, traffic
+from kubesched.api.groups.core import persistent
 from kubesched.api.status import StatusError
 from kubesched.api.strategy import Object
 from kubesched.apiserver.admission.chain import Attributes
 from kubesched.apiserver.resource import Resource
-
-_OLD_STORAGE_CLASS = "volume.beta.kubernetes.io/storage-class"
 
 
 class DefaultClass:
@@ -62,15 +62,15 @@ class DefaultClass:
 
 def default_storage_class(classes: Resource) -> DefaultClass:
     """Of claims."""
-    marks = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
-    return DefaultClass(("", "persistentvolumeclaims"), "storageClassName", _OLD_STORAGE_CLASS, classes, marks)
+    return DefaultClass(
+        ("", "persistentvolumeclaims"), "storageClassName", persistent.OLD_CLASS, classes, storage.DEFAULT_MARKS
+    )
 
 
 def default_ingress_class(classes: Resource) -> DefaultClass:
     """Of Ingresses."""
-    marks = ("ingressclass.kubernetes.io/is-default-class",)
     resource = ("networking.k8s.io", "ingresses")
-    return DefaultClass(resource, "ingressClassName", "kubernetes.io/ingress.class", classes, marks)
+    return DefaultClass(resource, "ingressClassName", traffic.OLD_CLASS, classes, [networking.DEFAULT_MARK])
 
 
 class ClaimResize:
@@ -87,8 +87,8 @@ class ClaimResize:
             return
         if (old.get("status") or {}).get("phase") != "Bound":
             raise attributes.refusal("Only bound persistent volume claims can be expanded")
-        name = _class_of(new)
-        if not name or name != _class_of(old) or not await self._may_grow(name):
+        name = persistent.class_of(new)
+        if not name or name != persistent.class_of(old) or not await self._may_grow(name):
             raise attributes.refusal(
                 "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must "
                 "support resize"
@@ -104,9 +104,3 @@ class ClaimResize:
 
 def _size(claim: Object) -> int:
     return quantity.parse_nano(str(at(claim, "spec", "resources", "requests", "storage") or "0"))
-
-
-def _class_of(claim: Object) -> str:
-    annotations = claim["metadata"].get("annotations") or {}
-    found: str = annotations.get(_OLD_STORAGE_CLASS) or claim["spec"].get("storageClassName") or ""
-    return found

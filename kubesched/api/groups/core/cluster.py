@@ -102,12 +102,6 @@ def _volume_claim(obj: Object) -> str:
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
 
 
-def _class_of(obj: Object) -> str:
-    annotations = obj["metadata"].get("annotations") or {}
-    old = annotations.get("volume.beta.kubernetes.io/storage-class")
-    return old if old is not None else at(obj, "spec", "storageClassName") or ""
-
-
 def _claim_capacity(obj: Object) -> str:
     return at(obj, "status", "capacity", "storage") or "0" if at(obj, "spec", "volumeName") else ""
 
@@ -273,7 +267,7 @@ STRATEGIES: dict[str, Strategy] = {
             columns.text("Reclaim Policy", "spec", "persistentVolumeReclaimPolicy"),
             columns.made("Status", _phase),
             columns.made("Claim", _volume_claim),
-            columns.made("StorageClass", _class_of),
+            columns.made("StorageClass", persistent.class_of),
             columns.text("VolumeAttributesClass", "spec", "volumeAttributesClassName", empty="<unset>"),
             columns.text("Reason", "status", "reason"),
             columns.age(),
@@ -293,7 +287,7 @@ STRATEGIES: dict[str, Strategy] = {
             columns.text("Volume", "spec", "volumeName"),
             columns.made("Capacity", _claim_capacity),
             columns.made("Access Modes", _claim_modes),
-            columns.made("StorageClass", _class_of),
+            columns.made("StorageClass", persistent.class_of),
             columns.text("VolumeAttributesClass", "spec", "volumeAttributesClassName", empty="<unset>"),
             columns.age(),
             columns.text("VolumeMode", "spec", "volumeMode", empty="<unset>", wide=True),

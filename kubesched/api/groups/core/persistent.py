@@ -42,7 +42,13 @@ _SOURCES = (
 )
 """Sources that a PersistentVolume may have, in the order in which they are looked at."""
 _SECRETS = ("controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef")
-_OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
+OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
+
+
+def class_of(obj: Object) -> str:
+    """The storage class that a volume or a claim names, in the old way or the new; "" is none."""
+    old = (obj["metadata"].get("annotations") or {}).get(OLD_CLASS)
+    return old if old is not None else value_at(obj, "spec", "storageClassName") or ""
 
 
 # ---- volumes ----
@@ -196,12 +202,12 @@ def claim_update(new: Object, old: Object) -> list[FieldError]:
     after, before = dict(new.get("spec") or {}), dict(old.get("spec") or {})
     if not before.get("volumeName"):
         _put(before, after, "volumeName")
-    classes = [(obj["metadata"].get("annotations") or {}).get(_OLD_CLASS) for obj in (new, old)]
+    classes = [(obj["metadata"].get("annotations") or {}).get(OLD_CLASS) for obj in (new, old)]
     named = after.get("storageClassName")
     if before.get("storageClassName") is None and named is not None and classes[1] in (None, named):
         after.pop("storageClassName")
     elif classes[0] != classes[1]:
-        out.append(invalid_value(f"metadata.annotations.{_OLD_CLASS}", classes[0] or "", checks.IMMUTABLE))
+        out.append(invalid_value(f"metadata.annotations.{OLD_CLASS}", classes[0] or "", checks.IMMUTABLE))
     sizes = [value_at(spec, "resources", "requests", "storage") for spec in (after, before)]
     if value_at(new, "status", "phase") == "Bound":
         if value_at(after, "resources", "requests") is not None:
